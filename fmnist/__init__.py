@@ -1,0 +1,1 @@
+"""A hyperparameter study of a Fashion-MNIST CNN that people can trust, repeat and browse."""

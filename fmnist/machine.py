@@ -1,0 +1,66 @@
+"""What this machine is: its cores, its processor, and the precision and threads it suggests for a run."""
+
+import os
+import platform
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from fmnist.config import Config
+
+_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # x86, x86, Arm
+
+
+def cores() -> int:
+    """Physical cores that this process may use."""
+    import psutil
+
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
+
+
+def _cpuinfo(key: str) -> str:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.split(":")[0].strip() == key), "")
+
+
+@cache
+def cpu() -> str:
+    """The processor's name."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+@cache
+def gpus() -> tuple[str, ...]:
+    """Names of the NVIDIA GPUs that the driver shows."""
+    files = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    return tuple(
+        line.split(":", 1)[1].strip() for file in files for line in file.read_text().splitlines() if "Model" in line
+    )
+
+
+@cache
+def multiplies_bfloat16() -> bool:
+    """Whether the hardware multiplies bfloat16; emulated it is tens of times slower than float32."""
+    flags = set((_cpuinfo("flags") or _cpuinfo("Features")).split())
+    return bool(gpus()) or bool(flags & _BFLOAT16_FLAGS)
+
+
+def resolve(config: Config) -> Config:
+    """The config with `auto` precision and unset threads replaced by what this machine suggests."""
+    precision, threads = config.compute.precision, config.compute.threads
+    if precision == "auto":
+        precision = "bfloat16" if multiplies_bfloat16() else "float32"
+    return replace(config, compute=replace(config.compute, precision=precision, threads=threads or cores()))
+
+
+def describe() -> dict[str, str]:
+    """What a run's record says of the machine."""
+    return {
+        "machine.cpu": cpu(),
+        "machine.cores": str(cores()),
+        "machine.gpu": ", ".join(gpus()) or "none",
+        "machine.system": platform.platform(),
+        "machine.python": platform.python_version(),
+    }
