@@ -1,0 +1,1 @@
+"""One training path: data, augmentation, model, loop. Knows neither Hydra nor MLflow."""

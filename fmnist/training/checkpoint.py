@@ -1,0 +1,71 @@
+"""Files that hold one state of a trajectory: written atomically, checked by SHA-256, read without pickle."""
+
+import hashlib
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAGIC = b"fmnist-checkpoint-1\n"
+SUFFIX = ".ckpt"
+Arrays = dict[str, NDArray[Any]]
+
+
+class CheckpointError(Exception):
+    """A checkpoint is damaged or of another trajectory."""
+
+
+def store(folder: Path, epoch: int, arrays: Arrays, meta: dict[str, Any]) -> None:
+    """Save the state after `epoch` epochs; of the passing checkpoints only the last two stay."""
+    save(folder / f"epoch-{epoch:04d}{SUFFIX}", arrays, meta)
+    for path in sorted(folder.glob(f"epoch-*{SUFFIX}"))[:-2]:
+        path.unlink(missing_ok=True)
+
+
+def keep(folder: Path, epoch: int) -> None:
+    """Turn the passing checkpoint of an epoch into one that stays: a rung that a run was recorded at."""
+    passing = folder / f"epoch-{epoch:04d}{SUFFIX}"
+    if passing.exists():
+        passing.replace(folder / f"rung-{epoch:04d}{SUFFIX}")
+
+
+def newest(folder: Path, at_most: int) -> list[tuple[int, Path]]:
+    """Checkpoints of up to `at_most` epochs, the latest first; whether they can be read is not looked at."""
+    found = [(int(path.stem.split("-")[1]), path) for path in folder.glob(f"*-[0-9]*{SUFFIX}")]
+    return sorted((entry for entry in found if entry[0] <= at_most), reverse=True)
+
+
+def save(path: Path, arrays: Arrays, meta: dict[str, Any]) -> None:
+    """Write arrays and JSON-able meta so that the path holds either all of it or what it held before."""
+    buffer = io.BytesIO()
+    np.savez(buffer, __meta__=np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays)  # type: ignore[arg-type]
+    payload = buffer.getvalue()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with part.open("wb") as file:
+            file.write(MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def load(path: Path) -> tuple[Arrays, dict[str, Any]]:
+    """Read what `save` wrote.
+
+    Raises:
+        CheckpointError: the file is not a checkpoint, is incomplete, or its checksum differs.
+    """
+    content = path.read_bytes()
+    head, payload = content[: len(MAGIC) + 65], content[len(MAGIC) + 65 :]
+    if head != MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n":
+        raise CheckpointError(f"checkpoint {path} is damaged: its checksum does not match its content")
+    with np.load(io.BytesIO(payload), allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    return arrays, json.loads(arrays.pop("__meta__").tobytes())

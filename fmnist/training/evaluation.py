@@ -1,0 +1,52 @@
+"""What predictions are worth: accuracy, loss, scores per class, confusion matrix."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax, softmax
+
+from fmnist.config import CLASS_COUNT
+
+Logits = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of n predictions; arrays per class are in the order of the labels."""
+
+    accuracy: float
+    loss: float
+    precision: NDArray[np.float64]  # (10,)
+    recall: NDArray[np.float64]  # (10,)
+    f1: NDArray[np.float64]  # (10,)
+    support: NDArray[np.int64]  # (10,) images of each class
+    confusion: NDArray[np.int64]  # (10, 10) actual by predicted
+    probabilities: NDArray[np.float32]  # (n, 10)
+
+
+def log_loss(logits: Logits, labels: Labels) -> float:
+    """Mean cross-entropy in nats of logits (n, 10) against labels (n,)."""
+    chosen = log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels]
+    return float(-chosen.mean())
+
+
+def evaluate(logits: Logits, labels: Labels) -> Evaluation:
+    """Score logits (n, 10) against labels (n,); a class that is never predicted has precision 0."""
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+    predicted, classes = logits.argmax(axis=1), list(range(CLASS_COUNT))
+    precision, recall, f1, support = precision_recall_fscore_support(
+        labels, predicted, labels=classes, zero_division=0.0
+    )
+    return Evaluation(
+        accuracy=float((predicted == labels).mean()),
+        loss=log_loss(logits, labels),
+        precision=precision,
+        recall=recall,
+        f1=f1,
+        support=support,
+        confusion=confusion_matrix(labels, predicted, labels=classes),
+        probabilities=softmax(logits.astype(np.float64), axis=1).astype(np.float32),
+    )

@@ -1,0 +1,65 @@
+"""The article's network and its options, with weights drawn in numpy so that they are the same on every backend."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+
+from fmnist.config import CLASS_COUNT, IMAGE_SIZE, Config, filters_per_convolution
+from fmnist.training.streams import stream
+
+
+def build(config: Config) -> keras.Model:
+    """The untrained network of a resolved config: images (n, 28, 28, 1) in 0..255 to probabilities (n, 10).
+
+    Scaling is part of the network, so a saved model always takes raw pixels. The last layers work in float32
+    whatever the precision is. `logits_of` gives the same network up to its logits.
+    """
+    options = config.model
+    policy = "mixed_bfloat16" if config.compute.precision == "bfloat16" else "float32"
+    inputs = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 1), name="pixels")
+    x = inputs
+    if config.data.scale == "unit":
+        x = keras.layers.Rescaling(1 / 255, dtype="float32", name="scale")(x)
+    pooling = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}[options.pooling]
+    for number, filters in enumerate(filters_per_convolution(options), 1):
+        convolve = keras.layers.Conv2D(filters, options.kernel_size, dtype=policy, name=f"conv{number}")
+        x = convolve(x)
+        if options.batch_norm:
+            x = keras.layers.BatchNormalization(dtype=policy, name=f"norm{number}")(x)
+        x = keras.layers.ReLU(dtype=policy, name=f"relu{number}")(x)
+        x = pooling(2, dtype=policy, name=f"pool{number}")(x)
+    x = keras.layers.Flatten(dtype=policy, name="flatten")(x)
+    x = keras.layers.Dense(options.dense_units, activation="relu", dtype=policy, name="dense")(x)
+    if options.dropout:
+        x = keras.layers.Dropout(options.dropout, seed=0, dtype=policy, name="dropout")(x)
+    logits = keras.layers.Dense(CLASS_COUNT, dtype="float32", name="logits")(x)
+    outputs = keras.layers.Softmax(dtype="float32", name="probabilities")(logits)
+    model = keras.Model(inputs, outputs, name="fmnist")
+    _draw_weights(model, stream(config.seed, "weights"))
+    return model
+
+
+def logits_of(model: keras.Model) -> keras.Model:
+    """The network up to its logits, sharing all weights: the loss is stable only on logits."""
+    return keras.Model(model.inputs, model.get_layer("logits").output)
+
+
+def optimizer(config: Config) -> keras.optimizers.Optimizer:
+    """Keras's optimizer of that name with its defaults but for the learning rate."""
+    return keras.optimizers.get(
+        {"class_name": config.optimizer.name, "config": {"learning_rate": config.optimizer.learning_rate}}
+    )
+
+
+def _draw_weights(model: keras.Model, rng: np.random.Generator) -> None:
+    """Glorot uniform kernels, as Keras's default; biases stay zero."""
+    for layer in model.layers:
+        kernel: Any = getattr(layer, "kernel", None)
+        if kernel is None:
+            continue
+        shape = tuple(kernel.shape)
+        area = math.prod(shape[:-2])
+        limit = math.sqrt(6 / (area * (shape[-2] + shape[-1])))
+        kernel.assign(rng.uniform(-limit, limit, shape).astype(np.float32))

@@ -1,0 +1,161 @@
+"""One training path: fully determined from its first step on, and stopped and continued at any epoch bit for bit."""
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist.config import Config, signatures
+from fmnist.training import augment, checkpoint
+from fmnist.training.data import Dataset, split
+from fmnist.training.engine import Arrays, Engine
+from fmnist.training.evaluation import log_loss
+from fmnist.training.streams import stream
+
+log = logging.getLogger(__name__)
+SEGMENT_SECONDS = 1.0  # How long the compiled loop runs before Ctrl-C is heard and progress is shown.
+Epoch = dict[str, float]  # train/loss, train/accuracy, val/loss, val/accuracy, time/epoch_s, time/ended_ms
+
+
+class DivergedError(Exception):
+    """The loss is no longer a number."""
+
+
+class Trajectory:
+    """The training path of a resolved config; `config.epochs` plays no role in it."""
+
+    def __init__(self, config: Config, dataset: Dataset, folder: Path) -> None:
+        """Prepare the path; `folder` holds the checkpoints of this trajectory alone."""
+        self.config, self.dataset, self.folder = config, dataset, folder
+        self.signature = signatures(config, dataset.digest).trajectory
+        self.train_rows, self.val_rows = split(
+            dataset.train_labels, seed=config.seed, validation=config.data.validation, limit=config.data.limit
+        )
+        self.engine = Engine(config, dataset.train_images[self.train_rows], dataset.train_labels[self.train_rows])
+        self._initial = self.engine.state()
+        self.epoch = 0
+        self.history: list[Epoch] = []
+        self._val_logits: NDArray[np.float32] | None = None
+        self._pace = 0.0  # seconds a step
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches of the training rows; the rest sits the epoch out, as the article's 421 steps."""
+        return len(self.train_rows) // self.config.batch_size
+
+    def resume(self, at_most: int) -> int:
+        """Go to the latest readable checkpoint of up to `at_most` epochs and return its epoch, 0 for the start.
+
+        A damaged checkpoint is reported and removed, and the one before it used.
+        """
+        for epoch, path in checkpoint.newest(self.folder, at_most):
+            try:
+                arrays, meta = checkpoint.load(path)
+                if meta["trajectory"] != self.signature or meta["epoch"] != epoch:
+                    raise checkpoint.CheckpointError(f"checkpoint {path} belongs to another trajectory")
+            except checkpoint.CheckpointError as error:
+                log.warning("%s; going back to the one before it", error)
+                path.unlink(missing_ok=True)
+                continue
+            self._go_to(epoch, arrays, meta["history"])
+            return epoch
+        self._go_to(0, self._initial, [])
+        return 0
+
+    def advance(
+        self, to_epoch: int, on_step: Callable[[int, int], None], on_epoch: Callable[[int, Epoch], None]
+    ) -> None:
+        """Train until `to_epoch` epochs are done, leaving a checkpoint after each; the last one stays.
+
+        `on_step` hears of steps done and in all every second or so, `on_epoch` of every finished epoch, after
+        its checkpoint is safe.
+
+        Raises:
+            ValueError: the trajectory is already further.
+            DivergedError: a loss is not finite.
+        """
+        if self.epoch > to_epoch:
+            raise ValueError(f"cannot go back from epoch {self.epoch} to {to_epoch}; call resume first")
+        while self.epoch < to_epoch:
+            self._train_epoch(on_step)
+            meta = {"trajectory": self.signature, "epoch": self.epoch, "history": self.history}
+            checkpoint.store(self.folder, self.epoch, self.engine.state(), meta)
+            on_epoch(self.epoch, self.history[-1])
+        checkpoint.keep(self.folder, to_epoch)
+
+    def validation_logits(self) -> NDArray[np.float32]:
+        """Logits (n, 10) of the validation rows at the present epoch."""
+        if self._val_logits is None:
+            transforms = None
+            if self.config.data.augment_validation:
+                transforms = self._transforms("augment-validation", self.epoch, len(self.val_rows))
+            self._val_logits = self.engine.logits(self.dataset.train_images[self.val_rows], transforms)
+        return self._val_logits
+
+    def test_logits(self) -> NDArray[np.float32]:
+        """Logits (n, 10) of the test images at the present epoch."""
+        return self.engine.logits(self.dataset.test_images)
+
+    def augmented(self, count: int, versions: int) -> NDArray[np.float32]:
+        """The first `count` training images, each followed by its warps of epochs 1..versions."""
+        images = self.dataset.train_images[self.train_rows[:count]].astype(np.float32)
+        rows = [images]
+        for epoch in range(1, versions + 1):
+            rows.append(
+                np.asarray(augment.warp(images, self._transforms("augment", epoch, len(self.train_rows))[:count]))
+                if augment.augments(self.config.augment)
+                else images
+            )
+        return np.stack(rows, axis=1)[..., 0]
+
+    def _transforms(self, purpose: str, epoch: int, count: int) -> NDArray[np.float32]:
+        return augment.transforms(augment.draw(self.config.augment, count, stream(self.config.seed, purpose, epoch)))
+
+    def _go_to(self, epoch: int, state: Arrays, history: list[Epoch]) -> None:
+        self.engine.restore(state)
+        self.epoch, self.history, self._val_logits = epoch, list(history), None
+
+    def _train_epoch(self, on_step: Callable[[int, int], None]) -> None:
+        began, epoch = time.monotonic(), self.epoch + 1
+        seed, batch, steps = self.config.seed, self.config.batch_size, self.steps_per_epoch
+        order = stream(seed, "order", epoch).permutation(len(self.train_rows))[: steps * batch]
+        rows = order.astype(np.int32).reshape(steps, batch)
+        warps = None
+        if augment.augments(self.config.augment):  # drawn for every image, used for those in a full batch
+            warps = self._transforms("augment", epoch, len(self.train_rows))[order].reshape(steps, batch, 8)
+        self.engine.reseed_dropout(int(stream(seed, "dropout", epoch).integers(2**32)))
+        losses, hits = np.empty(steps, np.float64), 0
+        done = 0
+        while done < steps:
+            tick = time.monotonic()
+            end = min(steps, done + (max(1, int(SEGMENT_SECONDS / self._pace)) if self._pace else 1))
+            loss, correct = self.engine.train(rows[done:end], None if warps is None else warps[done:end])
+            self._pace = (time.monotonic() - tick) / (end - done)
+            self._require_finite(loss, epoch, done)
+            losses[done:end] = loss
+            hits, done = hits + int(correct.sum()), end
+            on_step(done, steps)
+        self.epoch, self._val_logits = epoch, None
+        self.history.append(self._record(float(losses.mean()), hits / (steps * batch), began))
+
+    def _require_finite(self, loss: NDArray[np.float32], epoch: int, done: int) -> None:
+        finite = np.isfinite(loss)
+        if not finite.all():
+            raise DivergedError(
+                f"the loss is no longer finite in epoch {epoch}, step {done + int(np.argmin(finite)) + 1} of "
+                f"{self.steps_per_epoch}; lower optimizer.learning_rate={self.config.optimizer.learning_rate}"
+            )
+
+    def _record(self, loss: float, accuracy: float, began: float) -> Epoch:
+        logits, labels = self.validation_logits(), self.dataset.train_labels[self.val_rows]
+        return {
+            "train/loss": loss,
+            "train/accuracy": accuracy,
+            "val/loss": log_loss(logits, labels),
+            "val/accuracy": float((logits.argmax(axis=1) == labels).mean()),
+            "time/epoch_s": time.monotonic() - began,
+            "time/ended_ms": float(time.time_ns() // 1_000_000),
+        }
