@@ -1,0 +1,178 @@
+"""Pictures of a run, drawn on Agg canvases of their own: no pyplot, so no global state, safe in threads."""
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap, PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
+
+BLUE, VERMILION = "#0072B2", "#D55E00"  # Okabe and Ito: told apart by colour-blind readers
+_LINES = (("train", "training", BLUE, "o", "-"), ("val", "validation", VERMILION, "s", "--"))
+_FEW_EPOCHS = 15
+_SHARES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#9ecae1", "#2b7bba", "#08306b"])
+_SIDE, _GAP = 28, 2
+
+
+def curves(history: pd.DataFrame, title: str) -> Figure:
+    """Accuracy and loss over the epochs, training and validation.
+
+    Args:
+        history: indexed by epoch (1..n), with `train/accuracy`, `val/accuracy` (0..1), `train/loss` and
+            `val/loss` (nats); other columns are ignored.
+        title: what was run; long ones are wrapped.
+
+    Raises:
+        ValueError: the history has no epoch.
+    """
+    if history.empty:
+        raise ValueError("curves need a history of at least 1 epoch, but got 0")
+    figure, heading = _figure(11, 4.6), _wrapped(title, 95)
+    figure.text(0.5, 0.975, heading, fontsize=13, ha="center", va="top")
+    accuracy, loss = figure.subplots(1, 2)
+    top = 0.83 - 0.05 * heading.count("\n")
+    figure.subplots_adjust(left=0.07, right=0.985, bottom=0.12, top=top, wspace=0.17)
+    _panel(accuracy, history, "accuracy", "{:.2%}")
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    _panel(loss, history, "loss", "{:.4f}")
+    return figure
+
+
+def _panel(axes: Axes, history: pd.DataFrame, metric: str, form: str) -> None:
+    epochs = history.index.to_numpy()
+    few = len(epochs) <= _FEW_EPOCHS
+    for prefix, name, colour, marker, style in _LINES:
+        values = history[f"{prefix}/{metric}"].to_numpy(dtype=float)
+        label = f"{name} {form.format(values[-1]).replace('%', ' %')}"
+        shape = marker if few else ""
+        axes.plot(epochs, values, style, color=colour, label=label, linewidth=1.8, marker=shape, markersize=6)
+    axes.set_xlabel("epoch")
+    axes.set_title(metric, fontsize=12, loc="left")
+    pad = 0.5 if len(epochs) == 1 else min(0.03 * len(epochs), 0.7)  # below 1: there is no epoch 0
+    axes.set_xlim(epochs[0] - pad, epochs[-1] + pad)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+    axes.margins(y=0.12)
+    axes.grid(color="#dddddd", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    # Above the panel, where it hides no point.
+    axes.legend(loc="lower right", bbox_to_anchor=(1.01, 0.98), ncols=2, frameon=False)
+
+
+def confusion(matrix: NDArray[Any], classes: Sequence[str], title: str) -> Figure:
+    """A confusion matrix: counts, and below them the share of the actual class, which also gives the colour.
+
+    Args:
+        matrix: counts (n, n), actual by predicted; zeros are left blank.
+        classes: the n names, in the matrix's order.
+        title: what was run; the accuracy is added to it.
+
+    Raises:
+        ValueError: the matrix is not square or does not fit the names.
+    """
+    counts = np.asarray(matrix)
+    if counts.shape != (len(classes), len(classes)):
+        raise ValueError(f"{len(classes)} classes need a square matrix of that size, but got {counts.shape}")
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    accuracy = 100 * np.trace(counts) / max(counts.sum(), 1)
+    heading = _wrapped(f"{title} · accuracy {accuracy:.2f} %", 64)
+    figure = _figure(9, 9)
+    figure.text(0.5, 0.988, heading, fontsize=15, ha="center", va="top", fontweight="bold")
+    axes = figure.add_axes((0.13, 0.09, 0.855, 0.86 - 0.028 * heading.count("\n")))
+    # The root spreads the few per cent of the errors, which a linear scale would leave white.
+    axes.imshow(shares, cmap=_SHARES, norm=PowerNorm(0.5, vmin=0, vmax=1), aspect="auto")
+    ticks, names = range(len(classes)), [name.replace(" ", "\n").replace("/", "/\n") for name in classes]
+    axes.set_xticks(ticks, names, fontsize=11.5)
+    axes.set_yticks(ticks, names, fontsize=12)
+    axes.set_xlabel("predicted", fontsize=13)
+    axes.set_ylabel("actual", fontsize=13, labelpad=2)
+    axes.set_xticks(np.arange(len(classes) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(classes) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="#d0d0d0", linewidth=0.8)
+    axes.tick_params(which="both", length=0)
+    _cells(axes, counts, shares)
+    return figure
+
+
+def _cells(axes: Axes, counts: NDArray[Any], shares: NDArray[np.float64]) -> None:
+    for row, column in np.argwhere(counts > 0):
+        share = shares[row, column]
+        colour = "white" if share > 0.3 else "#202020"
+        place: dict[str, Any] = {"ha": "center", "color": colour}
+        weight = "bold" if row == column else "normal"
+        count = f"{counts[row, column]:d}"
+        axes.text(column, row + 0.02, count, va="bottom", fontsize=16, weight=weight, **place)
+        axes.text(column, row + 0.1, f"{100 * share:.1f} %", va="top", fontsize=10.5, **place)
+
+
+def samples(images: NDArray[Any], row_names: Sequence[str], title: str) -> Figure:
+    """Originals beside what the augmentation makes of them.
+
+    Args:
+        images: (rows, columns, 28, 28) in 0..255; the first column holds the originals.
+        row_names: a name for each row.
+        title: what was run; long ones are wrapped.
+
+    Raises:
+        ValueError: the images have another shape, or another number of rows than names.
+    """
+    pictures = np.asarray(images)
+    if pictures.ndim != 4 or pictures.shape[2:] != (_SIDE, _SIDE) or len(pictures) != len(row_names):
+        raise ValueError(f"images must be ({len(row_names)}, columns, 28, 28), but got {pictures.shape}")
+    rows, columns = pictures.shape[:2]
+    lefts = [column * (_SIDE + _GAP) + (6 if column else 0) for column in range(columns)]
+    canvas = np.full((rows * (_SIDE + _GAP) - _GAP, lefts[-1] + _SIDE), np.nan)
+    for column, left in enumerate(lefts):
+        for row in range(rows):
+            top = row * (_SIDE + _GAP)
+            canvas[top : top + _SIDE, left : left + _SIDE] = pictures[row, column]
+    return _mosaic(canvas, lefts, row_names, title)
+
+
+def _mosaic(canvas: NDArray[Any], lefts: Sequence[int], row_names: Sequence[str], title: str) -> Figure:
+    """One picture rather than an axes for each tile, which takes far longer to draw."""
+    height, width = (length / _SIDE for length in canvas.shape)  # in inches: a tile is one inch
+    side, below = 1.15, 0.12
+    whole_width = max(width + side + below, 6.0)
+    heading = _wrapped(title, int(9 * whole_width))
+    whole_height = height + below + 0.7 + 0.22 * heading.count("\n")
+    figure = _figure(whole_width, whole_height)
+    figure.text(0.5, 1 - 0.1 / whole_height, heading, fontsize=13, ha="center", va="top")
+    axes = figure.add_axes((side / whole_width, below / whole_height, width / whole_width, height / whole_height))
+    axes.imshow(canvas, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    centres = [row * (_SIDE + _GAP) + _SIDE / 2 for row in range(len(row_names))]
+    axes.set_yticks(centres, row_names, fontsize=11)
+    middle = (lefts[1] + lefts[-1] + _SIDE) / 2 if len(lefts) > 1 else 0.0
+    ticks, labels = [_SIDE / 2, middle], ["original", "augmented"]
+    axes.set_xticks(ticks[: len(lefts)], labels[: len(lefts)], fontsize=11)
+    axes.tick_params(length=0, labeltop=True, labelbottom=False)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+def to_image(figure: Figure, dpi: int = 110) -> NDArray[np.uint8]:
+    """The figure's pixels (height, width, 3) at so many dots per inch."""
+    before = figure.dpi
+    try:
+        figure.set_dpi(dpi)
+        canvas: Any = FigureCanvasAgg(figure)  # its methods have no types
+        canvas.draw()
+        return np.array(canvas.buffer_rgba(), dtype=np.uint8)[..., :3].copy()
+    finally:
+        figure.set_dpi(before)
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _wrapped(title: str, columns: int) -> str:
+    return textwrap.fill(title, columns, break_long_words=False, break_on_hyphens=False)
