@@ -1,0 +1,228 @@
+"""One run, from config to record: advance the trajectory, evaluate it, draw it, log it."""
+
+import importlib.metadata
+import json
+import subprocess
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import yaml
+from filelock import FileLock
+
+from fmnist import machine, tracking
+from fmnist.config import (
+    CONF,
+    RECIPE,
+    Config,
+    Signatures,
+    check,
+    flops_per_image,
+    parameter_count,
+    parameters,
+    run_name,
+    signatures,
+    variant_name,
+)
+from fmnist.training.data import CLASSES, Dataset, load
+
+if TYPE_CHECKING:
+    from fmnist.training.evaluation import Evaluation
+    from fmnist.training.trajectory import Trajectory
+
+PACKAGES = ("keras", "keras-tuner", "mlflow", "numpy", "pandas", "scikit-learn", "hydra-core", "tensorflow")
+
+
+@dataclass
+class Listener:
+    """What a run tells while it goes on; the defaults say nothing."""
+
+    on_start: Callable[[int], None] = lambda epoch: None  # the epoch it continues from
+    on_step: Callable[[int, int], None] = lambda step, steps: None
+    on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, record: None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where a run ended up."""
+
+    run_id: str
+    metrics: dict[str, float]
+    trained: int  # epochs trained for it; 0 if the store had it or its trajectory was already there
+
+
+def checkpoints(store: str, trajectory: str) -> Path:
+    """The folder of a trajectory's checkpoints."""
+    return Path(store) / "checkpoints" / trajectory
+
+
+def execute(config: Config, listener: Listener | None = None) -> Outcome:
+    """Carry out one run and leave it in the store; a run that is already there costs nothing.
+
+    Raises:
+        UserError: the config is impossible or the data cannot be read; nothing is recorded.
+        DivergedError: the loss is no longer a number; the run is recorded as FAILED.
+    """
+    config = machine.resolve(check(config))
+    dataset = load(config.data)
+    signed = signatures(config, dataset.digest)
+    book = tracking.Book(config.store)
+    folder = checkpoints(config.store, signed.trajectory)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):  # one process at a time on a trajectory
+        known = book.find(signed.run)
+        if known is not None and known.info.status == tracking.FINISHED:
+            return Outcome(known.info.run_id, known.data.metrics, trained=0)
+        writer = book.begin(run_name(config), signed.run, parameters(config), _tags(config, signed, dataset))
+        try:
+            outcome = _carry_out(config, dataset, folder, writer, listener or Listener())
+        except BaseException as error:
+            killed = isinstance(error, KeyboardInterrupt | SystemExit)
+            if not killed:
+                writer.text("error.txt", traceback.format_exc())
+            writer.end(tracking.KILLED if killed else tracking.FAILED)
+            raise
+        writer.end(tracking.FINISHED)
+        return outcome
+
+
+def _carry_out(config: Config, dataset: Dataset, folder: Path, writer: tracking.Writer, listener: Listener) -> Outcome:
+    from fmnist.training.evaluation import evaluate
+    from fmnist.training.trajectory import Trajectory
+
+    began = time.monotonic()
+    _log_provenance(config, dataset, writer)
+    path = Trajectory(config, dataset, folder)
+    resumed = path.resume(config.epochs)
+    writer.epochs(path.history)
+    listener.on_start(resumed)
+
+    def on_epoch(epoch: int, record: dict[str, float]) -> None:
+        writer.epochs(path.history)
+        listener.on_epoch(epoch, record)
+
+    path.advance(config.epochs, listener.on_step, on_epoch)
+    test = evaluate(path.test_logits(), dataset.test_labels)
+    validation = evaluate(path.validation_logits(), dataset.train_labels[path.val_rows])
+    _log_pictures(config, path, test, writer)
+    _log_tables(path, test, validation, dataset, writer)
+    writer.model(
+        path.engine.model,
+        dataset.test_images[:2].astype(np.float32),
+        test.probabilities[:2],
+        [f"{name}=={importlib.metadata.version(name)}" for name in ("keras", "numpy", "tensorflow")],
+    )
+    metrics = _final_metrics(path, test) | {"time/wall_s": time.monotonic() - began}
+    writer.metrics(metrics, step=config.epochs)
+    return Outcome(writer.run_id, {**path.history[-1], **metrics}, trained=config.epochs - resumed)
+
+
+def _final_metrics(path: "Trajectory", test: "Evaluation") -> dict[str, float]:
+    train_seconds = sum(record["time/epoch_s"] for record in path.history)
+    images = path.steps_per_epoch * path.config.batch_size * len(path.history)
+    final: dict[str, float] = {
+        "test/accuracy": test.accuracy,
+        "test/loss": test.loss,
+        "time/train_s": train_seconds,
+        "time/images_per_s": images / train_seconds,
+        "model/parameters": path.engine.model.count_params(),
+    }
+    for index, name in enumerate(CLASSES):
+        final[f"test/precision/{name}"] = test.precision[index]
+        final[f"test/recall/{name}"] = test.recall[index]
+        final[f"test/f1/{name}"] = test.f1[index]
+    return final
+
+
+def _log_pictures(config: Config, path: "Trajectory", test: "Evaluation", writer: tracking.Writer) -> None:
+    from fmnist.analysis import figures
+
+    title = run_name(config)
+    names = [CLASSES[label] for label in path.dataset.train_labels[path.train_rows[:6]]]
+    pictures = {
+        "confusion_matrix": figures.confusion(test.confusion, CLASSES, title),
+        "curves": figures.curves(_history(path), title),
+        "samples": figures.samples(path.augmented(len(names), versions=7), names, title),
+    }
+    for key, figure in pictures.items():
+        writer.image(key, figures.to_image(figure))
+
+
+def _log_tables(
+    path: "Trajectory", test: "Evaluation", validation: "Evaluation", dataset: Dataset, writer: tracking.Writer
+) -> None:
+    report = {
+        name: {
+            "precision": test.precision[index],
+            "recall": test.recall[index],
+            "f1-score": test.f1[index],
+            "support": int(test.support[index]),
+        }
+        for index, name in enumerate(CLASSES)
+    }
+    writer.text("classification_report.json", json.dumps({**report, "accuracy": test.accuracy}, indent=1))
+    matrix = pd.DataFrame(test.confusion, index=pd.Index(CLASSES, name="actual"), columns=CLASSES)
+    writer.text("confusion_matrix.csv", matrix.to_csv())
+    writer.text("history.csv", _history(path).to_csv())
+    writer.arrays(
+        "predictions.npz",
+        test_labels=dataset.test_labels.astype(np.uint8),
+        test_predicted=test.probabilities.argmax(axis=1).astype(np.uint8),
+        test_probabilities=test.probabilities.astype(np.float16),
+        val_rows=path.val_rows.astype(np.int32),
+        val_labels=dataset.train_labels[path.val_rows].astype(np.uint8),
+        val_predicted=validation.probabilities.argmax(axis=1).astype(np.uint8),
+        val_probabilities=validation.probabilities.astype(np.float16),
+    )
+
+
+def _history(path: "Trajectory") -> pd.DataFrame:
+    epochs = pd.RangeIndex(1, len(path.history) + 1, name="epoch")
+    return pd.DataFrame(path.history, index=epochs).drop(columns="time/ended_ms")
+
+
+def _tags(config: Config, signed: Signatures, dataset: Dataset) -> dict[str, str]:
+    tags = {
+        "fmnist.variant": variant_name(config),
+        "fmnist.trajectory_signature": signed.trajectory,
+        "fmnist.variant_signature": signed.variant,
+        "fmnist.data_digest": dataset.digest,
+        "fmnist.recipe": str(RECIPE),
+        "fmnist.parameters": str(parameter_count(config.model)),
+        "fmnist.flops_per_image": str(flops_per_image(config.model)),
+        "mlflow.source.name": "fmnist.train",
+        **machine.describe(),
+    }
+    commit = _git("rev-parse", "HEAD").strip()
+    if commit:
+        tags["mlflow.source.git.commit"] = commit
+    if config.study is not None:
+        tags["fmnist.study"] = config.study.name
+    return tags
+
+
+def _log_provenance(config: Config, dataset: Dataset, writer: tracking.Writer) -> None:
+    writer.text("config.yaml", yaml.safe_dump(asdict(replace(config, study=None)), sort_keys=False))
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    writer.text("provenance/packages.json", json.dumps(versions, indent=1))
+    difference = _git("diff", "HEAD")
+    if difference:
+        writer.text("provenance/uncommitted.diff", difference)
+    profile = {"train_images": len(dataset.train_labels), "test_images": len(dataset.test_labels)}
+    writer.dataset("fashion-mnist", dataset.digest, dataset.source, profile)
+
+
+def _git(*arguments: str) -> str:
+    """What git says of the project, or nothing where it is no checkout or there is no git."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=CONF.parent, capture_output=True, text=True, check=True, errors="replace"
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout

@@ -1,0 +1,187 @@
+"""The study worked out: every run, which are done, which trajectories continue, in which order, at which cost."""
+
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fmnist.config import (
+    Config,
+    Signatures,
+    StudyConfig,
+    UserError,
+    check,
+    flops_per_image,
+    from_flat,
+    parameters,
+    run_name,
+    signatures,
+    variant_name,
+)
+
+DESIGNS = ("one_at_a_time", "grid")
+SECONDS_PER_RUN = 6.0  # drawing, logging and the start of the compiled loop, beyond the training itself
+Compose = Callable[[Sequence[str]], Config]  # overrides -> config
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A point of the design: its config, and the overrides that lead there from the study's baseline."""
+
+    config: Config
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of the plan."""
+
+    config: Config
+    overrides: tuple[str, ...]
+    signed: Signatures
+    done: bool
+    start: int  # the epoch it can continue from; that of a checkpoint or of the rung before it
+    seconds: float  # estimated; 0 if done
+
+    @property
+    def name(self) -> str:
+        """`filters=64 · 10 epochs · seed 0`."""
+        return run_name(self.config)
+
+
+def override(key: str, level: Any) -> str:
+    """An axis level as Hydra's override, `model.filters=[32,64]`."""
+    return f"{key}={level if isinstance(level, str) else json.dumps(level).replace(' ', '')}"
+
+
+def check_study(study: StudyConfig) -> None:
+    """Refuse a study that cannot be planned.
+
+    Raises:
+        UserError: an unknown design, or rungs, seeds or levels that are missing or impossible.
+    """
+    if study.design not in DESIGNS:
+        raise UserError(f"study.design must be one of {', '.join(DESIGNS)}, but got '{study.design}'")
+    for key, numbers, least in (("rungs", study.rungs, 1), ("seeds", study.seeds, 0)):
+        if not numbers:
+            raise UserError(f"study.{key} is empty; give at least one, study.{key}=[{least}]")
+        if min(numbers) < least:
+            raise UserError(f"study.{key} must be at least {least}, but got {min(numbers)}")
+    for axis, levels in study.axes.items():
+        if axis.split(".")[0] in ("seed", "epochs", "study", "store", "hydra"):
+            remedy = {"seed": "; use study.seeds", "epochs": "; use study.rungs"}.get(axis, "")
+            raise UserError(f"study.axes cannot vary {axis}{remedy}")
+        if not isinstance(levels, list) or not levels:
+            raise UserError(f"study.axes.{axis} must be a list of levels like [32,64], but got {levels}")
+
+
+def variants(study: StudyConfig, compose: Compose) -> list[Variant]:
+    """Every distinct variant of a study, its baseline first in a one-at-a-time design.
+
+    Levels are composed one by one and combined afterwards: a grid costs as many compositions as it has levels.
+
+    Raises:
+        UserError: the study or any of its points is impossible; all impossible points are named at once.
+    """
+    check_study(study)
+    base = compose(())
+    start = parameters(base)
+    levels = [
+        [(override(axis, level), _changes(start, compose((override(axis, level),)))) for level in axis_levels]
+        for axis, axis_levels in study.axes.items()
+    ]
+    if study.design == "grid":
+        points = list(itertools.product(*levels))
+    else:
+        points = [(), *((level,) for axis_levels in levels for level in axis_levels)]
+    found: dict[str, Variant] = {}
+    wrong: list[str] = []
+    for point in points:
+        changes = {key: value for _, changed in point for key, value in changed.items()}
+        overrides = tuple(text for text, _ in point)
+        try:
+            config = check(from_flat(base, {**start, **changes}))
+        except UserError as error:
+            wrong.append(f"{' '.join(overrides) or 'the baseline'}: {error}")
+            continue
+        found.setdefault(json.dumps(parameters(config)), Variant(config, overrides))
+    if wrong:
+        raise UserError(f"{len(wrong)} of {len(points)} points of the study are impossible: " + " | ".join(wrong))
+    return list(found.values())
+
+
+def _changes(start: dict[str, Any], config: Config) -> dict[str, Any]:
+    return {key: value for key, value in parameters(config).items() if value != start[key]}
+
+
+def work_out(
+    points: Sequence[Variant],
+    study: StudyConfig,
+    *,
+    runs: pd.DataFrame,
+    data_digest: str,
+    images: int,
+    checkpointed: Callable[[str, int], int],
+    flops_per_second: Callable[[Config], float],
+) -> list[PlannedRun]:
+    """Every run of a study, rung by rung; within a rung the longest first.
+
+    Args:
+        points: the study's variants, their configs resolved.
+        study: gives rungs and seeds.
+        runs: the store, as `tracking.load` gives it.
+        data_digest: of the data that the runs will see.
+        images: training and validation images without `data.limit`.
+        checkpointed: (trajectory signature, epoch) -> latest epoch up to that one with a checkpoint, 0 for none.
+        flops_per_second: what the machine achieves on a config.
+    """
+    finished = set(runs.loc[runs["status"] == "FINISHED", "signature"])
+    planned: list[PlannedRun] = []
+    reached: dict[str, int] = {}
+    for rung in sorted(set(study.rungs)):
+        of_rung = []
+        for point, seed in itertools.product(points, dict.fromkeys(study.seeds)):
+            config = replace(point.config, epochs=rung, seed=seed, study=study)
+            signed = signatures(config, data_digest)
+            done = signed.run in finished
+            start = max(reached.get(signed.trajectory, 0), checkpointed(signed.trajectory, rung))
+            reached[signed.trajectory] = rung if not done else start
+            seconds = 0.0 if done else SECONDS_PER_RUN + _work(config, images, start) / flops_per_second(config)
+            of_rung.append(PlannedRun(config, point.overrides, signed, done, start, seconds))
+        planned += sorted(of_rung, key=lambda run: -run.seconds)
+    return planned
+
+
+def _work(config: Config, images: int, start: int) -> float:
+    """Floating-point operations of a run from epoch `start` on; a forward pass is a third of a training step."""
+    rows = config.data.limit or images
+    validation = round(rows * config.data.validation)
+    per_epoch = (rows - validation) + validation / 3
+    return flops_per_image(config.model) * (per_epoch * (config.epochs - start) + 10_000 / 3)
+
+
+def pace(runs: pd.DataFrame, config: Config) -> float | None:
+    """Operations a second of the recorded run nearest in cost to a config, on as many threads; None without one."""
+    if runs.empty or "time/images_per_s" not in runs:
+        return None
+    compute = config.compute
+    alike = runs[
+        (runs["status"] == "FINISHED")
+        & (runs["compute.precision"] == compute.precision)
+        & (runs["compute.threads"] == str(compute.threads))
+        & (runs["time/images_per_s"] > 0)
+    ]
+    if alike.empty:
+        return None
+    ratios = alike["flops_per_image"] / flops_per_image(config.model)
+    nearest = alike.iloc[int(np.abs(np.log(ratios)).argmin())]
+    return float(nearest["flops_per_image"] * nearest["time/images_per_s"])
+
+
+def variant_names(points: Sequence[Variant]) -> set[str]:
+    """The names under which the store knows these variants."""
+    return {variant_name(point.config) for point in points}
