@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from fmnist.config import UserError
+from fmnist.door import enter
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,29 +98,19 @@ def _write(file: Path, text: str) -> None:
         raise UserError(f"cannot write {file}: {error.strerror}") from error
 
 
-def _print(text: str) -> None:
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:  # `| head` has seen enough; Python would complain again at its exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def main(argv: list[str] | None = None) -> int:
-    """Carry out the command line; 0, or 2 after a mistake that is told in one line."""
-    try:
+    """Carry out the command line; see `fmnist.door.enter` for the exit codes."""
+
+    def body() -> None:
         arguments = _arguments(argv)
         text = compare(arguments)
         if arguments.out is None:
-            _print(text)
+            print(text)
         else:
             _write(arguments.out, text)
             print(f"wrote {arguments.out}", file=sys.stderr)
-    except UserError as error:
-        print(f"fmnist.compare: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+
+    return enter("fmnist.compare", body)
 
 
 if __name__ == "__main__":

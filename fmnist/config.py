@@ -17,13 +17,20 @@ import yaml
 RECIPE = 1  # Raise it when the same configuration and data would give other numbers than before.
 CONF = Path(__file__).parent.parent / "conf"
 IMAGE_SIZE = 28
-CLASS_COUNT = 10
+CLASSES: tuple[str, ...] = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+CLASS_COUNT = len(CLASSES)
 PRECISIONS = ("auto", "float32", "bfloat16")
 OPTIMIZERS = ("adam", "adamw", "nadam", "rmsprop", "sgd")
 
 
 class UserError(Exception):
     """A mistake that the user can mend: a door prints it as one line and exits with 2."""
+
+
+class RunError(Exception):
+    """Training went wrong though nothing was mistaken: a door prints it as one line and exits with 1."""
 
 
 @dataclass
@@ -84,7 +91,7 @@ class ComputeConfig:
 class StudyConfig:
     """A declared question; see conf/study/."""
 
-    name: str = ""
+    name: str = ""  # none: the run belongs to no study
     question: str = ""
     command: str = ""
     expect: str = ""
@@ -108,7 +115,7 @@ class Config:
     epochs: int = 10
     seed: int = 0
     store: str = "mlruns"  # folder of the database, artifacts, checkpoints and Hydra's files
-    study: StudyConfig | None = None
+    study: StudyConfig = field(default_factory=StudyConfig)  # without a name: none
 
 
 # ---- Checks -------------------------------------------------------------------------------------------
@@ -240,12 +247,12 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-_NOT_NUMBERS = ("data.source", "data.dir", "data.train_csv", "data.test_csv", "store", "study")
+_NOT_NUMBERS = ("data.source", "data.dir", "data.train_csv", "data.test_csv", "store", "study.")
 
 
 def parameters(config: Config) -> dict[str, Any]:
     """All options that determine a run's numbers, flat, in one spelling (filters as one number if equal)."""
-    flat = {key: value for key, value in flatten(replace(config, study=None)).items() if key not in _NOT_NUMBERS}
+    flat = {key: value for key, value in flatten(config).items() if not key.startswith(_NOT_NUMBERS)}
     first, second = filters_per_convolution(config.model)
     flat["model.filters"] = first if first == second else [first, second]
     return flat

@@ -2,9 +2,12 @@
 
 import os
 import platform
+import time
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+
+import numpy as np
 
 from fmnist.config import Config
 
@@ -64,3 +67,17 @@ def describe() -> dict[str, str]:
         "machine.system": platform.platform(),
         "machine.python": platform.python_version(),
     }
+
+
+def matmul_flops_per_second() -> float:
+    """What one thread achieves on a float32 matrix product, in a fifth of a second: a first guess at its pace."""
+    from threadpoolctl import threadpool_limits
+
+    matrix = np.ones((512, 512), np.float32)
+    with threadpool_limits(1):
+        matrix @ matrix
+        began, count = time.perf_counter(), 0
+        while time.perf_counter() - began < 0.2:
+            matrix @ matrix
+            count += 1
+    return count * 2 * 512**3 / (time.perf_counter() - began)

@@ -6,7 +6,7 @@ import subprocess
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from filelock import FileLock
 
 from fmnist import machine, tracking
 from fmnist.config import (
+    CLASSES,
     CONF,
     RECIPE,
     Config,
@@ -29,7 +30,7 @@ from fmnist.config import (
     signatures,
     variant_name,
 )
-from fmnist.training.data import CLASSES, Dataset, load
+from fmnist.training.data import Dataset, load
 
 if TYPE_CHECKING:
     from fmnist.training.evaluation import Evaluation
@@ -201,13 +202,14 @@ def _tags(config: Config, signed: Signatures, dataset: Dataset) -> dict[str, str
     commit = _git("rev-parse", "HEAD").strip()
     if commit:
         tags["mlflow.source.git.commit"] = commit
-    if config.study is not None:
+    if config.study.name:
         tags["fmnist.study"] = config.study.name
     return tags
 
 
 def _log_provenance(config: Config, dataset: Dataset, writer: tracking.Writer) -> None:
-    writer.text("config.yaml", yaml.safe_dump(asdict(replace(config, study=None)), sort_keys=False))
+    options = {key: value for key, value in asdict(config).items() if key != "study"}
+    writer.text("config.yaml", yaml.safe_dump(options, sort_keys=False))
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     writer.text("provenance/packages.json", json.dumps(versions, indent=1))
     difference = _git("diff", "HEAD")

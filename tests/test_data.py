@@ -12,19 +12,20 @@ import pytest
 from idx import Half, pack, synthetic, write_idx
 from numpy.typing import NDArray
 
-from fmnist.config import DataConfig, UserError
-from fmnist.training import data
+from fmnist.config import CLASSES, DataConfig, UserError
+from fmnist.training import data, fetch, readers
 
 TRAIN, TEST = synthetic(40, 20)
 PIXELS, BYTES = TRAIN[0][..., 0], TRAIN[1].astype(np.uint8)
 IMAGES, LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
-real = pytest.mark.skipif(not data.PACKAGE_FOLDER.is_dir(), reason=f"needs {data.PACKAGE_FOLDER}")
+REAL = fetch.find()
+real = pytest.mark.skipif(REAL is None, reason="needs the real data: run 'make data'")
 
 
 def csv_text(half: Half) -> str:
     images, labels = half
     rows = np.column_stack([labels, images.reshape(len(images), -1)]).tolist()
-    return "\n".join([",".join(data.COLUMNS), *(",".join(map(str, row)) for row in rows)]) + "\n"
+    return "\n".join([",".join(readers.COLUMNS), *(",".join(map(str, row)) for row in rows)]) + "\n"
 
 
 def from_csv(folder: Path, text: str) -> data.Dataset:
@@ -38,7 +39,7 @@ def from_csv(folder: Path, text: str) -> data.Dataset:
 def with_cell(line: int, column: str, value: str) -> str:
     """The training CSV with one cell changed; lines as in a text editor."""
     rows = [row.split(",") for row in csv_text(TRAIN).splitlines()]
-    rows[line - 1][data.COLUMNS.index(column)] = value
+    rows[line - 1][readers.COLUMNS.index(column)] = value
     return "\n".join(map(",".join, rows)) + "\n"
 
 
@@ -61,7 +62,7 @@ def folder(tmp_path: Path) -> Path:
 def nothing_usual(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Makes the usual places empty; returns Keras's cache folder, which does not exist yet."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setattr(data, "PACKAGE_FOLDER", tmp_path / "package")
+    monkeypatch.setattr(fetch, "PACKAGE_FOLDER", tmp_path / "package")
     return tmp_path / "keras" / "datasets" / "fashion-mnist"
 
 
@@ -114,7 +115,7 @@ def test_harmless_ways_to_write_a_csv_do_not_matter(tmp_path: Path, change: Call
 
 def test_class_names_are_encoded_by_their_position(tmp_path: Path) -> None:
     header, *rows = csv_text(TRAIN).splitlines()
-    named = [",".join([data.CLASSES[int(row[0])], row.split(",", 1)[1]]) for row in rows]
+    named = [",".join([CLASSES[int(row[0])], row.split(",", 1)[1]]) for row in rows]
     loaded = from_csv(tmp_path, "\n".join([header, *named]))
     assert np.array_equal(loaded.train_labels, TRAIN[1])
 
@@ -122,7 +123,7 @@ def test_class_names_are_encoded_by_their_position(tmp_path: Path) -> None:
 def test_the_careful_csv_path_reads_what_the_fast_one_reads(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text(csv_text(TRAIN).replace("\n", "\n\n", 3).replace(",7,", ", +7,"))
-    ((images, labels),) = data._parse_slowly(path)
+    ((images, labels),) = readers._parse_slowly(path)
     assert np.array_equal(images.reshape(TRAIN[0].shape), TRAIN[0]) and np.array_equal(labels, TRAIN[1])
 
 
@@ -301,35 +302,35 @@ def test_other_content_in_a_usual_place_is_a_damaged_download(nothing_usual: Pat
 
 
 def test_keras_cache_folder_comes_before_the_package_and_must_be_whole(nothing_usual: Path) -> None:
-    write_idx(data.PACKAGE_FOLDER, TRAIN, TEST)
-    assert data.find() == data.PACKAGE_FOLDER
+    write_idx(fetch.PACKAGE_FOLDER, TRAIN, TEST)
+    assert fetch.find() == fetch.PACKAGE_FOLDER
     write_idx(nothing_usual, TRAIN, TEST)
-    assert data.find() == nothing_usual
+    assert fetch.find() == nothing_usual
     (nothing_usual / LABELS).unlink()
-    assert data.find() == data.PACKAGE_FOLDER
+    assert fetch.find() == fetch.PACKAGE_FOLDER
 
 
 @real
 def test_fetching_goes_on_to_the_next_way_and_heals_a_damaged_cache(
     nothing_usual: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    package = Path("/usr/share/datasets/fashion-mnist")
+    assert REAL is not None
 
     def truncated(scratch: Path) -> None:
-        shutil.copytree(package, scratch / "deep")
+        shutil.copytree(REAL, scratch / "deep")
         (scratch / "deep" / IMAGES).write_bytes(b"half of it")
 
     def whole(scratch: Path) -> None:
-        shutil.copytree(package, scratch / "deep")
+        shutil.copytree(REAL, scratch / "deep")
 
     write_idx(nothing_usual, TRAIN, TEST)
-    monkeypatch.setattr(data, "WAYS", {"first": truncated, "second": whole})
-    assert data.fetch() == nothing_usual
+    monkeypatch.setattr(fetch, "WAYS", {"first": truncated, "second": whole})
+    assert fetch.fetch() == nothing_usual
     assert len(data.load(DataConfig()).test_labels) == 10_000
-    assert sorted(path.name for path in nothing_usual.iterdir()) == sorted(data.FILES)
+    assert sorted(path.name for path in nothing_usual.iterdir()) == sorted(fetch.FILES)
     assert f"the downloaded {IMAGES} is not the original" in capfd.readouterr().err
-    monkeypatch.setattr(data, "WAYS", {})
-    assert data.fetch() == nothing_usual
+    monkeypatch.setattr(fetch, "WAYS", {})
+    assert fetch.fetch() == nothing_usual
 
 
 def test_when_every_way_fails_one_line_says_what_to_put_where(
@@ -339,17 +340,17 @@ def test_when_every_way_fails_one_line_says_what_to_put_where(
         (scratch / LABELS).write_bytes(b"")
 
     def absent(scratch: Path) -> None:
-        data._call(["no-such-command"], scratch)
+        fetch._call(["no-such-command"], scratch)
 
     def slow(scratch: Path) -> None:
-        data._call(["sleep", "60"], scratch, timeout=0.1)
+        fetch._call(["sleep", "60"], scratch, timeout=0.1)
 
-    monkeypatch.setattr(data, "WAYS", {"a": incomplete, "b": absent, "c": slow})
-    text = message(data.fetch)
+    monkeypatch.setattr(fetch, "WAYS", {"a": incomplete, "b": absent, "c": slow})
+    text = message(fetch.fetch)
     for part in (f"lacks {IMAGES}", "no no-such-command here", "sleep had not ended", "data.dir="):
         assert part in text
     assert str(nothing_usual) in text
-    assert all(name in text for name in data.FILES) and not list(nothing_usual.iterdir())
+    assert all(name in text for name in fetch.FILES) and not list(nothing_usual.iterdir())
 
 
 @pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="needs dpkg-deb")
@@ -371,12 +372,12 @@ def test_the_debian_package_is_unpacked_without_being_installed(
     )
     (bin_folder / "apt-get").chmod(0o755)
     monkeypatch.setenv("PATH", f"{bin_folder}:/usr/bin:/bin")
-    monkeypatch.setattr(data.os, "geteuid", lambda: 1000)
-    with pytest.raises(data._UnavailableError, match="Unable to locate"):
-        data._from_package(scratch)
-    monkeypatch.setattr(data.os, "geteuid", lambda: 0)
-    data._from_package(scratch)
-    assert {path.name for path in scratch.rglob("*.gz")} == set(data.FILES)
+    monkeypatch.setattr(fetch.os, "geteuid", lambda: 1000)
+    with pytest.raises(fetch._UnavailableError, match="Unable to locate"):
+        fetch._from_package(scratch)
+    monkeypatch.setattr(fetch.os, "geteuid", lambda: 0)
+    fetch._from_package(scratch)
+    assert {path.name for path in scratch.rglob("*.gz")} == set(fetch.FILES)
 
 
 # ---- The command --------------------------------------------------------------------------------------

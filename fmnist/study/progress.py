@@ -5,12 +5,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
-from fmnist.config import Config, run_name
-from fmnist.run import Listener
+from fmnist.config import Config, StudyConfig, run_name
+from fmnist.study.plan import PlannedRun
+
+if TYPE_CHECKING:
+    from fmnist.run import Listener
 
 
 def epoch_line(epoch: int, epochs: int, record: dict[str, float]) -> str:
@@ -23,7 +28,7 @@ def epoch_line(epoch: int, epochs: int, record: dict[str, float]) -> str:
 
 
 @contextmanager
-def shown(config: Config) -> Iterator[Listener]:
+def shown(config: Config) -> Iterator["Listener"]:
     """A listener that shows the epochs of a single run with the time left."""
     console = Console(file=sys.stdout, highlight=False)
     console.print(f"{run_name(config)}  (epoch, then loss and accuracy in training and validation)", soft_wrap=True)
@@ -39,7 +44,9 @@ def shown(config: Config) -> Iterator[Listener]:
         yield _listener(config, console, progress)
 
 
-def _listener(config: Config, console: Console, progress: Progress) -> Listener:
+def _listener(config: Config, console: Console, progress: Progress) -> "Listener":
+    from fmnist.run import Listener
+
     bar = progress.add_task("starting", total=config.epochs)
     done = [0]
     began = [time.monotonic(), 0.0]
@@ -57,7 +64,32 @@ def _listener(config: Config, console: Console, progress: Progress) -> Listener:
     def on_epoch(epoch: int, record: dict[str, float]) -> None:
         done[0] = epoch
         left = (time.monotonic() - began[0]) / (epoch - began[1]) * (config.epochs - epoch)
-        ending = "" if console.is_terminal else f"  left {timedelta(seconds=round(left))}"
+        ending = "" if console.is_terminal else f"  left {clock(left)}"
         console.print(epoch_line(epoch, config.epochs, record) + ending, soft_wrap=True)
 
     return Listener(on_start, on_step, on_epoch)
+
+
+def clock(seconds: float) -> str:
+    """1:02:03."""
+    return str(timedelta(seconds=round(seconds)))
+
+
+def plan_table(planned: list[PlannedRun], study: StudyConfig, workers: int) -> Table:
+    """The plan as a table, a row a rung, with the estimated time on so many workers."""
+    table = Table(title=f"Study {study.name}: {study.question or 'a plain sweep'}", title_justify="left")
+    for heading in ("epochs", "runs", "done", "continuing", "new", "estimated time"):
+        table.add_column(heading, justify="right")
+    total = 0.0
+    for rung in sorted({entry.config.epochs for entry in planned}):
+        of_rung = [entry for entry in planned if entry.config.epochs == rung]
+        done = sum(entry.done for entry in of_rung)
+        continuing = sum(entry.start > 0 and not entry.done for entry in of_rung)
+        work = sum(entry.seconds for entry in of_rung)
+        longest = max(entry.seconds for entry in of_rung)
+        seconds = max(work / workers, longest)
+        total += seconds
+        fresh = len(of_rung) - done - continuing
+        table.add_row(*map(str, (rung, len(of_rung), done, continuing, fresh)), clock(seconds))
+    table.caption = f"{workers} worker{'s'[: workers != 1]}, about {clock(total)} in all"
+    return table

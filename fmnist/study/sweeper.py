@@ -3,14 +3,8 @@
 import sys
 import time
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
-import numpy as np
-import pandas as pd
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
@@ -18,57 +12,22 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, RunMode, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
-from rich.table import Table
 
-from fmnist import machine, run, tracking
-from fmnist.analysis.leaderboard import leaderboard, render
-from fmnist.config import CONF, Config, StudyConfig, UserError, check
+from fmnist import machine
+from fmnist.config import CONF, Config, RunError, StudyConfig, UserError, check
 from fmnist.study import plan
+from fmnist.study.compose import CONFIG_NAME, compose_config, to_config
+from fmnist.study.progress import clock, plan_table
 from fmnist.training import checkpoint, data
-
-CONFIG_NAME = "config"
-PLUGIN = "hydra_plugins.fmnist.StudySweeper"
-
-
-class SweepError(Exception):
-    """Some runs of a sweep failed; the message says which."""
-
-
-def register() -> None:
-    """Make schema and sweeper known to Hydra; call it before composing.
-
-    Hydra takes plugins only from the namespace `hydra_plugins`; registering the class under such a name spares
-    the project a second top-level package.
-    """
-    store = ConfigStore.instance()
-    store.store(name="schema", node=Config)
-    store.store(group="hydra/sweeper", name="study", node={"_target_": PLUGIN})
-    Plugins.instance().class_name_to_class[PLUGIN] = StudySweeper
-
-
-def to_config(composed: DictConfig) -> Config:
-    """The dataclasses of a composed config, without Hydra's own part."""
-    composed = composed.copy()
-    OmegaConf.set_struct(composed, False)
-    composed.pop("hydra", None)
-    config = OmegaConf.to_object(composed)
-    assert isinstance(config, Config)
-    return config
 
 
 def job(composed: DictConfig) -> dict[str, float]:
     """What a worker does with a composed config: one run, quietly."""
+    from fmnist import run
+
     return run.execute(to_config(composed)).metrics
-
-
-def compose_config(overrides: Sequence[str] = ()) -> Config:
-    """The config that these overrides describe, composed outside a Hydra application."""
-    register()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3", job_name="fmnist"):
-        return to_config(compose(CONFIG_NAME, list(overrides)))
 
 
 def variants_of(study: str, overrides: Sequence[str] = ()) -> set[str]:
@@ -82,7 +41,6 @@ def variants_of(study: str, overrides: Sequence[str] = ()) -> set[str]:
         raise UserError(f"there is no study '{study}' in conf/study; known are {', '.join(known)}")
     asked = [f"study={study}", *overrides]
     config = compose_config(asked)
-    assert config.study is not None
     return plan.variant_names(plan.variants(config.study, lambda more: compose_config([*asked, *more])))
 
 
@@ -107,7 +65,7 @@ class StudySweeper(Sweeper):
 
         Raises:
             UserError: the study or one of its points is impossible; nothing has started.
-            SweepError: runs failed; all others are done.
+            RunError: runs failed; all others are done.
         """
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         fixed, study = _split(parser.parse_overrides(arguments), to_config(self.config).study)
@@ -115,10 +73,10 @@ class StudySweeper(Sweeper):
         dataset = data.load(points[0].config.data)
         planned = self._plan(points, study, dataset)
         console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-        console.print(summary(planned, study, self._workers()))
+        console.print(plan_table(planned, study, self._workers()))
         failures = self._carry_out(planned, fixed, console)
         if failures:
-            raise SweepError(f"{len(failures)} of {len(planned)} runs failed: " + "; ".join(failures))
+            raise RunError(f"{len(failures)} of {len(planned)} runs failed: " + "; ".join(failures))
 
     def _workers(self) -> int:
         return int(self.config.hydra.launcher.get("n_jobs", 1))
@@ -134,6 +92,8 @@ class StudySweeper(Sweeper):
         return plan.variants(study, at)
 
     def _plan(self, points: list[plan.Variant], study: StudyConfig, dataset: data.Dataset) -> list[plan.PlannedRun]:
+        from fmnist import run, tracking
+
         store = self.config.store
         runs = tracking.load(store)
 
@@ -142,7 +102,7 @@ class StudySweeper(Sweeper):
             return found[0][0] if found else 0
 
         def speed(config: Config) -> float:
-            return plan.pace(runs, config) or _probe()
+            return plan.pace(runs, config) or 0.6 * machine.matmul_flops_per_second()
 
         return plan.work_out(
             points,
@@ -155,6 +115,8 @@ class StudySweeper(Sweeper):
         )
 
     def _carry_out(self, planned: list[plan.PlannedRun], fixed: list[str], console: Console) -> list[str]:
+        from fmnist import tracking
+
         failures: list[str] = []
         launched = 0
         tracking.Book(self.config.store)  # database and experiment exist before the workers start
@@ -170,19 +132,19 @@ class StudySweeper(Sweeper):
             for entry, returned in zip(missing, returns, strict=True):
                 if returned.status == JobStatus.FAILED:
                     failures.append(f"{entry.name}: {returned._return_value}")
-            took = f"{len(missing)} runs in {_clock(time.monotonic() - began)}" if missing else "nothing to do"
+            took = f"{len(missing)} runs in {clock(time.monotonic() - began)}" if missing else "nothing to do"
             console.print(f"\n[bold]Rung {rung}[/]: {took}")
-            console.print(render(_board(self.config.store, of_rung), "table"), markup=False)
+            console.print(_board(self.config.store, of_rung), markup=False)
         return failures
 
 
-def _split(overrides: list[Override], declared: StudyConfig | None) -> tuple[list[str], StudyConfig]:
+def _split(overrides: list[Override], declared: StudyConfig) -> tuple[list[str], StudyConfig]:
     """Separate what every run gets from what varies.
 
     Comma-separated values become axes, rungs (`epochs=1,3`) or seeds (`seed=0,1`) of the study; beside a declared
     study a single `epochs` or `seed` replaces its rungs or seeds too.
     """
-    study = declared or StudyConfig(name="sweep", design="grid", rungs=[], seeds=[])
+    study = declared if declared.name else StudyConfig(name="sweep", design="grid", rungs=[], seeds=[])
     fixed: list[str] = []
     for override in overrides:
         key = override.get_key_element()
@@ -190,7 +152,7 @@ def _split(overrides: list[Override], declared: StudyConfig | None) -> tuple[lis
             if not override.is_discrete_sweep():
                 raise UserError(f"{key}: only lists of values can be swept ({key}=1,2)")
             values: list[Any] = list(override.sweep_iterator())
-        elif declared is not None and key in ("epochs", "seed"):
+        elif declared.name and key in ("epochs", "seed"):
             values = [override.value()]
         else:
             fixed.append(override.input_line or "")
@@ -201,7 +163,7 @@ def _split(overrides: list[Override], declared: StudyConfig | None) -> tuple[lis
             study.seeds = [_whole(key, value) for value in values]
         else:
             study.axes[key] = values
-    if declared is None:
+    if not declared.name:
         base = {entry.get_key_element(): entry.value() for entry in overrides if not entry.is_sweep_override()}
         study.rungs = study.rungs or [_whole("epochs", base.get("epochs", Config().epochs))]
         study.seeds = study.seeds or [_whole("seed", base.get("seed", Config().seed))]
@@ -227,44 +189,9 @@ def _job(entry: plan.PlannedRun, fixed: list[str]) -> list[str]:
     return [*kept, *entry.overrides, *ours]
 
 
-def _probe() -> float:
-    """Operations a second of one thread, guessed from a matrix product where no run has been recorded yet."""
-    from threadpoolctl import threadpool_limits
+def _board(store: str, of_rung: list[plan.PlannedRun]) -> str:
+    from fmnist import tracking
+    from fmnist.analysis.leaderboard import leaderboard, render
 
-    matrix = np.ones((512, 512), np.float32)
-    with threadpool_limits(1):
-        matrix @ matrix
-        began, count = time.perf_counter(), 0
-        while time.perf_counter() - began < 0.2:
-            matrix @ matrix
-            count += 1
-    return 0.6 * count * 2 * 512**3 / (time.perf_counter() - began)
-
-
-def _board(store: str, of_rung: list[plan.PlannedRun]) -> pd.DataFrame:
     runs = tracking.load(store)
-    return leaderboard(runs[runs["signature"].isin({entry.signed.run for entry in of_rung})])
-
-
-def _clock(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
-
-
-def summary(planned: list[plan.PlannedRun], study: StudyConfig, workers: int) -> Table:
-    """The plan as a table, a row a rung, with the estimated time on so many workers."""
-    table = Table(title=f"Study {study.name}: {study.question or 'a plain sweep'}", title_justify="left")
-    for heading in ("epochs", "runs", "done", "continuing", "new", "estimated time"):
-        table.add_column(heading, justify="right")
-    total = 0.0
-    for rung in sorted({entry.config.epochs for entry in planned}):
-        of_rung = [entry for entry in planned if entry.config.epochs == rung]
-        done = sum(entry.done for entry in of_rung)
-        continuing = sum(entry.start > 0 and not entry.done for entry in of_rung)
-        work = sum(entry.seconds for entry in of_rung)
-        longest = max(entry.seconds for entry in of_rung)
-        seconds = max(work / workers, longest)
-        total += seconds
-        fresh = len(of_rung) - done - continuing
-        table.add_row(*map(str, (rung, len(of_rung), done, continuing, fresh)), _clock(seconds))
-    table.caption = f"{workers} worker{'s'[: workers != 1]}, about {_clock(total)} in all"
-    return table
+    return render(leaderboard(runs[runs["signature"].isin({entry.signed.run for entry in of_rung})]), "table")

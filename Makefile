@@ -1,0 +1,63 @@
+# `make` lists the targets. STUDY=NAME picks a study of conf/study/, ARGS="..." is handed on to the command.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup data sweep ui compare test lint bench lock clean
+
+PYTHON ?= python3
+STUDY ?=
+ARGS ?=
+PY := .venv/bin/python
+READY := .venv/.ready
+# The data set is needed unless the arguments name another.
+DATA := $(if $(findstring data.dir=,$(ARGS))$(findstring data.source=csv,$(ARGS)),,.venv/.data)
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY)  ## make .venv from requirements.lock (every other target does it when needed)
+
+# A changed lock file makes a new environment. uv comes out of the lock itself, so its hash is checked too.
+$(READY): requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 14) else \
+	  f"Python 3.11, 3.12 or 3.13 is needed, but $(PYTHON) is {v[0]}.{v[1]}; name another: make setup PYTHON=python3.12")'
+	@echo "setting up .venv (once) ..."
+	@$(PYTHON) -m venv --clear .venv
+	@awk '/^[^ ]/ {wanted = /^uv==/} wanted' requirements.lock > .venv/uv.lock
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.lock
+	@.venv/bin/uv pip install --quiet --python $(PY) --require-hashes --compile-bytecode -r requirements.lock
+	@touch $@
+
+.venv/.data: $(READY)
+	@$(PY) -m fmnist.training.data
+	@touch $@
+
+data: $(READY)  ## find or fetch Fashion-MNIST, check it, say where it is
+	@$(PY) -m fmnist.training.data $(ARGS)
+
+sweep: $(READY) $(DATA)  ## run study article (STUDY=filters another, ARGS="study.seeds=[0,1]" its options)
+	@$(PY) -m fmnist.train study=$(or $(STUDY),article) $(ARGS)
+
+ui: $(READY)  ## open the runs in MLflow's charts
+	@$(PY) -m fmnist.ui $(ARGS)
+
+compare: $(READY)  ## print the leaderboard (STUDY=filters of one study, ARGS="--epochs 10")
+	@$(PY) -m fmnist.compare $(if $(STUDY),--study $(STUDY)) $(ARGS)
+
+test: $(READY) $(DATA)  ## run the tests
+	@$(PY) -m pytest -n auto $(ARGS)
+
+lint: $(READY)  ## check style and types
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+bench: $(READY) $(DATA)  ## measure training speed against this machine's limit
+	@$(PY) -m bench.throughput $(ARGS)
+
+lock: $(READY)  ## renew requirements.lock from pyproject.toml
+	@.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --extra dev \
+	  --upgrade pyproject.toml -o requirements.lock
+
+clean:  ## remove the environment and caches; results in mlruns/ stay
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,138 @@
+"""Hydra between the command line and the dataclasses: schema, composing, and its errors in a line of our own."""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from hydra import compose, initialize_config_dir, main
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra.plugins.sweeper import Sweeper
+from omegaconf import DictConfig, OmegaConf
+
+from fmnist.config import CONF, Config, StudyConfig, UserError, flatten, suggest
+
+CONFIG_NAME = "config"
+
+
+def register(sweeper: type[Sweeper] | None = None) -> None:
+    """Make the schema known to Hydra, and the sweeper if one is to be used.
+
+    Hydra takes plugins only from the namespace `hydra_plugins`; registering the class under such a name spares
+    the project a second top-level package.
+    """
+    plugin = "hydra_plugins.fmnist.StudySweeper"
+    schema = OmegaConf.structured(Config)
+    OmegaConf.set_struct(schema.study.axes, False)  # study.axes.KEY=[LEVEL,LEVEL] may name any option
+    store = ConfigStore.instance()
+    store.store(name="schema", node=schema)
+    store.store(group="hydra/sweeper", name="study", node={"_target_": plugin})
+    if sweeper is not None:
+        Plugins.instance().class_name_to_class[plugin] = sweeper
+
+
+def to_config(composed: DictConfig) -> Config:
+    """The dataclasses of a composed config, without Hydra's own part.
+
+    Raises:
+        UserError: an option that the schema does not have, or one of a study without a study.
+    """
+    composed = composed.copy()
+    OmegaConf.set_struct(composed, False)
+    composed.pop("hydra", None)
+    config = OmegaConf.to_object(composed)
+    assert isinstance(config, Config)
+    _refuse_unknown(config)
+    if not config.study.name and config.study != StudyConfig():
+        raise UserError("options of a study need one: begin with study=NAME (a file of conf/study/)")
+    # An override study.axes.model.filters=[32,64] comes nested; =null takes the axis out.
+    config.study.axes = {key: levels for key, levels in flatten(config.study.axes).items() if levels is not None}
+    return config
+
+
+def _refuse_unknown(node: Any, prefix: str = "") -> None:
+    known = [field.name for field in fields(node)]
+    for key, value in vars(node).items():
+        if key not in known:
+            raise UserError(_no_option(prefix + key))
+        if is_dataclass(value):
+            _refuse_unknown(value, f"{prefix}{key}.")
+
+
+def compose_config(overrides: Sequence[str] = ()) -> Config:
+    """The config that these overrides describe, composed outside a Hydra application.
+
+    Raises:
+        UserError: an override is not understood.
+    """
+    register()
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3", job_name="fmnist"):
+            return to_config(compose(CONFIG_NAME, list(overrides)))
+    except HydraException as error:
+        raise UserError(explain(error)) from error
+
+
+def run_application(task: Callable[[Config], Any], sweeper: type[Sweeper]) -> None:
+    """Let Hydra read the command line and carry out the task, or the sweeper that the command line asks for.
+
+    Raises:
+        UserError: the command line is not understood.
+        Exception: whatever task or sweeper raise, without the lines that Hydra would print about it.
+    """
+    raised: list[BaseException] = []
+
+    def guarded(composed: DictConfig) -> None:
+        try:
+            task(to_config(composed))
+        except BaseException as error:
+            raised.append(error)
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us whole instead of being printed
+    register(sweeper)
+    try:
+        main(version_base="1.3", config_path=str(CONF), config_name=CONFIG_NAME)(guarded)()
+    except HydraException as error:
+        raise UserError(explain(error)) from error
+    if raised:
+        raise raised[0]
+
+
+def explain(error: HydraException) -> str:
+    """What is wrong with the overrides, in one line, with the nearest thing that is known."""
+    text = str(error)
+    unknown = re.search(r"Could not override '([^']+)'", text) or re.search(r"Key '([^']+)' is not in struct", text)
+    if unknown:
+        return _no_option(unknown[1])
+    choice = re.search(r"Could not find '(.+)/([^/']+)'\s+Available options in '[^']+':\n((?:\t\S+\n?)+)", text)
+    if choice:
+        group, name, known = choice[1], choice[2], choice[3].split()
+        return f"there is no {group} '{name}'; known are {', '.join(known)}{suggest(name, known)}"
+    several = re.search(r"Ambiguous value for argument '([^']+)'", text)
+    if several:
+        return (
+            f"{several[1]} names several values: put -m before it for a sweep over them, or write a list in [brackets]"
+        )
+    group_value = re.search(r"Error merging override (\w+)=(\S+)", text)
+    if group_value and "is not a subclass of" in f"{text} {error.__cause__}":
+        names = ", ".join(key for key in flatten(Config()) if key.startswith(f"{group_value[1]}."))
+        return f"{group_value[1]}={group_value[2]}: {group_value[1]} is a group of options; set one of {names}"
+    if text.startswith("Error parsing override"):
+        return f"{text.splitlines()[0]}; write KEY=VALUE, with quotes around what the shell would change"
+    return _first_lines(text, str(error.__cause__ or ""))
+
+
+def _no_option(key: str) -> str:
+    return (
+        f"there is no option '{key}'{suggest(key, list(flatten(Config())))} (python -m fmnist.train --help lists all)"
+    )
+
+
+def _first_lines(text: str, cause: str) -> str:
+    first, reason = (" ".join(part.splitlines()[:1]).strip() for part in (text, cause))
+    return f"{first}: {reason}" if reason and reason not in first else first
