@@ -173,11 +173,11 @@ def _log_tables(
     writer.arrays(
         "predictions.npz",
         test_labels=dataset.test_labels.astype(np.uint8),
-        test_predicted=test.probabilities.argmax(axis=1).astype(np.uint8),
+        test_predicted=test.predicted.astype(np.uint8),
         test_probabilities=test.probabilities.astype(np.float16),
         val_rows=path.val_rows.astype(np.int32),
         val_labels=dataset.train_labels[path.val_rows].astype(np.uint8),
-        val_predicted=validation.probabilities.argmax(axis=1).astype(np.uint8),
+        val_predicted=validation.predicted.astype(np.uint8),
         val_probabilities=validation.probabilities.astype(np.float16),
     )
 

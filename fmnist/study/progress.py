@@ -31,7 +31,6 @@ def epoch_line(epoch: int, epochs: int, record: dict[str, float]) -> str:
 def shown(config: Config) -> Iterator["Listener"]:
     """A listener that shows the epochs of a single run with the time left."""
     console = Console(file=sys.stdout, highlight=False)
-    console.print(f"{run_name(config)}  (epoch, then loss and accuracy in training and validation)", soft_wrap=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -52,6 +51,7 @@ def _listener(config: Config, console: Console, progress: Progress) -> "Listener
     began = [time.monotonic(), 0.0]
 
     def on_start(epoch: int) -> None:
+        console.print(f"{run_name(config)}  (epoch, then loss and accuracy in training and validation)", soft_wrap=True)
         done[0], began[:] = epoch, [time.monotonic(), float(epoch)]
         if epoch:
             console.print(f"continuing from the checkpoint after {epoch} epochs")

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from fmnist import machine
-from fmnist.config import CONF, Config, RunError, StudyConfig, UserError, check
+from fmnist.config import CONF, Config, RunError, StudyConfig, UserError, check, suggest
 from fmnist.study import plan
 from fmnist.study.compose import CONFIG_NAME, compose_config, to_config
 from fmnist.study.progress import clock, plan_table
@@ -38,7 +38,8 @@ def variants_of(study: str, overrides: Sequence[str] = ()) -> set[str]:
     """
     known = sorted(file.stem for file in (CONF / "study").glob("*.yaml") if file.stem != "none")
     if study not in known:
-        raise UserError(f"there is no study '{study}' in conf/study; known are {', '.join(known)}")
+        hint = suggest(study, known)
+        raise UserError(f"there is no study '{study}' in conf/study; known are {', '.join(known)}{hint}")
     asked = [f"study={study}", *overrides]
     config = compose_config(asked)
     return plan.variant_names(plan.variants(config.study, lambda more: compose_config([*asked, *more])))

@@ -20,9 +20,12 @@ class CheckpointError(Exception):
 
 
 def store(folder: Path, epoch: int, arrays: Arrays, meta: dict[str, Any]) -> None:
-    """Save the state after `epoch` epochs; of the passing checkpoints only the last two stay."""
+    """Save the state after `epoch` epochs; of the passing checkpoints up to there only the last two stay.
+
+    Later ones, of a longer run that was stopped, are left to that run.
+    """
     save(folder / f"epoch-{epoch:04d}{SUFFIX}", arrays, meta)
-    for path in sorted(folder.glob(f"epoch-*{SUFFIX}"))[:-2]:
+    for _, path in newest(folder, epoch, kind="epoch")[2:]:
         path.unlink(missing_ok=True)
 
 
@@ -33,9 +36,9 @@ def keep(folder: Path, epoch: int) -> None:
         passing.replace(folder / f"rung-{epoch:04d}{SUFFIX}")
 
 
-def newest(folder: Path, at_most: int) -> list[tuple[int, Path]]:
+def newest(folder: Path, at_most: int, kind: str = "*") -> list[tuple[int, Path]]:
     """Checkpoints of up to `at_most` epochs, the latest first; whether they can be read is not looked at."""
-    found = [(int(path.stem.split("-")[1]), path) for path in folder.glob(f"*-[0-9]*{SUFFIX}")]
+    found = [(int(path.stem.split("-")[1]), path) for path in folder.glob(f"{kind}-[0-9]*{SUFFIX}")]
     return sorted((entry for entry in found if entry[0] <= at_most), reverse=True)
 
 
@@ -45,7 +48,7 @@ def save(path: Path, arrays: Arrays, meta: dict[str, Any]) -> None:
     np.savez(buffer, __meta__=np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays)  # type: ignore[arg-type]
     payload = buffer.getvalue()
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part = path.with_name(f".{path.name}.part")
     try:
         with part.open("wb") as file:
             file.write(MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload)

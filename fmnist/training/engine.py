@@ -19,10 +19,11 @@ with quiet_stderr():
     import keras
     import tensorflow as tf
 
-from fmnist.config import Config
+from fmnist.config import IMAGE_SIZE, Config
 from fmnist.training import augment
 from fmnist.training.model import build, logits_of, optimizer
 
+tf.get_logger().setLevel("ERROR")  # a worker that builds many networks is told of retracing otherwise
 EVALUATION_BATCH = 500
 Arrays = dict[str, NDArray[Any]]
 
@@ -58,7 +59,8 @@ class Engine:
                 tf.TensorSpec((None, None, 8), tf.float32),
             ],
         )
-        self._forward = tf.function(self._forward_batch, reduce_retracing=True)
+        pixels = tf.TensorSpec((None, IMAGE_SIZE, IMAGE_SIZE, 1), tf.float32)
+        self._forward = tf.function(self._forward_batch, input_signature=[pixels])
 
     def train(
         self, rows: NDArray[np.int32], transforms: NDArray[np.float32] | None
@@ -91,7 +93,7 @@ class Engine:
 
     def state(self) -> Arrays:
         """Copies of everything that training changes: weights, moving averages, optimizer."""
-        return {name: np.array(variable) for name, variable in self._variables().items()}
+        return {name: np.array(variable.value.numpy()) for name, variable in self._variables().items()}
 
     def restore(self, arrays: Arrays) -> None:
         """Continue from a state."""

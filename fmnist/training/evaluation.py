@@ -23,6 +23,7 @@ class Evaluation:
     f1: NDArray[np.float64]  # (10,)
     support: NDArray[np.int64]  # (10,) images of each class
     confusion: NDArray[np.int64]  # (10, 10) actual by predicted
+    predicted: NDArray[np.int64]  # (n,)
     probabilities: NDArray[np.float32]  # (n, 10)
 
 
@@ -48,5 +49,6 @@ def evaluate(logits: Logits, labels: Labels) -> Evaluation:
         f1=f1,
         support=support,
         confusion=confusion_matrix(labels, predicted, labels=classes),
+        predicted=predicted,
         probabilities=softmax(logits.astype(np.float64), axis=1).astype(np.float32),
     )

@@ -43,7 +43,7 @@ def build(config: Config) -> keras.Model:
 
 def logits_of(model: keras.Model) -> keras.Model:
     """The network up to its logits, sharing all weights: the loss is stable only on logits."""
-    return keras.Model(model.inputs, model.get_layer("logits").output)
+    return keras.Model(model.input, model.get_layer("logits").output)
 
 
 def optimizer(config: Config) -> keras.optimizers.Optimizer:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist.config import Config, signatures
+from fmnist.config import Config, RunError, signatures
 from fmnist.training import augment, checkpoint
 from fmnist.training.data import Dataset, split
 from fmnist.training.engine import Arrays, Engine
@@ -20,7 +20,7 @@ SEGMENT_SECONDS = 1.0  # How long the compiled loop runs before Ctrl-C is heard 
 Epoch = dict[str, float]  # train/loss, train/accuracy, val/loss, val/accuracy, time/epoch_s, time/ended_ms
 
 
-class DivergedError(Exception):
+class DivergedError(RunError):
     """The loss is no longer a number."""
 
 
@@ -134,23 +134,24 @@ class Trajectory:
             end = min(steps, done + (max(1, int(SEGMENT_SECONDS / self._pace)) if self._pace else 1))
             loss, correct = self.engine.train(rows[done:end], None if warps is None else warps[done:end])
             self._pace = (time.monotonic() - tick) / (end - done)
-            self._require_finite(loss, epoch, done)
+            if not np.isfinite(loss).all():
+                raise self._diverged(epoch, f"step {done + int(np.argmin(np.isfinite(loss))) + 1} of {steps}")
             losses[done:end] = loss
             hits, done = hits + int(correct.sum()), end
             on_step(done, steps)
         self.epoch, self._val_logits = epoch, None
         self.history.append(self._record(float(losses.mean()), hits / (steps * batch), began))
 
-    def _require_finite(self, loss: NDArray[np.float32], epoch: int, done: int) -> None:
-        finite = np.isfinite(loss)
-        if not finite.all():
-            raise DivergedError(
-                f"the loss is no longer finite in epoch {epoch}, step {done + int(np.argmin(finite)) + 1} of "
-                f"{self.steps_per_epoch}; lower optimizer.learning_rate={self.config.optimizer.learning_rate}"
-            )
+    def _diverged(self, epoch: int, place: str) -> DivergedError:
+        rate = self.config.optimizer.learning_rate
+        return DivergedError(
+            f"the loss is no longer finite in epoch {epoch}, {place}; lower optimizer.learning_rate={rate}"
+        )
 
     def _record(self, loss: float, accuracy: float, began: float) -> Epoch:
         logits, labels = self.validation_logits(), self.dataset.train_labels[self.val_rows]
+        if not np.isfinite(logits).all():  # the last step's update made them so: no loss of a step has shown it
+            raise self._diverged(self.epoch, "validation")
         return {
             "train/loss": loss,
             "train/accuracy": accuracy,

@@ -1,0 +1,79 @@
+"""The arrows between the modules run down only, and each big library has one door."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "fmnist"
+MODULES = {
+    ".".join(file.relative_to(PACKAGE).with_suffix("").parts): file
+    for file in PACKAGE.rglob("*.py")
+    if file.name != "__init__.py"
+}
+DOORS = {"train", "compare", "ui"}
+LEVELS = [  # a module imports from levels below its own, or from its own folder
+    {"config"},
+    {"door", "machine", "training"},
+    {"tracking", "analysis"},
+    {"run"},
+    {"study"},
+    DOORS,
+]
+LIBRARIES = {
+    "mlflow": {"tracking"},
+    "hydra": {"study.compose", "study.sweeper"},
+    "omegaconf": {"study.compose", "study.sweeper"},
+    "tensorflow": {"training.engine"},
+    "keras": {"training.engine", "training.model", "training.augment"},
+    "matplotlib": {"analysis.figures"},
+    "rich": {"study.progress", "study.sweeper"},
+}
+
+
+def imports(name):
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def own(name):
+    """The project's modules that a module imports, as `training.data`."""
+    return {found.removeprefix("fmnist.") for found in imports(name)} & set(MODULES)
+
+
+def level(name):
+    head = name.split(".")[0]
+    return next(number for number, members in enumerate(LEVELS) if head in members)
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_arrows_run_down_only(name):
+    for other in own(name):
+        same_folder = "." in name and name.split(".")[0] == other.split(".")[0]
+        assert same_folder or level(other) < level(name), f"{name} imports {other}"
+
+
+def test_no_module_leads_back_to_itself():
+    def reaches(start, goal, seen):
+        return any(
+            other == goal or (other not in seen and reaches(other, goal, seen | {other})) for other in own(start)
+        )
+
+    assert [name for name in MODULES if reaches(name, name, set())] == []
+
+
+@pytest.mark.parametrize(("library", "allowed"), LIBRARIES.items())
+def test_each_library_is_imported_only_where_it_belongs(library, allowed):
+    users = {name for name in MODULES if any(found.split(".")[0] == library for found in imports(name))}
+    assert users <= allowed
+
+
+def test_the_training_wing_needs_neither_store_nor_study_nor_analysis():
+    used = {other.split(".")[0] for name in MODULES if name.startswith("training.") for other in own(name)}
+    assert used <= {"config", "training"}

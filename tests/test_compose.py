@@ -1,0 +1,104 @@
+"""Every YAML composes, and what Hydra cannot use is refused in a line that helps."""
+
+import pytest
+import yaml
+
+from fmnist.config import CONF, Config, StudyConfig, UserError, check, variant_name
+from fmnist.study import plan
+from fmnist.study.compose import compose_config
+
+STUDIES = sorted(file.stem for file in (CONF / "study").glob("*.yaml") if file.stem != "none")
+
+
+def points(*overrides):
+    config = compose_config(overrides)
+    return config, plan.variants(config.study, lambda more: compose_config([*overrides, *more]))
+
+
+def names(*overrides):
+    return [variant_name(point.config) for point in points(*overrides)[1]]
+
+
+def refusal(*overrides):
+    with pytest.raises(UserError) as error:
+        points(*overrides)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_without_overrides_the_config_is_the_baseline():
+    assert compose_config() == Config()
+
+
+@pytest.mark.parametrize("file", sorted((CONF / "augment").glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_augmentation_sets_every_range(file):
+    config = check(compose_config([f"augment={file.stem}"]))
+    assert vars(config.augment) == yaml.safe_load(file.read_text())
+    assert variant_name(config) in (f"augment={file.stem}", "baseline")
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_study_says_what_it_asks_and_all_its_points_are_possible(study):
+    config, variants = points(f"study={study}")
+    assert config.study.name == study and config.study.question and config.study.command and config.study.expect
+    assert config.study.command.startswith("make sweep") and (study in config.study.command or study == "article")
+    assert len(variants) == len({variant_name(point.config) for point in variants})
+
+
+def test_one_axis_at_a_time_meets_the_baseline_once():
+    assert names("study=article") == [
+        "baseline",
+        "filters=32",
+        "filters=64",
+        "kernel_size=3",
+        "kernel_size=7",
+        "pooling=average",
+        "augment=none",
+        "augment=light",
+        "augment=heavy",
+        "scale=unit",
+    ]
+
+
+def test_a_grid_is_the_product_of_its_axes():
+    assert len(points("study=grid")[1]) == 3 * 3 * 2 * 4 * 2
+
+
+def test_options_beside_a_study_move_its_baseline():
+    assert names("study=pooling", "model.kernel_size=3") == ["kernel_size=3", "kernel_size=3 pooling=average"]
+
+
+def test_axes_are_added_changed_and_taken_out_by_their_option():
+    changed = points("study=filters", "study.axes.model.filters=[16,[8,16]]", "study.axes.data.scale=[raw,unit]")
+    assert changed[0].study.axes == {"model.filters": [16, [8, 16]], "data.scale": ["raw", "unit"]}
+    assert names("study=filters", "study.axes.model.filters=null") == ["baseline"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["model.filter=3"], ["no option 'model.filter'", "did you mean 'model.filters'"]),
+        (["+model.foo=3"], ["no option 'model.foo'"]),
+        (["+foo=3"], ["no option 'foo'"]),
+        (["augment=lite"], ["no augment 'lite'", "article, heavy, light, none", "did you mean 'light'"]),
+        (["study=filtres"], ["no study 'filtres'", "did you mean 'filters'"]),
+        (["optimizer=sgd"], ["group of options", "optimizer.name"]),
+        (["epochs=ten"], ["epochs=ten", "Integer"]),
+        (["nonsense"], ["nonsense", "KEY=VALUE"]),
+        (["study.rungs=[1]"], ["study=NAME"]),
+        (["study=kernel", "study.axes.model.kernel_size=[3,10,40]"], ["2 of 4 points", "model.kernel_size=10", "=40"]),
+        (["study=kernel", "study.axes.seed=[1,2]"], ["cannot vary seed", "study.seeds"]),
+        (["study=kernel", "study.axes.model.pooling=max"], ["list of levels", "got max"]),
+        (["study=kernel", "study.design=square"], ["one_at_a_time, grid", "got 'square'"]),
+        (["study=kernel", "study.rungs=[]"], ["study.rungs is empty"]),
+        (["study=kernel", "study.seeds=[-1]"], ["study.seeds", "at least 0"]),
+        (["study=kernel", "study.axes.foo=[1]"], ["no option 'foo'"]),
+    ],
+)
+def test_what_is_not_understood_is_refused_in_one_line_with_a_remedy(overrides, words):
+    text = refusal(*overrides)
+    assert [word for word in words if word not in text] == []
+
+
+def test_no_study_is_the_default():
+    assert compose_config().study == StudyConfig()

@@ -1,0 +1,89 @@
+"""The plan is arithmetic on the store's frame: no training, no Hydra, no MLflow."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from fmnist.config import Config, ModelConfig, StudyConfig, from_flat, signatures
+from fmnist.study import plan
+
+BASE = from_flat(Config(), {"compute.precision": "float32", "compute.threads": 1})
+SMALL = replace(BASE, model=ModelConfig(filters=32))
+STUDY = StudyConfig(name="test", rungs=[3, 1], seeds=[0, 1])
+NOTHING = pd.DataFrame({"signature": [], "status": []})
+
+
+def planned(configs=(BASE,), study=STUDY, runs=NOTHING, checkpoints=None, speed=1e12):
+    saved = checkpoints or {}
+    return plan.work_out(
+        [plan.Variant(config, ()) for config in configs],
+        study,
+        runs=runs,
+        data_digest="data",
+        images=60_000,
+        checkpointed=lambda trajectory, epoch: max([e for e in saved.get(trajectory, []) if e <= epoch], default=0),
+        flops_per_second=lambda config: speed,
+    )
+
+
+def finished(*configs):
+    return pd.DataFrame({"signature": [signatures(c, "data").run for c in configs], "status": "FINISHED"})
+
+
+def test_every_variant_seed_and_rung_is_one_run_the_rungs_in_order():
+    runs = planned((BASE, SMALL))
+    assert [run.config.epochs for run in runs] == [1] * 4 + [3] * 4
+    assert len({run.signed.run for run in runs}) == 8 and len({run.signed.trajectory for run in runs}) == 4
+
+
+def test_within_a_rung_the_longest_run_comes_first():
+    assert [run.config.model.filters for run in planned((SMALL, BASE))][:4] == [128, 128, 32, 32]
+
+
+def test_a_longer_rung_continues_where_the_shorter_one_will_have_ended():
+    runs = planned(study=replace(STUDY, rungs=[1, 3, 10], seeds=[0]))
+    assert [run.start for run in runs] == [0, 1, 3]
+
+
+def test_a_longer_rung_costs_only_the_epochs_that_are_new():
+    shared = planned(study=replace(STUDY, rungs=[10, 50], seeds=[0]))
+    alone = planned(study=replace(STUDY, rungs=[50], seeds=[0]))
+    extra = sum(run.seconds for run in shared) - alone[0].seconds
+    assert extra == pytest.approx(plan.SECONDS_PER_RUN, rel=0.1)
+
+
+def test_finished_runs_are_done_and_cost_nothing_but_failed_ones_are_run_again():
+    one = replace(BASE, epochs=1, seed=0)
+    runs = finished(one)
+    done = [run for run in planned(runs=runs) if run.done]
+    assert [(run.config.epochs, run.config.seed, run.seconds) for run in done] == [(1, 0, 0.0)]
+    assert not any(run.done for run in planned(runs=runs.assign(status="FAILED")))
+
+
+def test_a_checkpoint_between_the_rungs_is_continued():
+    trajectory = signatures(BASE, "data").trajectory
+    runs = planned(study=replace(STUDY, rungs=[1, 10], seeds=[0]), checkpoints={trajectory: [1, 7]})
+    assert [run.start for run in runs] == [1, 7]
+
+
+def test_a_finished_run_whose_checkpoints_are_gone_is_no_start():
+    runs = planned(study=replace(STUDY, seeds=[0]), runs=finished(replace(BASE, epochs=1)))
+    assert [(run.done, run.start) for run in runs] == [(True, 0), (False, 0)]
+
+
+def test_the_pace_is_that_of_the_recorded_run_nearest_in_cost_with_as_many_threads():
+    def record(flops, images_per_s, threads="1", precision="float32", status="FINISHED"):
+        return {
+            "status": status,
+            "compute.precision": precision,
+            "compute.threads": threads,
+            "time/images_per_s": images_per_s,
+            "flops_per_image": flops,
+        }
+
+    near = record(160e6, 1000.0)
+    others = [record(10e6, 9.0), record(168e6, 7.0, threads="2"), record(168e6, 5.0, status="FAILED")]
+    assert plan.pace(pd.DataFrame([*others, near]), BASE) == 160e9
+    assert plan.pace(pd.DataFrame(others[1:]), BASE) is None
+    assert plan.pace(NOTHING, BASE) is None

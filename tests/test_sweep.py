@@ -1,0 +1,137 @@
+"""Sweeps as a user starts them: real processes, Hydra's joblib launcher, a real store."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+from commands import ROOT, TINY, mistake, run
+
+from fmnist import tracking
+
+pytestmark = pytest.mark.xdist_group("sweep")  # one worker makes the store for all
+EXACT = ["compute.precision=float32"]
+
+
+def finals(store):
+    """The final numbers of every run but its times, by run name."""
+    runs = tracking.load(str(store)).set_index("run_name").sort_index()
+    assert set(runs["status"]) == {"FINISHED"}
+    return runs[[c for c in runs if c.startswith(("train/", "val/", "test/"))]]
+
+
+def tree():
+    return {path for path in ROOT.rglob("*") if not {".venv", ".git", "__pycache__"} & set(path.parts)}
+
+
+@pytest.fixture(scope="module")
+def smoke(images, tmp_path_factory):
+    """The arguments of study smoke on small data, the store where it has run, and what it printed."""
+    store = tmp_path_factory.mktemp("smoke")
+    study = ["study=smoke", f"data.dir={images}", *EXACT]
+    before = tree()
+    done = run("train", *study, f"store={store}")
+    assert tree() == before, "a sweep writes into its store alone"
+    return study, store, done.stdout
+
+
+def test_a_study_prints_its_plan_then_a_leaderboard_for_each_rung(smoke):
+    _, store, printed = smoke
+    plan, first, second = printed.split("Rung ")
+    assert "Study smoke: Does everything work?" in plan and "estimated" in plan
+    assert first.startswith("1: 3 runs in") and second.startswith("2: 3 runs in")
+    assert "\x1b" not in printed
+    assert len(finals(store)) == 6
+
+
+def test_a_finished_study_trains_nothing_again(smoke):
+    study, store, _ = smoke
+    before = tracking.load(str(store))
+    assert run("train", *study, f"store={store}").stdout.count("nothing to do") == 2
+    pd.testing.assert_frame_equal(tracking.load(str(store)), before)
+
+
+def test_a_study_stopped_half_way_and_started_again_ends_bitwise_like_one_never_stopped(smoke, tmp_path):
+    study, store, _ = smoke
+    command = [sys.executable, "-m", "fmnist.train", *study, f"store={tmp_path}"]
+    sweep = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while "FINISHED" not in set(tracking.load(str(tmp_path))["status"]):
+        assert time.monotonic() < deadline and sweep.poll() is None
+        time.sleep(0.2)
+    sweep.send_signal(signal.SIGINT)
+    _, said = sweep.communicate(timeout=60)
+    assert sweep.returncode == 130
+    assert said.decode().strip() == "fmnist.train: interrupted; the same command goes on where this stopped"
+    assert len(tracking.load(str(tmp_path)).query("status == 'FINISHED'")) < 6
+    run("train", *study, f"store={tmp_path}")
+    pd.testing.assert_frame_equal(finals(tmp_path), finals(store), check_exact=True)
+
+
+def test_commas_are_a_plain_sweep_whose_longer_runs_continue_the_shorter(images, tmp_path):
+    arguments = [*TINY, f"data.dir={images}", f"store={tmp_path}", "model.pooling=max,average", "epochs=1,2", "seed=3"]
+    run("train", "-m", *arguments)
+    runs = tracking.load(str(tmp_path))
+    assert set(runs["status"]) == {"FINISHED"} and set(runs["seed"]) == {3}
+    assert sorted(zip(runs["epochs"], runs["model.pooling"], strict=True)) == [
+        (1, "average"), (1, "max"), (2, "average"), (2, "max"),
+    ]  # fmt: skip
+    assert runs["trajectory_signature"].nunique() == 2 and runs["signature"].nunique() == 4
+
+
+def test_a_run_that_fails_is_named_and_the_others_are_done(images, tmp_path):
+    arguments = [*TINY, f"data.dir={images}", f"store={tmp_path}", "epochs=1", "optimizer.learning_rate=0.001,1e30"]
+    done = run("train", "-m", *arguments, code=1)
+    assert "1 of 2 runs failed" in done.stderr and "learning_rate=1e+30" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert sorted(tracking.load(str(tmp_path))["status"]) == ["FAILED", "FINISHED"]
+
+
+def test_a_single_run_shows_its_epochs_and_is_not_repeated(images, tmp_path):
+    arguments = [*TINY, f"data.dir={images}", f"store={tmp_path}", "epochs=2", "compute.threads=1"]
+    first = run("train", *arguments)
+    assert "epoch 1/2" in first.stdout and "left" in first.stdout and "test accuracy 0." in first.stdout
+    assert first.stderr == ""
+    assert "nothing was trained" in run("train", *arguments).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["model.kernel_size=12"], "the largest that fits is 9"),
+        (["data.dir=/nowhere"], "there is no file /nowhere/"),
+        (["study=kernel", "study.axes.model.kernel_size=[3,12]"], "1 of 3 points of the study are impossible"),
+        (["-m", "model.filters=32,0"], "model.filters must be at least 1, but got 0"),
+        (["model.filters=32,64"], "put -m before it"),
+        (["epoch=3"], "did you mean 'epochs'?"),
+    ],
+)
+def test_a_mistake_is_one_line_before_anything_starts(arguments, words, tmp_path):
+    assert words in mistake("train", *arguments, f"store={tmp_path / 'store'}")
+    assert not (tmp_path / "store" / "mlflow.db").exists()
+
+
+def test_compare_ranks_what_a_study_left(smoke):
+    _, store, _ = smoke
+    board = json.loads(run("compare", "--store", store, "--format", "json", "--epochs", "2").stdout)
+    assert [row["rank"] for row in board] == [1, 2, 3]
+    accuracies = [row["val_accuracy"] for row in board]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert {"variant", "seeds", "test_accuracy", "worst_class", "worst_recall", "parameters", "train_seconds",
+            "run_id"} <= set(board[0])  # fmt: skip
+    same = run("compare", "--store", store, "--study", "smoke", "--epochs", "2", "--format", "json", "--top", "3")
+    assert json.loads(same.stdout) == board
+    assert run("compare", "--store", store, "--study", "kernel").stdout.startswith("none of the 6 recorded runs match")
+
+
+def test_compare_writes_a_file_and_refuses_what_it_does_not_know(smoke, tmp_path):
+    store = smoke[1]
+    run("compare", "--store", store, "--format", "csv", "--out", tmp_path / "deep" / "board.csv")
+    assert len(pd.read_csv(tmp_path / "deep" / "board.csv")) == 6
+    assert "did you mean 'smoke'" in mistake("compare", "--study", "smoek", "--store", store)
+    assert "whole number" in mistake("compare", "--epochs", "ten", "--store", store)
+    assert "cannot write" in mistake("compare", "--store", store, "--out", "/proc/board.csv")
+    assert "no runs yet" in run("compare", "--store", tmp_path / "none").stdout
