@@ -1,20 +1,14 @@
-"""What a run may be: the dataclasses behind the YAML, their checks, their names and their signatures.
+"""What a run may be: the dataclasses behind the YAML and their checks.
 
 The defaults are the baseline, the run of the 2020 article. Imports nothing of the project, nor Hydra, nor Keras.
 """
 
 import difflib
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-RECIPE = 1  # Raise it when the same configuration and data would give other numbers than before.
 CONF = Path(__file__).parent.parent / "conf"
 IMAGE_SIZE = 28
 CLASSES: tuple[str, ...] = (
@@ -234,7 +228,7 @@ def _check_limit(config: Config) -> None:
         )
 
 
-# ---- Names and signatures -----------------------------------------------------------------------------
+# ---- Flat keys ------------------------------------------------------------------------------------------
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -247,89 +241,6 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-_NOT_NUMBERS = ("data.source", "data.dir", "data.train_csv", "data.test_csv", "store", "study.")
-
-
-def parameters(config: Config) -> dict[str, Any]:
-    """All options that determine a run's numbers, flat, in one spelling (filters as one number if equal)."""
-    flat = {key: value for key, value in flatten(config).items() if not key.startswith(_NOT_NUMBERS)}
-    first, second = filters_per_convolution(config.model)
-    flat["model.filters"] = first if first == second else [first, second]
-    return flat
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True)
-class Signatures:
-    """Hashes of what determines the numbers of a run, of its trajectory, of its variant (16 hex digits)."""
-
-    run: str
-    trajectory: str
-    variant: str
-
-
-def signatures(config: Config, data_digest: str) -> Signatures:
-    """Sign a resolved config (precision and threads are no longer `auto`) together with the data.
-
-    Raises:
-        ValueError: the config is not resolved.
-    """
-    if config.compute.precision == "auto" or config.compute.threads is None:
-        raise ValueError(f"only a resolved config can be signed, but got {config.compute}")
-    content = {**parameters(config), "data": data_digest, "recipe": RECIPE}
-    run = _digest(content)
-    del content["epochs"]
-    trajectory = _digest(content)
-    del content["seed"], content["compute.threads"]  # threads change a seed's bits, not what is asked
-    return Signatures(run, trajectory, _digest(content))
-
-
-@cache
-def _presets() -> dict[str, dict[str, Any]]:
-    files = sorted((CONF / "augment").glob("*.yaml"))
-    return {file.stem: asdict(AugmentConfig(**(yaml.safe_load(file.read_text()) or {}))) for file in files}
-
-
-def differences(config: Config, base: Config | None = None) -> dict[str, str]:
-    """What a variant changes of the baseline (or of another base), as option -> level; {} is the baseline.
-
-    An augmentation equal to one of conf/augment/ goes by its name. How it is computed (`compute`), the seed
-    and the epochs are no part of a variant.
-    """
-    ours, theirs = parameters(config), parameters(base or Config())
-    found: dict[str, str] = {}
-    if asdict(config.augment) != asdict((base or Config()).augment):
-        names = [name for name, ranges in _presets().items() if ranges == asdict(config.augment)]
-        if names:
-            found["augment"] = names[0]
-    for key, value in ours.items():
-        group = key.split(".")[0]
-        if value == theirs[key] or group in ("compute", "seed", "epochs", *found):
-            continue
-        found[key] = json.dumps(value).replace(" ", "").strip('"')
-    return found
-
-
-def variant_name(config: Config, base: Config | None = None) -> str:
-    """`filters=64 scale=unit`, or `baseline`."""
-    changes = differences(config, base)
-    return (
-        " ".join(
-            f"{key.split('.')[-1] if key != 'optimizer.name' else 'optimizer'}={level}"
-            for key, level in changes.items()
-        )
-        or "baseline"
-    )
-
-
-def run_name(config: Config) -> str:
-    """`filters=64 · 10 epochs · seed 0`."""
-    return f"{variant_name(config)} · {config.epochs} epoch{'s'[: config.epochs != 1]} · seed {config.seed}"
-
-
 def from_flat(base: Config, options: dict[str, Any]) -> Config:
     """A copy of `base` with options set by their flat keys: {"model.filters": 64, "epochs": 3}."""
     config = replace(base)
@@ -340,37 +251,3 @@ def from_flat(base: Config, options: dict[str, Any]) -> Config:
         else:
             setattr(config, name, value)
     return config
-
-
-# ---- Cost ---------------------------------------------------------------------------------------------
-
-
-def parameter_count(model: ModelConfig) -> int:
-    """Trainable and non-trainable parameters of the network; the baseline has 940,170."""
-    first, second = filters_per_convolution(model)
-    area = model.kernel_size**2
-    flat = feature_sizes(model)[-1][1] ** 2 * second
-    norm = 4 * (first + second) if model.batch_norm else 0
-    return (
-        (area + 1) * first
-        + (area * first + 1) * second
-        + norm
-        + (flat + 1) * model.dense_units
-        + (model.dense_units + 1) * CLASS_COUNT
-    )
-
-
-def flops_per_image(model: ModelConfig) -> int:
-    """Floating-point operations of one training step for one image, forward and backward.
-
-    Forward costs two per multiply-add and backward twice the forward, except that the gradient with respect
-    to the input image is not needed; 172 million for the baseline.
-    """
-    first, second = filters_per_convolution(model)
-    (size_one, _), (size_two, pooled) = feature_sizes(model)
-    area = model.kernel_size**2
-    conv_one = size_one**2 * area * first
-    others = (
-        size_two**2 * area * first * second + pooled**2 * second * model.dense_units + model.dense_units * CLASS_COUNT
-    )
-    return 4 * conv_one + 6 * others

@@ -16,20 +16,9 @@ import yaml
 from filelock import FileLock
 
 from fmnist import machine, tracking
-from fmnist.config import (
-    CLASSES,
-    CONF,
-    RECIPE,
-    Config,
-    Signatures,
-    check,
-    flops_per_image,
-    parameter_count,
-    parameters,
-    run_name,
-    signatures,
-    variant_name,
-)
+from fmnist.config import CLASSES, CONF, Config, check
+from fmnist.cost import flops_per_image, parameter_count
+from fmnist.identity import RECIPE, Signatures, parameters, run_name, signatures, variant_name
 from fmnist.training.data import Dataset, load
 
 if TYPE_CHECKING:

@@ -1,10 +1,12 @@
 """The store: MLflow, and the only module that knows it. Writes runs and reads them back as a frame."""
 
+import base64
 import json
 import logging
 import os
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,10 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Dataset as DatasetEntity
 from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, Metric, Param, Run, RunData, RunInfo, RunTag
+from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
+
+from fmnist.config import UserError
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # it announces every table that it creates
 EXPERIMENT = "fmnist"
@@ -39,8 +44,8 @@ class Book:
         self.uri = address(store)
         folder = Path(store).resolve()
         folder.mkdir(parents=True, exist_ok=True)
-        self.client = MlflowClient(self.uri)
         with FileLock(folder / ".setup.lock"):  # simultaneous first use would race MLflow's migrations
+            self.client = MlflowClient(self.uri)
             experiment = self.client.get_experiment_by_name(EXPERIMENT)
             if experiment is None:
                 place = (folder / "artifacts").as_uri() if self.uri.startswith("sqlite") else None
@@ -118,7 +123,11 @@ class Writer:
     def dataset(self, name: str, digest: str, source: str, profile: dict[str, Any]) -> None:
         """Name the data that the run saw."""
         entity = DatasetEntity(name, digest, "local", json.dumps({"uri": source}), profile=json.dumps(profile))
-        self._client.log_inputs(self.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])])
+        seen = [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])]
+        try:
+            self._client.log_inputs(self.run_id, seen)
+        except MlflowException:  # two runs naming new data at once: the other's entry stands by now
+            self._client.log_inputs(self.run_id, seen)
 
     def image(self, key: str, pixels: NDArray[np.uint8]) -> None:
         """Log a picture (h, w, 3) to step 0 of an image grid, where the chart view shows it without a touch."""
@@ -174,6 +183,40 @@ def load(store: str) -> pd.DataFrame:
     if address(store).startswith("sqlite") and not (Path(store) / "mlflow.db").exists():
         return _frame([])
     return _frame([_row(run) for run in Book(store).runs()][::-1])
+
+
+def experiment_id(store: str) -> str | None:
+    """The id of the experiment of a store, none where nothing is recorded yet; asking creates nothing.
+
+    Raises:
+        UserError: the tracking server does not answer.
+    """
+    uri = address(store)
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        return None
+    try:
+        experiment = MlflowClient(uri).get_experiment_by_name(EXPERIMENT)
+    except MlflowException as error:
+        reason = str(error).splitlines()[0]
+        if "Caused by" in reason:  # of requests, whose innermost reason comes last
+            reason = reason.split(": ")[-1].strip("')\"")
+        raise UserError(f"cannot read {uri}: {reason}") from error
+    return None if experiment is None else experiment.experiment_id
+
+
+def save_view(store: str, experiment: str, key: str, name: str, state: dict[str, Any]) -> bool:
+    """Leave a layout of the chart view where MLflow's UI keeps those that users share, also in its menu of views.
+
+    A new layout replaces the old one. False where the store refuses it.
+    """
+    packed = "deflate;" + base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
+    now = int(time.time() * 1000)
+    value = json.dumps({"name": name, "createdAt": now, "updatedAt": now, "state": packed})
+    try:
+        MlflowClient(address(store)).set_experiment_tag(experiment, f"mlflow.sharedViewState.{key}", value)
+    except MlflowException:
+        return False
+    return True
 
 
 def _row(run: Run) -> dict[str, Any]:

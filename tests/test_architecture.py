@@ -14,6 +14,7 @@ MODULES = {
 DOORS = {"train", "compare", "ui"}
 LEVELS = [  # a module imports from levels below its own, or from its own folder
     {"config"},
+    {"identity", "cost"},
     {"door", "machine", "training"},
     {"tracking", "analysis"},
     {"run"},
@@ -76,4 +77,4 @@ def test_each_library_is_imported_only_where_it_belongs(library, allowed):
 
 def test_the_training_wing_needs_neither_store_nor_study_nor_analysis():
     used = {other.split(".")[0] for name in MODULES if name.startswith("training.") for other in own(name)}
-    assert used <= {"config", "training"}
+    assert used <= {"config", "identity", "training"}

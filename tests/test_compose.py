@@ -3,7 +3,8 @@
 import pytest
 import yaml
 
-from fmnist.config import CONF, Config, StudyConfig, UserError, check, variant_name
+from fmnist.config import CONF, Config, StudyConfig, UserError, check
+from fmnist.identity import variant_name
 from fmnist.study import plan
 from fmnist.study.compose import compose_config
 

@@ -11,14 +11,10 @@ from fmnist.config import (
     UserError,
     check,
     feature_sizes,
-    flops_per_image,
     from_flat,
-    parameter_count,
-    parameters,
-    run_name,
-    signatures,
-    variant_name,
 )
+from fmnist.cost import flops_per_image, parameter_count
+from fmnist.identity import parameters, run_name, signatures, variant_name
 
 RESOLVED = {"compute.precision": "float32", "compute.threads": 1}
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from fmnist.config import Config, ModelConfig, StudyConfig, from_flat, signatures
+from fmnist.config import Config, ModelConfig, StudyConfig, from_flat
+from fmnist.identity import signatures
 from fmnist.study import plan
 
 BASE = from_flat(Config(), {"compute.precision": "float32", "compute.threads": 1})

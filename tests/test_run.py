@@ -12,7 +12,8 @@ import yaml
 from mlflow import MlflowClient
 
 from fmnist import run, tracking
-from fmnist.config import CLASSES, Config, DataConfig, ModelConfig, OptimizerConfig, UserError, from_flat, parameters
+from fmnist.config import CLASSES, Config, DataConfig, ModelConfig, OptimizerConfig, UserError, from_flat
+from fmnist.identity import parameters
 from fmnist.training.data import load
 from fmnist.training.trajectory import DivergedError
 

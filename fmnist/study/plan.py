@@ -9,19 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fmnist.config import (
-    Config,
-    Signatures,
-    StudyConfig,
-    UserError,
-    check,
-    flops_per_image,
-    from_flat,
-    parameters,
-    run_name,
-    signatures,
-    variant_name,
-)
+from fmnist.config import Config, StudyConfig, UserError, check, from_flat
+from fmnist.cost import flops_per_image
+from fmnist.identity import Signatures, parameters, run_name, signatures, variant_name
 
 DESIGNS = ("one_at_a_time", "grid")
 SECONDS_PER_RUN = 6.0  # drawing, logging and the start of the compiled loop, beyond the training itself

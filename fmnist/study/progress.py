@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from fmnist.config import Config, StudyConfig, run_name
+from fmnist.config import Config, StudyConfig
+from fmnist.identity import run_name
 from fmnist.study.plan import PlannedRun
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist.config import Config, RunError, signatures
+from fmnist.config import Config, RunError
+from fmnist.identity import signatures
 from fmnist.training import augment, checkpoint
 from fmnist.training.data import Dataset, split
 from fmnist.training.engine import Arrays, Engine
