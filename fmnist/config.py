@@ -109,6 +109,7 @@ class Config:
     epochs: int = 10
     seed: int = 0
     store: str = "mlruns"  # folder of the database, artifacts, checkpoints and Hydra's files
+    patience: int = 600  # seconds that a trained run waits for an MLflow server that is away
     study: StudyConfig = field(default_factory=StudyConfig)  # without a name: none
 
 
@@ -207,7 +208,8 @@ def check(config: Config) -> Config:
         _at_least("compute.threads", config.compute.threads, 1)
     for key in ("batch_size", "epochs"):
         _at_least(key, getattr(config, key), 1)
-    _at_least("seed", config.seed, 0)
+    for key in ("seed", "patience"):
+        _at_least(key, getattr(config, key), 0)
     if data.limit is not None:
         _check_limit(config)
     return config

@@ -11,7 +11,7 @@ import yaml
 from fmnist.config import CONF, AugmentConfig, Config, filters_per_convolution, flatten
 
 RECIPE = 1  # Raise it when the same configuration and data would give other numbers than before.
-_NOT_NUMBERS = ("data.source", "data.dir", "data.train_csv", "data.test_csv", "store", "study.")
+_NOT_NUMBERS = ("data.source", "data.dir", "data.train_csv", "data.test_csv", "store", "patience", "study.")
 
 
 def parameters(config: Config) -> dict[str, Any]:
@@ -51,6 +51,11 @@ def signatures(config: Config, data_digest: str) -> Signatures:
     return Signatures(run, trajectory, _digest(content))
 
 
+def _text(value: Any) -> str:
+    """A value as it is written on the command line."""
+    return json.dumps(value).replace(" ", "").strip('"')
+
+
 @cache
 def _presets() -> dict[str, dict[str, Any]]:
     files = sorted((CONF / "augment").glob("*.yaml"))
@@ -73,7 +78,7 @@ def differences(config: Config, base: Config | None = None) -> dict[str, str]:
         group = key.split(".")[0]
         if value == theirs[key] or group in ("compute", "seed", "epochs", *found):
             continue
-        found[key] = json.dumps(value).replace(" ", "").strip('"')
+        found[key] = _text(value)
     return found
 
 
@@ -87,6 +92,13 @@ def variant_name(config: Config, base: Config | None = None) -> str:
         )
         or "baseline"
     )
+
+
+def command(config: Config) -> str:
+    """The command line that repeats a run, with every option that is not the baseline's."""
+    ours, theirs = parameters(config), parameters(Config())
+    changed = [f"{key}={_text(value)}" for key, value in ours.items() if value != theirs[key]]
+    return " ".join(["python -m fmnist.train", *changed])
 
 
 def run_name(config: Config) -> str:

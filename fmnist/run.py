@@ -5,7 +5,8 @@ import json
 import subprocess
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,12 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import yaml
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from fmnist import machine, tracking
 from fmnist.config import CLASSES, CONF, Config, check
 from fmnist.cost import flops_per_image, parameter_count
-from fmnist.identity import RECIPE, Signatures, parameters, run_name, signatures, variant_name
+from fmnist.identity import RECIPE, Signatures, command, parameters, run_name, signatures, variant_name
 from fmnist.training.data import Dataset, load
 
 if TYPE_CHECKING:
@@ -51,20 +52,26 @@ def checkpoints(store: str, trajectory: str) -> Path:
     return Path(store) / "checkpoints" / trajectory
 
 
-def execute(config: Config, listener: Listener | None = None) -> Outcome:
+class BusyError(Exception):
+    """Another process is at the trajectory."""
+
+
+def execute(config: Config, listener: Listener | None = None, wait: bool = True) -> Outcome:
     """Carry out one run and leave it in the store; a run that is already there costs nothing.
 
     Raises:
+        BusyError: another process is on its trajectory, and we were told not to wait.
+        AwayError: the store's server has been away for too long; what was trained stays in checkpoints.
         UserError: the config is impossible or the data cannot be read; nothing is recorded.
         DivergedError: the loss is no longer a number; the run is recorded as FAILED.
     """
     config = machine.resolve(check(config))
     dataset = load(config.data)
     signed = signatures(config, dataset.digest)
-    book = tracking.Book(config.store)
+    book = tracking.Book(config.store, config.patience)
     folder = checkpoints(config.store, signed.trajectory)
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):  # one process at a time on a trajectory
+    with _only_process(folder, wait):
         known = book.find(signed.run)
         if known is not None and known.info.status == tracking.FINISHED:
             return Outcome(known.info.run_id, known.data.metrics, trained=0)
@@ -72,13 +79,35 @@ def execute(config: Config, listener: Listener | None = None) -> Outcome:
         try:
             outcome = _carry_out(config, dataset, folder, writer, listener or Listener())
         except BaseException as error:
-            killed = isinstance(error, KeyboardInterrupt | SystemExit)
-            if not killed:
-                writer.text("error.txt", traceback.format_exc())
-            writer.end(tracking.KILLED if killed else tracking.FAILED)
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                writer.end(tracking.KILLED)
+            elif not isinstance(error, tracking.AwayError):
+                writer.fail(traceback.format_exc())
             raise
         writer.end(tracking.FINISHED)
         return outcome
+
+
+@contextmanager
+def _only_process(folder: Path, wait: bool) -> Iterator[None]:
+    """Be the only process on a trajectory; the system frees the lock of one that is killed."""
+    try:
+        with FileLock(folder / ".lock", blocking=wait):
+            yield
+    except Timeout as error:
+        raise BusyError from error
+
+
+def is_free(store: str, trajectory: str) -> bool:
+    """Whether no process is on a trajectory."""
+    folder = checkpoints(store, trajectory)
+    if not folder.exists():
+        return True
+    try:
+        with _only_process(folder, wait=False):
+            return True
+    except BusyError:
+        return False
 
 
 def _carry_out(config: Config, dataset: Dataset, folder: Path, writer: tracking.Writer, listener: Listener) -> Outcome:
@@ -191,6 +220,7 @@ def _tags(config: Config, signed: Signatures, dataset: Dataset) -> dict[str, str
     commit = _git("rev-parse", "HEAD").strip()
     if commit:
         tags["mlflow.source.git.commit"] = commit
+    tags["mlflow.note.content"] = f"Again: `{command(config)}`"
     if config.study.name:
         tags["fmnist.study"] = config.study.name
     return tags

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fmnist.config import RunError
 from fmnist.training import checkpoint
 from fmnist.training.checkpoint import CheckpointError
 
@@ -51,13 +52,13 @@ def test_a_write_cut_off_half_way_leaves_the_old_file_and_nothing_else(tmp_path:
     path = tmp_path / "a.ckpt"
     checkpoint.save(path, ARRAYS, META)
     before = path.read_bytes()
-    with disk_full_after(len(before) // 2), pytest.raises(OSError, match="File too large"):
+    with disk_full_after(len(before) // 2), pytest.raises(RunError, match="File too large; the last good one stays"):
         checkpoint.save(path, {name: array + 1 for name, array in ARRAYS.items()}, META)
     assert path.read_bytes() == before and names(tmp_path) == ["a.ckpt"]
 
 
 def test_a_first_write_cut_off_half_way_leaves_nothing(tmp_path: Path) -> None:
-    with disk_full_after(100), pytest.raises(OSError, match="File too large"):
+    with disk_full_after(100), pytest.raises(RunError, match="File too large; the last good one stays"):
         checkpoint.save(tmp_path / "a.ckpt", ARRAYS, META)
     assert names(tmp_path) == []
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist.config import RunError
+
 MAGIC = b"fmnist-checkpoint-1\n"
 SUFFIX = ".ckpt"
 Arrays = dict[str, NDArray[Any]]
@@ -43,7 +45,11 @@ def newest(folder: Path, at_most: int, kind: str = "*") -> list[tuple[int, Path]
 
 
 def save(path: Path, arrays: Arrays, meta: dict[str, Any]) -> None:
-    """Write arrays and JSON-able meta so that the path holds either all of it or what it held before."""
+    """Write arrays and JSON-able meta so that the path holds either all of it or what it held before.
+
+    Raises:
+        RunError: the file cannot be written, the disk is full perhaps.
+    """
     buffer = io.BytesIO()
     np.savez(buffer, __meta__=np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays)  # type: ignore[arg-type]
     payload = buffer.getvalue()
@@ -55,6 +61,8 @@ def save(path: Path, arrays: Arrays, meta: dict[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
+    except OSError as error:
+        raise RunError(f"cannot write checkpoint {path}: {error.strerror}; the last good one stays") from error
     finally:
         part.unlink(missing_ok=True)
 

@@ -1,0 +1,23 @@
+"""The store: MLflow, known to this folder alone. Writes runs and reads them back as a frame."""
+
+from fmnist.tracking.book import Book, Record, experiment_id, save_view
+from fmnist.tracking.client import AwayError, StoreError, address
+from fmnist.tracking.frame import load
+from fmnist.tracking.writer import ERROR, FAILED, FINISHED, KILLED, RUNNING, Writer
+
+__all__ = [
+    "ERROR",
+    "FAILED",
+    "FINISHED",
+    "KILLED",
+    "RUNNING",
+    "AwayError",
+    "Book",
+    "Record",
+    "StoreError",
+    "Writer",
+    "address",
+    "experiment_id",
+    "load",
+    "save_view",
+]

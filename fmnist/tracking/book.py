@@ -1,0 +1,169 @@
+"""The experiment that all runs of a store are written in."""
+
+import base64
+import json
+import tempfile
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from mlflow.entities import Param, Run, RunTag
+
+from fmnist.config import UserError
+from fmnist.tracking.client import Client, StoreError, address, is_new
+from fmnist.tracking.writer import ERROR, FINISHED, RUNNING, Writer, as_text
+
+EXPERIMENT = "fmnist"
+PAGE = 1000
+
+
+class Book:
+    """The experiment that all runs of a store are written in."""
+
+    def __init__(self, store: str, patience: float = 0.0) -> None:
+        """Open the store, creating database and experiment once, whoever comes first.
+
+        Args:
+            store: folder of the database, or of the checkpoints alone where MLFLOW_TRACKING_URI is set.
+            patience: seconds to wait in a call for a store that does not answer.
+
+        Raises:
+            UserError: the store cannot be opened.
+        """
+        self.uri = address(store)
+        folder = Path(store).resolve()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / ".setup.lock"):  # simultaneous first use would race MLflow's migrations
+                self.client = Client(self.uri, patience)
+                self.id = self._experiment_id(folder)
+        except (StoreError, OSError) as error:
+            raise UserError(f"the store cannot be opened: {error}") from error
+
+    def _experiment_id(self, folder: Path) -> str:
+        experiment = self.client.get_experiment_by_name(EXPERIMENT)
+        if experiment is not None:
+            return str(experiment.experiment_id)
+        place = (folder / "artifacts").as_uri() if self.uri.startswith("sqlite") else None
+        return str(self.client.create_experiment(EXPERIMENT, artifact_location=place))
+
+    def runs(self, condition: str = "") -> Iterator[Run]:
+        """All runs that are not deleted and meet MLflow's filter, newest first."""
+        token: str | None = None
+        while True:
+            page = self.client.search_runs([self.id], condition, max_results=PAGE, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def find(self, signature: str) -> Run | None:
+        """The run of that signature: the finished one if there is one, else the latest attempt."""
+        runs = list(self.runs(f"tags.`fmnist.signature` = '{signature}'"))
+        return next((run for run in runs if run.info.status == FINISHED), runs[0] if runs else None)
+
+    def begin(self, name: str, signature: str, params: dict[str, Any], tags: dict[str, str]) -> Writer:
+        """Start the run of a signature, or go on with an attempt that did not finish."""
+        known = self.find(signature)
+        if known is None:
+            known = self.client.create_run(self.id, run_name=name, tags={"fmnist.signature": signature})
+        run_id = known.info.run_id  # killed before this is done, an attempt has no parameters: hence for all
+        self.client.log_batch(
+            run_id,
+            params=[Param(key, as_text(value)) for key, value in params.items()],
+            tags=[RunTag(key, value) for key, value in tags.items()],
+        )
+        self.client.update_run(run_id, status=RUNNING)
+        return Writer(self.client, run_id)
+
+    def running(self) -> list["Record"]:
+        """The runs that somebody is at, or was at when it was killed."""
+        return [_record(run) for run in self.runs("attributes.status = 'RUNNING'")]
+
+    def ended_since(self, moment: int) -> list["Record"]:
+        """The runs that ended at or after a moment in ms, the latest last."""
+        ended = [_record(run) for run in self.runs(f"attributes.end_time >= {moment}")]
+        return sorted((run for run in ended if run.status != RUNNING), key=lambda run: run.ended)
+
+    def progress(self, run_id: str) -> list[tuple[int, float, float]]:
+        """Epoch, validation accuracy and seconds of every epoch that a run has logged."""
+        accuracies, seconds = (self.client.get_metric_history(run_id, key) for key in ("val/accuracy", "time/epoch_s"))
+        taken = {metric.step: metric.value for metric in seconds}
+        return sorted((metric.step, metric.value, taken.get(metric.step, 0.0)) for metric in accuracies)
+
+    def error(self, run_id: str) -> str:
+        """The traceback that a failed run left, nothing if it left none."""
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                return Path(self.client.download_artifacts(run_id, ERROR, folder)).read_text()
+        except (StoreError, OSError):
+            return ""
+
+    def close(self, run_id: str, status: str) -> None:
+        """End a run that nobody is at any more."""
+        self.client.set_terminated(run_id, status)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the store says of a run at a glance; times in ms, `ended` 0 for one that has not."""
+
+    run_id: str
+    name: str
+    signature: str
+    trajectory: str
+    status: str
+    epochs: int
+    started: int
+    ended: int
+    val_accuracy: float
+
+
+def _record(run: Run) -> Record:
+    tags, params = run.data.tags, run.data.params
+    return Record(
+        run_id=run.info.run_id,
+        name=run.info.run_name,
+        signature=tags.get("fmnist.signature", ""),
+        trajectory=tags.get("fmnist.trajectory_signature", ""),
+        status=run.info.status,
+        epochs=int(params.get("epochs", 0)),
+        started=run.info.start_time,
+        ended=run.info.end_time or 0,
+        val_accuracy=run.data.metrics.get("val/accuracy", float("nan")),
+    )
+
+
+def experiment_id(store: str) -> str | None:
+    """The id of the experiment of a store, none where nothing is recorded yet; asking creates nothing.
+
+    Raises:
+        UserError: the tracking server does not answer.
+    """
+    uri = address(store)
+    if is_new(uri):
+        return None
+    try:
+        experiment = Client(uri, patience=0).get_experiment_by_name(EXPERIMENT)
+    except StoreError as error:
+        raise UserError(f"cannot read {uri}: {error}") from error
+    return None if experiment is None else experiment.experiment_id
+
+
+def save_view(store: str, experiment: str, key: str, name: str, state: dict[str, Any]) -> bool:
+    """Leave a layout of the chart view where MLflow's UI keeps those that users share, also in its menu of views.
+
+    A new layout replaces the old one. False where the store refuses it.
+    """
+    packed = "deflate;" + base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
+    now = int(time.time() * 1000)
+    value = json.dumps({"name": name, "createdAt": now, "updatedAt": now, "state": packed})
+    try:
+        Client(address(store), patience=0).set_experiment_tag(experiment, f"mlflow.sharedViewState.{key}", value)
+    except StoreError:
+        return False
+    return True

@@ -1,0 +1,82 @@
+"""Where the store is and how it is spoken to: MLflow's client, with patience."""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # by itself it would try for minutes: Client waits
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from requests import RequestException
+
+from fmnist.config import RunError
+
+logging.getLogger("mlflow").setLevel(logging.WARNING)  # it announces every table that it creates
+_AWAY = ("failed with exception", "Connection refused", "database is locked", "error 502", "error 503", "error 504")
+
+
+def address(store: str) -> str:
+    """The tracking URI of a store folder: MLFLOW_TRACKING_URI where it is set, else the folder's database."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(store).resolve()}/mlflow.db"
+
+
+class StoreError(RunError):
+    """The store refused something; the message is one line."""
+
+
+class AwayError(StoreError):
+    """The store does not answer, or is busy: later it may."""
+
+
+class Client:
+    """MLflow's client, whose calls wait for a server that is away or a database that is locked.
+
+    Sending a call twice leaves nothing double: MLflow keeps one of metrics, parameters and tags that are equal.
+    """
+
+    def __init__(self, uri: str, patience: float) -> None:
+        """Connect to a store; a call waits up to `patience` seconds for it."""
+        self.uri, self._patience = uri, patience
+        self._client = self._waiting(MlflowClient, patience)(uri)
+
+    def __getattr__(self, name: str) -> Any:
+        """A method of MLflow's client, waiting."""
+        return self._waiting(getattr(self._client, name), self._patience)
+
+    def at_once(self, name: str) -> Any:
+        """A method that does not wait."""
+        return self._waiting(getattr(self._client, name), 0)
+
+    def _waiting(self, act: Callable[..., Any], patience: float) -> Callable[..., Any]:
+        def patiently(*arguments: Any, **options: Any) -> Any:
+            began = time.monotonic()
+            while True:
+                try:
+                    return act(*arguments, **options)
+                except (MlflowException, RequestException) as error:
+                    away = isinstance(error, RequestException) or any(sign in str(error) for sign in _AWAY)
+                    if not away:
+                        raise StoreError(f"{self.uri} refuses: {_reason(error)}") from error
+                    if time.monotonic() - began >= patience:
+                        raise AwayError(f"{self.uri} does not answer: {_reason(error)}") from error
+                    time.sleep(1.0)
+
+        return patiently
+
+
+def _reason(error: Exception) -> str:
+    """The innermost reason of an error of MLflow or requests, which comes last, in a line."""
+    first = str(error).splitlines()[0]
+    return first.split(": ")[-1].strip("')\"") if "Caused by" in first else first
+
+
+def is_new(uri: str) -> bool:
+    """Whether a store is a database file that does not exist yet."""
+    return uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists()

@@ -1,0 +1,55 @@
+"""The runs of a store as a DataFrame."""
+
+from typing import Any
+
+import pandas as pd
+from mlflow.entities import Run, RunData, RunInfo
+
+from fmnist.tracking.book import Book
+from fmnist.tracking.client import address, is_new
+from fmnist.tracking.writer import FINISHED
+
+
+def load(store: str) -> pd.DataFrame:
+    """All runs of a store as a frame, a row a run, oldest first.
+
+    Columns: run_id, run_name, status, variant, variant_signature, trajectory_signature, signature, data_digest,
+    epochs, seed, start_time (ms), parameters, train_seconds, every metric by its name (`val/accuracy`, the last
+    value) and every option by its key (`model.filters`, as text).
+    """
+    if is_new(address(store)):
+        return _frame([])
+    return _frame([_row(run) for run in Book(store).runs()][::-1])
+
+
+def _row(run: Run) -> dict[str, Any]:
+    params, tags, metrics = run.data.params, run.data.tags, run.data.metrics
+    return {
+        "run_id": run.info.run_id,
+        "run_name": run.info.run_name,
+        "status": run.info.status,
+        "variant": tags.get("fmnist.variant", ""),
+        "variant_signature": tags.get("fmnist.variant_signature", ""),
+        "trajectory_signature": tags.get("fmnist.trajectory_signature", ""),
+        "signature": tags.get("fmnist.signature", ""),
+        "data_digest": tags.get("fmnist.data_digest", ""),
+        "start_time": run.info.start_time,
+        "parameters": int(tags.get("fmnist.parameters", 0)),
+        "flops_per_image": int(tags.get("fmnist.flops_per_image", 0)),
+        "train_seconds": metrics.get("time/train_s", float("nan")),
+        **metrics,
+        **params,
+        "epochs": int(params.get("epochs", 0)),
+        "seed": int(params.get("seed", 0)),
+    }
+
+
+def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows or [_row(_NO_RUN)])
+    for metric in ("val/accuracy", "test/accuracy"):  # missing while no run has got that far
+        if metric not in frame:
+            frame[metric] = float("nan")
+    return frame if rows else frame.iloc[:0]
+
+
+_NO_RUN = Run(RunInfo("", "", "", FINISHED, 0, 0, "active"), RunData())

@@ -1,0 +1,135 @@
+"""One run that is being written."""
+
+import json
+import logging
+import tempfile
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mlflow.entities import Dataset as DatasetEntity
+from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, Metric
+from numpy.typing import NDArray
+from PIL import Image
+
+from fmnist.tracking.client import AwayError, Client, StoreError
+
+log = logging.getLogger(__name__)
+ERROR = "error.txt"
+FINISHED, FAILED, KILLED, RUNNING = "FINISHED", "FAILED", "KILLED", "RUNNING"
+GRID_PIXELS = 640  # of a picture's longer side in the chart view; MLflow's own 256 leave numbers unreadable
+_BATCH = 1000
+
+
+def as_text(value: Any) -> str:
+    """A parameter as the store keeps it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+class Writer:
+    """One run that is being written."""
+
+    def __init__(self, client: Client, run_id: str) -> None:
+        """Go on where the run's record stands: what an interrupted attempt has logged is not logged again."""
+        self._client, self.run_id = client, run_id
+        run = client.get_run(run_id)
+        logged = client.get_metric_history(run_id, "val/accuracy")
+        self._experiment = run.info.experiment_id
+        self._epochs = max((metric.step for metric in logged), default=0)
+        self._metrics = set(run.data.metrics)
+        self._images = {Path(file.path).name.split("+")[0] for file in client.list_artifacts(run_id, "images")}
+        self._has_model = bool(run.outputs and run.outputs.model_outputs)
+
+    def epochs(self, history: list[dict[str, float]]) -> None:
+        """Log the epochs of a history that the run does not have yet: step = epoch, time = the epoch's end."""
+        fresh = [
+            Metric(key, value, int(record["time/ended_ms"]), epoch)
+            for epoch, record in enumerate(history, 1)
+            for key, value in record.items()
+            if epoch > self._epochs and key != "time/ended_ms"
+        ]
+        try:
+            for start in range(0, len(fresh), _BATCH):
+                self._client.at_once("log_batch")(self.run_id, metrics=fresh[start : start + _BATCH])
+        except AwayError as error:  # the checkpoint keeps the history; all that is missing goes with the next epoch
+            log.warning("%s; training goes on, and what is missing is sent later", error)
+        else:
+            self._epochs = max(self._epochs, len(history))
+
+    def metrics(self, values: dict[str, float], step: int) -> None:
+        """Log final numbers."""
+        now = int(time.time() * 1000)
+        fresh = [Metric(key, float(value), now, step) for key, value in values.items() if key not in self._metrics]
+        self._client.log_batch(self.run_id, metrics=fresh)
+
+    def dataset(self, name: str, digest: str, source: str, profile: dict[str, Any]) -> None:
+        """Name the data that the run saw."""
+        entity = DatasetEntity(name, digest, "local", json.dumps({"uri": source}), profile=json.dumps(profile))
+        seen = [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])]
+        try:
+            self._client.log_inputs(self.run_id, seen)
+        except StoreError:  # two runs naming new data at once: the other's entry stands by now
+            self._client.log_inputs(self.run_id, seen)
+
+    def image(self, key: str, pixels: NDArray[np.uint8]) -> None:
+        """Log a picture (h, w, 3) to step 0 of an image grid, where the chart view shows it without a touch.
+
+        As `MlflowClient.log_image` does, but for the size of what the grid shows.
+        """
+        if key in self._images:
+            return
+        picture, name = Image.fromarray(pixels), f"{key}+step+0+timestamp+{int(time.time() * 1000)}+{uuid.uuid4()}"
+        with tempfile.TemporaryDirectory() as folder:
+            picture.save(f"{folder}/{name}.png")
+            picture.thumbnail((GRID_PIXELS, GRID_PIXELS))
+            picture.save(f"{folder}/{name}+compressed.webp")
+            self._client.log_artifacts(self.run_id, folder, "images")
+        self._client.set_tag(self.run_id, "mlflow.loggedImages", "True")
+
+    def text(self, path: str, content: str) -> None:
+        """Keep a text as an artifact."""
+        self._client.log_text(self.run_id, content, path)
+
+    def arrays(self, name: str, **arrays: NDArray[Any]) -> None:
+        """Keep arrays as a compressed npz artifact."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / name
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+            self._client.log_artifact(self.run_id, str(file))
+
+    def model(self, model: Any, example: NDArray[Any], predictions: NDArray[Any], requirements: list[str]) -> None:
+        """Keep a Keras model with its signature; requirements are given since inferring them is slow.
+
+        Not `mlflow.keras.log_model`: it sets the tracking address of the whole process and its children.
+        """
+        from mlflow.keras import save_model
+        from mlflow.models import Model, infer_signature
+
+        if self._has_model:
+            return
+        logged = self._client.create_logged_model(self._experiment, name="model", source_run_id=self.run_id)
+        with tempfile.TemporaryDirectory() as folder:
+            save_model(
+                model,
+                f"{folder}/model",
+                signature=infer_signature(example, predictions),
+                pip_requirements=requirements,
+                mlflow_model=Model(run_id=self.run_id, model_id=logged.model_id),
+            )
+            self._client.log_model_artifacts(logged.model_id, f"{folder}/model")
+        self._client.finalize_logged_model(logged.model_id, "READY")
+        self._client.log_outputs(self.run_id, [LoggedModelOutput(logged.model_id, step=0)])
+
+    def fail(self, reason: str) -> None:
+        """Close the run as failed, with a traceback if the store still takes one."""
+        with suppress(StoreError, OSError):
+            self.text(ERROR, reason)
+        with suppress(StoreError):
+            self.end(FAILED)
+
+    def end(self, status: str) -> None:
+        """Close the run with its true status."""
+        self._client.set_terminated(self.run_id, status)
