@@ -94,6 +94,8 @@ class StudyConfig:
     rungs: list[int] = field(default_factory=lambda: [10])  # epoch budgets
     seeds: list[int] = field(default_factory=lambda: [0])
     claims: list[str] = field(default_factory=list)
+    dry_run: bool = False  # print the plan and stop
+    fail_fast: bool = False  # start nothing more after the first failure
 
 
 @dataclass

@@ -28,7 +28,7 @@ LIBRARIES = {
     "tensorflow": {"training.engine"},
     "keras": {"training.engine", "training.model", "training.augment"},
     "matplotlib": {"analysis.figures"},
-    "rich": {"study.progress", "study.sweeper"},
+    "rich": {"study.board", "study.progress", "study.sweep", "study.sweeper"},
 }
 
 

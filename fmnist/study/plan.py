@@ -14,7 +14,8 @@ from fmnist.cost import flops_per_image
 from fmnist.identity import Signatures, parameters, run_name, signatures, variant_name
 
 DESIGNS = ("one_at_a_time", "grid")
-SECONDS_PER_RUN = 6.0  # drawing, logging and the start of the compiled loop, beyond the training itself
+SECONDS_PER_RUN = 2.0  # drawing, logging and compiling the loop, beyond the training itself
+STARTUP_SECONDS = 8.0  # of a sweep: importing TensorFlow in every worker
 Compose = Callable[[Sequence[str]], Config]  # overrides -> config
 
 
@@ -170,6 +171,15 @@ def pace(runs: pd.DataFrame, config: Config) -> float | None:
     ratios = alike["flops_per_image"] / flops_per_image(config.model)
     nearest = alike.iloc[int(np.abs(np.log(ratios)).argmin())]
     return float(nearest["flops_per_image"] * nearest["time/images_per_s"])
+
+
+def estimate(planned: Sequence[PlannedRun], workers: int) -> float:
+    """Seconds that so many workers will need: their share of the work, but no less than the longest trajectory."""
+    paths: dict[str, float] = {}
+    for run in planned:
+        paths[run.signed.trajectory] = paths.get(run.signed.trajectory, 0.0) + run.seconds
+    work = max(sum(paths.values()) / workers, max(paths.values(), default=0.0))
+    return STARTUP_SECONDS + work if work else 0.0
 
 
 def variant_names(points: Sequence[Variant]) -> set[str]:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from fmnist.config import Config, StudyConfig
 from fmnist.identity import run_name
-from fmnist.study.plan import PlannedRun
+from fmnist.study.plan import PlannedRun, estimate
 
 if TYPE_CHECKING:
     from fmnist.run import Listener
@@ -81,16 +81,11 @@ def plan_table(planned: list[PlannedRun], study: StudyConfig, workers: int) -> T
     table = Table(title=f"Study {study.name}: {study.question or 'a plain sweep'}", title_justify="left")
     for heading in ("epochs", "runs", "done", "continuing", "new", "estimated time"):
         table.add_column(heading, justify="right")
-    total = 0.0
     for rung in sorted({entry.config.epochs for entry in planned}):
         of_rung = [entry for entry in planned if entry.config.epochs == rung]
         done = sum(entry.done for entry in of_rung)
         continuing = sum(entry.start > 0 and not entry.done for entry in of_rung)
-        work = sum(entry.seconds for entry in of_rung)
-        longest = max(entry.seconds for entry in of_rung)
-        seconds = max(work / workers, longest)
-        total += seconds
-        fresh = len(of_rung) - done - continuing
-        table.add_row(*map(str, (rung, len(of_rung), done, continuing, fresh)), clock(seconds))
-    table.caption = f"{workers} worker{'s'[: workers != 1]}, about {clock(total)} in all"
+        counts = (rung, len(of_rung), done, continuing, len(of_rung) - done - continuing)
+        table.add_row(*map(str, counts), clock(estimate(of_rung, workers)))
+    table.caption = f"{workers} worker{'s'[: workers != 1]}, about {clock(estimate(planned, workers))} in all"
     return table

@@ -1,33 +1,29 @@
-"""The Hydra sweeper: works a study out, launches what is missing rung by rung, and shows each rung's leaderboard."""
+"""The Hydra sweeper: works a study out, launches workers for what is missing, and shows how it goes on."""
 
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus
-from hydra.plugins.launcher import Launcher
+from hydra.core.utils import JobStatus
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig
 from rich.console import Console
 
 from fmnist import machine
-from fmnist.config import CONF, Config, RunError, StudyConfig, UserError, check, suggest
+from fmnist.config import CONF, Config, StudyConfig, UserError, check, suggest
 from fmnist.study import plan
 from fmnist.study.compose import CONFIG_NAME, compose_config, to_config
-from fmnist.study.progress import clock, plan_table
+from fmnist.study.progress import plan_table
+from fmnist.study.sweep import Sweep
+from fmnist.study.worker import Worker
 from fmnist.training import checkpoint, data
-
-
-def job(composed: DictConfig) -> dict[str, float]:
-    """What a worker does with a composed config: one run, quietly."""
-    from fmnist import run
-
-    return run.execute(to_config(composed)).metrics
 
 
 def variants_of(study: str, overrides: Sequence[str] = ()) -> set[str]:
@@ -45,21 +41,20 @@ def variants_of(study: str, overrides: Sequence[str] = ()) -> set[str]:
     return plan.variant_names(plan.variants(config.study, lambda more: compose_config([*asked, *more])))
 
 
+def work(workers: list[Worker], composed: DictConfig) -> None:
+    """What a job of the launcher does: it is one of the workers, by its number."""
+    workers[HydraConfig.get().job.num]()
+
+
 class StudySweeper(Sweeper):
-    """Turns a study, or comma-separated values on the command line, into runs, and launches those not yet done."""
+    """Turns a study, or comma-separated values on the command line, into runs, and sees that all are done."""
 
     config: DictConfig
-    launcher: Launcher
     hydra_context: HydraContext
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra before `sweep`."""
         self.hydra_context, self.config = hydra_context, config
-        if config.hydra.launcher.get("n_jobs") == -1:  # joblib would count hyperthreads
-            config.hydra.launcher.n_jobs = machine.cores()
-        self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=job, config=config
-        )
 
     def sweep(self, arguments: list[str]) -> Any:
         """Work out and carry out the sweep that the command line asks for.
@@ -68,19 +63,38 @@ class StudySweeper(Sweeper):
             UserError: the study or one of its points is impossible; nothing has started.
             RunError: runs failed; all others are done.
         """
+        began = int(time.time() * 1000)
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         fixed, study = _split(parser.parse_overrides(arguments), to_config(self.config).study)
         points = self._points(fixed, study)
         dataset = data.load(points[0].config.data)
         planned = self._plan(points, study, dataset)
         console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-        console.print(plan_table(planned, study, self._workers()))
-        failures = self._carry_out(planned, fixed, console)
-        if failures:
-            raise RunError(f"{len(failures)} of {len(planned)} runs failed: " + "; ".join(failures))
+        console.print(plan_table(planned, study, self._workers))
+        if study.dry_run:
+            return
+        sweep = Sweep(
+            planned=planned,
+            study=study,
+            store=self.config.store,
+            patience=self.config.patience,
+            began=began,
+            workers=self._workers,
+            is_local=self.is_local,
+            launch=lambda staff: self._launch(staff, fixed),
+            console=console,
+        )
+        sweep.carry_out()
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the workers are children of this process, on its machine."""
+        return "n_jobs" in self.config.hydra.launcher
+
+    @property
     def _workers(self) -> int:
-        return int(self.config.hydra.launcher.get("n_jobs", 1))
+        jobs = int(self.config.hydra.launcher.get("n_jobs", 1))
+        return machine.cores() if jobs == -1 else jobs  # joblib would count hyperthreads
 
     def _points(self, fixed: list[str], study: StudyConfig) -> list[plan.Variant]:
         def at(more: Sequence[str]) -> Config:
@@ -115,28 +129,22 @@ class StudySweeper(Sweeper):
             flops_per_second=speed,
         )
 
-    def _carry_out(self, planned: list[plan.PlannedRun], fixed: list[str], console: Console) -> list[str]:
-        from fmnist import tracking
+    def _launch(self, staff: list[Worker], fixed: list[str]) -> None:
+        """A job of Hydra's launcher for each worker.
 
-        failures: list[str] = []
-        launched = 0
-        tracking.Book(self.config.store)  # database and experiment exist before the workers start
-        for rung in sorted({entry.config.epochs for entry in planned}):
-            of_rung = [entry for entry in planned if entry.config.epochs == rung]
-            missing = [entry for entry in of_rung if not entry.done]
-            began = time.monotonic()
-            returns: Sequence[JobReturn] = ()
-            if missing:
-                jobs = [_job(entry, fixed) for entry in missing]
-                returns = self.launcher.launch(jobs, initial_job_idx=launched)
-                launched += len(jobs)
-            for entry, returned in zip(missing, returns, strict=True):
-                if returned.status == JobStatus.FAILED:
-                    failures.append(f"{entry.name}: {returned._return_value}")
-            took = f"{len(missing)} runs in {clock(time.monotonic() - began)}" if missing else "nothing to do"
-            console.print(f"\n[bold]Rung {rung}[/]: {took}")
-            console.print(_board(self.config.store, of_rung), markup=False)
-        return failures
+        Raises:
+            Exception: a worker could not go on, or died.
+        """
+        config = self.config.copy()
+        if self.is_local:  # with one job joblib would work in this process, and load TensorFlow into it
+            config.hydra.launcher.n_jobs = max(2, len(staff))
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self.hydra_context, task_function=partial(work, staff), config=config
+        )
+        jobs = [_overrides(worker, fixed) if not self.is_local else fixed for worker in staff]
+        for returned in launcher.launch(jobs, initial_job_idx=0):
+            if returned.status == JobStatus.FAILED:
+                raise returned._return_value
 
 
 def _split(overrides: list[Override], declared: StudyConfig) -> tuple[list[str], StudyConfig]:
@@ -183,16 +191,8 @@ def _one_thread(config: Config) -> Config:
     return config
 
 
-def _job(entry: plan.PlannedRun, fixed: list[str]) -> list[str]:
-    config = entry.config
-    ours = [f"epochs={config.epochs}", f"seed={config.seed}", f"compute.threads={config.compute.threads}"]
-    kept = [text for text in fixed if text.split("=")[0] not in ("epochs", "seed", "compute.threads")]
-    return [*kept, *entry.overrides, *ours]
-
-
-def _board(store: str, of_rung: list[plan.PlannedRun]) -> str:
-    from fmnist import tracking
-    from fmnist.analysis.leaderboard import leaderboard, render
-
-    runs = tracking.load(store)
-    return render(leaderboard(runs[runs["signature"].isin({entry.signed.run for entry in of_rung})]), "table")
+def _overrides(worker: Worker, fixed: list[str]) -> list[str]:
+    """What a cluster's job is called by: its trajectory up to its last rung."""
+    entry = worker.runs[-1]
+    ours = [f"epochs={entry.config.epochs}", f"seed={entry.config.seed}"]
+    return [*(text for text in fixed if text.split("=")[0] not in ("epochs", "seed")), *entry.overrides, *ours]

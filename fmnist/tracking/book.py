@@ -17,7 +17,8 @@ from fmnist.config import UserError
 from fmnist.tracking.client import Client, StoreError, address, is_new
 from fmnist.tracking.writer import ERROR, FINISHED, RUNNING, Writer, as_text
 
-EXPERIMENT = "fmnist"
+EXPERIMENT, SWEEPS = "fmnist", "fmnist sweeps"
+PLAN = "plan.json"
 PAGE = 1000
 
 
@@ -40,16 +41,17 @@ class Book:
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / ".setup.lock"):  # simultaneous first use would race MLflow's migrations
                 self.client = Client(self.uri, patience)
-                self.id = self._experiment_id(folder)
+                self.id = self._experiment_id(folder, EXPERIMENT)
+                self._sweeps = self._experiment_id(folder, SWEEPS)
         except (StoreError, OSError) as error:
             raise UserError(f"the store cannot be opened: {error}") from error
 
-    def _experiment_id(self, folder: Path) -> str:
-        experiment = self.client.get_experiment_by_name(EXPERIMENT)
+    def _experiment_id(self, folder: Path, name: str) -> str:
+        experiment = self.client.get_experiment_by_name(name)
         if experiment is not None:
             return str(experiment.experiment_id)
         place = (folder / "artifacts").as_uri() if self.uri.startswith("sqlite") else None
-        return str(self.client.create_experiment(EXPERIMENT, artifact_location=place))
+        return str(self.client.create_experiment(name, artifact_location=place))
 
     def runs(self, condition: str = "") -> Iterator[Run]:
         """All runs that are not deleted and meet MLflow's filter, newest first."""
@@ -97,14 +99,33 @@ class Book:
 
     def error(self, run_id: str) -> str:
         """The traceback that a failed run left, nothing if it left none."""
+        return self._text(run_id, ERROR)
+
+    def _text(self, run_id: str, artifact: str) -> str:
         try:
             with tempfile.TemporaryDirectory() as folder:
-                return Path(self.client.download_artifacts(run_id, ERROR, folder)).read_text()
+                return Path(self.client.download_artifacts(run_id, artifact, folder)).read_text()
         except (StoreError, OSError):
             return ""
 
+    def announce(self, name: str, plan: dict[str, Any]) -> str:
+        """Open the record of a sweep, for those who watch; returns its id. It stands beside the experiment of runs."""
+        run_id = str(self.client.create_run(self._sweeps, run_name=name).info.run_id)
+        self.client.log_dict(run_id, plan, PLAN)
+        return run_id
+
+    def sweeps(self) -> list[tuple[str, str]]:
+        """Id and status of every sweep, the latest first."""
+        found = self.client.search_runs([self._sweeps], max_results=PAGE)
+        return [(run.info.run_id, run.info.status) for run in found]
+
+    def plan(self, sweep: str) -> dict[str, Any] | None:
+        """What a sweep was announced with, None if it was killed before it could say."""
+        text = self._text(sweep, PLAN)
+        return json.loads(text) if text else None
+
     def close(self, run_id: str, status: str) -> None:
-        """End a run that nobody is at any more."""
+        """End a run or a sweep that nobody is at any more."""
         self.client.set_terminated(run_id, status)
 
 

@@ -1,0 +1,186 @@
+"""A sweep as it goes on: a live table on a terminal, else a plain line per event; all of it read from the store."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from fmnist.study.plan import PlannedRun
+from fmnist.study.progress import clock
+
+if TYPE_CHECKING:
+    from fmnist.tracking import Book, Record
+
+REFRESH_SECONDS = 1.0
+LAST_EVENTS = 5
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is expected of a run of a sweep: as much of the plan as a watcher on another machine needs."""
+
+    name: str
+    signature: str
+    epochs: int
+    start: int  # the epoch it continues from
+    seconds: float  # estimated, on one worker
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """A sweep as it stands in the store."""
+
+    study: str
+    workers: int
+    began: int  # ms
+    runs: list[Expected]
+
+    @classmethod
+    def of(cls, planned: list[PlannedRun], study: str, workers: int, began: int) -> "Announcement":
+        """Of the runs of a plan that are not yet done."""
+        runs = [
+            Expected(run.name, run.signed.run, run.config.epochs, run.start, run.seconds)
+            for run in planned
+            if not run.done
+        ]
+        return cls(study, workers, began, runs)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Announcement":
+        """What `to_json` gave."""
+        return cls(**{**values, "runs": [Expected(**run) for run in values["runs"]]})
+
+
+@dataclass
+class Active:
+    """A run that somebody is at."""
+
+    expected: Expected
+    epoch: int
+    accuracy: float | None
+    epoch_seconds: float | None
+
+    @property
+    def share(self) -> float:
+        """Of its work that is done, 0 to 1."""
+        return max(0.0, (self.epoch - self.expected.start) / max(1, self.expected.epochs - self.expected.start))
+
+    @property
+    def seconds_left(self) -> float:
+        """By its own last epoch, or as estimated."""
+        if self.epoch_seconds is None:
+            return self.expected.seconds
+        return (self.expected.epochs - self.epoch) * self.epoch_seconds
+
+
+@dataclass
+class Board:
+    """What the store says of an announced sweep at the moment."""
+
+    book: "Book"
+    sweep: Announcement
+    ended: dict[str, "Record"] = field(default_factory=dict)  # signature -> its record, in the order of their ends
+    active: list[Active] = field(default_factory=list)
+
+    def refresh(self) -> list["Record"]:
+        """Look again; returns what has ended since the last look."""
+        expected = {run.signature: run for run in self.sweep.runs}
+        ended = [r for r in self.book.ended_since(self.sweep.began) if r.signature in expected and r.status != "KILLED"]
+        fresh = [record for record in ended if self.ended.get(record.signature) != record]
+        self.ended.update((record.signature, record) for record in fresh)
+        self.active = [
+            self._at(expected[record.signature], self.book.progress(record.run_id))
+            for record in self.book.running()
+            if record.signature in expected
+        ]
+        return fresh
+
+    def _at(self, expected: Expected, epochs: list[tuple[int, float, float]]) -> Active:
+        if not epochs:
+            return Active(expected, expected.start, None, None)
+        epoch, accuracy, seconds = epochs[-1]
+        return Active(expected, epoch, accuracy, seconds)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every run has finished or failed."""
+        return len(self.ended) == len(self.sweep.runs)
+
+    def seconds_left(self) -> float:
+        """By the plan's estimates, corrected by how fast the plan has been worked off so far."""
+        total = sum(run.seconds for run in self.sweep.runs)
+        done = sum(run.seconds for run in self.sweep.runs if run.signature in self.ended)
+        done += sum(active.share * active.expected.seconds for active in self.active)
+        elapsed = time.time() - self.sweep.began / 1000
+        pace = done / elapsed if done > 0 and elapsed > 0 else self.sweep.workers
+        return (total - done) / pace
+
+
+@contextmanager
+def shown(board: Board, console: Console, on_end: Callable[["Record"], None]) -> Iterator[None]:
+    """Show a board until the block ends; `on_end` is told of every run that has ended, while nothing else prints."""
+    over = threading.Event()
+    live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+
+    def look() -> None:
+        fresh = board.refresh()
+        for number, record in enumerate(fresh, len(board.ended) - len(fresh) + 1):
+            console.print(_event(board, record, number), markup=False, soft_wrap=True)
+            on_end(record)
+        if live is not None:
+            live.update(_table(board), refresh=True)
+
+    def watch() -> None:
+        while not over.wait(REFRESH_SECONDS):
+            look()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    if live is not None:
+        live.start()
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+        if live is not None:
+            live.stop()
+    look()
+
+
+def _event(board: Board, record: "Record", number: int) -> str:
+    what = f"validation {100 * record.val_accuracy:.2f} %" if record.status == "FINISHED" else record.status
+    count = f"{number}/{len(board.sweep.runs)}"
+    left = "" if board.complete else f", left about {clock(board.seconds_left())}"
+    return f"{count}  {record.name}: {what}{left}"
+
+
+def _table(board: Board) -> Group:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("run", "epoch", "validation", "s/epoch", "left"):
+        table.add_column(heading, justify="left" if heading == "run" else "right")
+    for active in board.active:
+        table.add_row(
+            escape(active.expected.name),
+            f"{active.epoch}/{active.expected.epochs}",
+            "-" if active.accuracy is None else f"{100 * active.accuracy:.2f} %",
+            "-" if active.epoch_seconds is None else f"{active.epoch_seconds:.1f}",
+            clock(active.seconds_left),
+        )
+    left = board.seconds_left()
+    finish = time.strftime("%H:%M", time.localtime(time.time() + left))
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} runs"))
+    bar.add_task(f"left {clock(left)}, until {finish}", total=len(board.sweep.runs), completed=len(board.ended))
+    return Group(table, bar)

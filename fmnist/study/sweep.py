@@ -1,0 +1,165 @@
+"""A sweep from the first launch to the last run: whatever happens to its workers, the store says what is left."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from fmnist.config import RunError, StudyConfig, UserError
+from fmnist.study import board
+from fmnist.study.plan import PlannedRun, estimate
+from fmnist.study.progress import clock
+from fmnist.study.worker import Worker, next_runs
+from fmnist.training import checkpoint
+
+if TYPE_CHECKING:
+    from fmnist.tracking import Book, Record
+
+HOPELESS = 3  # launches in a row that end with dead workers and without an epoch of progress
+CLOSING_SECONDS = 3.0  # that killed workers may take to let go of their locks
+
+
+@dataclass
+class Sweep:
+    """The runs of a plan, launched until none is left."""
+
+    planned: list[PlannedRun]
+    study: StudyConfig
+    store: str
+    patience: int
+    began: int  # ms
+    workers: int
+    is_local: bool  # the workers are children of this process, and take runs as they come
+    launch: Callable[[list[Worker]], None]  # starts a process for each and returns when all have ended
+    console: Console
+    _failed: dict[str, str] = field(default_factory=dict)  # name -> reason
+    _shown: set[int] = field(default_factory=set)  # rungs whose leaderboard has been printed
+
+    def carry_out(self) -> None:
+        """Launch, watch, launch again what was lost; close what was left open.
+
+        Raises:
+            RunError: runs failed; all others are done.
+        """
+        from fmnist.tracking import FAILED, FINISHED, KILLED, Book
+
+        book = Book(self.store, self.patience)
+        close_orphans(book, self.store)
+        self._show_rungs(book)
+        missing = [entry for entry in self.planned if not entry.done]
+        if not missing:
+            return
+        sweep = board.Announcement.of(self.planned, self.study.name, self.workers, self.began)
+        sweep_id, status = book.announce(sweep.study, sweep.to_json()), KILLED
+        try:
+            with board.shown(board.Board(book, sweep), self.console, lambda record: self._on_end(book, record)):
+                self._until_done(book)
+            status = FAILED if self._failed else FINISHED
+        finally:
+            close_orphans(book, self.store, CLOSING_SECONDS)
+            book.close(sweep_id, status)
+        self._sum_up(missing)
+
+    def _until_done(self, book: "Book") -> None:
+        hopeless = 0
+        while left := next_runs(self.planned, book, self.began, self.study.fail_fast):
+            before = self._progress()
+            try:
+                self.launch(self._staff(left))
+            except (RunError, UserError):
+                raise
+            except Exception as error:  # One worker's death takes the whole batch along, in every launcher.
+                lost = close_orphans(book, self.store, CLOSING_SECONDS)
+                hopeless = 0 if self._progress() > before else hopeless + 1
+                if hopeless == HOPELESS:
+                    for record in lost:
+                        book.close(record.run_id, "FAILED")
+                    raise RunError(
+                        f"workers died {HOPELESS} times without finishing an epoch, for lack of memory perhaps; "
+                        f"try fewer with hydra.launcher.n_jobs=1 (the last error: {_line(error)})"
+                    ) from error
+                self.console.print(
+                    f"a worker died ({type(error).__name__}); what it was at is started again", soft_wrap=True
+                )
+
+    def _staff(self, left: list[PlannedRun]) -> list[Worker]:
+        """Here as many workers as asked for, all at the same list; on a cluster one for each trajectory."""
+        runs = [entry for entry in self.planned if not entry.done]
+        if self.is_local:
+            worker = Worker(runs, self.began, self.study.fail_fast, os.getpid())
+            return [worker] * min(self.workers, len(left))
+        paths = [entry.signed.trajectory for entry in left]
+        return [
+            Worker([entry for entry in runs if entry.signed.trajectory == path], self.began, self.study.fail_fast)
+            for path in paths
+        ]
+
+    def _progress(self) -> int:
+        """Epochs that are safe in checkpoints, over all trajectories of the plan."""
+        from fmnist.run import checkpoints
+
+        paths = {entry.signed.trajectory for entry in self.planned}
+        newest = [checkpoint.newest(checkpoints(self.store, path), 10**9)[:1] for path in paths]
+        return sum(epoch for found in newest for epoch, _ in found)
+
+    def _on_end(self, book: "Book", record: "Record") -> None:
+        if record.status == "FAILED":
+            traceback = book.error(record.run_id).rstrip()
+            self._failed[record.name] = traceback.splitlines()[-1] if traceback else "its worker died"
+            self.console.print(traceback, markup=False, soft_wrap=True)
+        self._show_rungs(book)
+
+    def _show_rungs(self, book: "Book") -> None:
+        """Print the leaderboard of every rung that has become complete."""
+        from fmnist import tracking
+        from fmnist.analysis.leaderboard import leaderboard, render
+
+        runs = tracking.load(self.store)
+        failed = {record.trajectory for record in book.ended_since(self.began) if record.status == "FAILED"}
+        finished = set(runs.loc[runs["status"] == "FINISHED", "signature"])
+        for rung in sorted({entry.config.epochs for entry in self.planned} - self._shown):
+            of_rung = [entry for entry in self.planned if entry.config.epochs == rung]
+            if not all(entry.signed.run in finished or entry.signed.trajectory in failed for entry in of_rung):
+                return
+            self._shown.add(rung)
+            fresh = sum(not entry.done for entry in of_rung)
+            after = f"{fresh} runs, {clock(time.time() - self.began / 1000)} after the start"
+            self.console.print(f"\n[bold]Rung {rung}[/]: {after if fresh else 'nothing to do'}")
+            signed = {entry.signed.run for entry in of_rung}
+            text = render(leaderboard(runs[runs["signature"].isin(signed)]), "table")
+            self.console.print(text, markup=False, soft_wrap=True)
+
+    def _sum_up(self, missing: list[PlannedRun]) -> None:
+        took, estimated = time.time() - self.began / 1000, estimate(self.planned, self.workers)
+        if self._failed:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in self._failed.items())
+            raise RunError(f"{len(self._failed)} of {len(missing)} runs failed: {reasons}")
+        off = 100 * (estimated - took) / took
+        self.console.print(f"\n{len(missing)} runs in {clock(took)}; the plan said {clock(estimated)} ({off:+.0f} %)")
+
+
+def close_orphans(book: "Book", store: str, patience: float = 0.0) -> list["Record"]:
+    """Close the runs that stand as running though no process is at them, and return them.
+
+    Only runs whose checkpoints lie in this store are judged; `patience` is how many seconds a process that is about
+    to end gets to let go.
+    """
+    from fmnist import run
+
+    deadline = time.monotonic() + patience
+    while True:
+        running = [entry for entry in book.running() if run.checkpoints(store, entry.trajectory).exists()]
+        orphans = [entry for entry in running if run.is_free(store, entry.trajectory)]
+        if len(orphans) == len(running) or time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    for entry in orphans:
+        book.close(entry.run_id, "KILLED")
+    return orphans
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:200]

@@ -1,0 +1,89 @@
+"""What a worker of a sweep does: it takes the next run that nobody is at, until the plan is done."""
+
+import _thread
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fmnist.config import UserError
+from fmnist.study.plan import PlannedRun
+
+if TYPE_CHECKING:
+    from fmnist.tracking import Book
+
+POLL_SECONDS = 0.5  # between looks for a run that has become free
+GRACE_SECONDS = 15.0  # that an orphaned worker has to close its run
+
+
+@dataclass
+class Worker:
+    """Called by a Hydra launcher in a process of its own, once for many runs: TensorFlow is loaded once.
+
+    Every worker may be given the same runs. A trajectory is one worker's at a time, by its lock; which runs are
+    done is what the store says. So workers need no channel between them, and any number of sweeps can share a store.
+    """
+
+    runs: list[PlannedRun]
+    began: int  # ms; what failed since then is not tried again
+    fail_fast: bool = False
+    parent: int | None = None  # the process whose end is this one's, if it can be seen from here
+    _errors: dict[str, Exception] = field(default_factory=dict)
+
+    def __call__(self) -> None:
+        """Carry out runs until none is left that could be.
+
+        Raises:
+            UserError: the data or the store cannot be had.
+            Exception: a run went wrong and the store could not be told.
+        """
+        from fmnist.tracking import Book
+
+        if self.parent is not None:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell starts with &
+            threading.Thread(target=_end_with, args=(self.parent,), daemon=True).start()
+        book = Book(self.runs[0].config.store)
+        while runs := next_runs(self.runs, book, self.began, self.fail_fast):
+            if not any(self._took(entry) for entry in runs):
+                time.sleep(POLL_SECONDS)
+
+    def _took(self, entry: PlannedRun) -> bool:
+        """Carry out a run, unless another process is at its trajectory; whatever goes wrong is its record's to tell."""
+        from fmnist import run
+
+        if entry.signed.run in self._errors:
+            raise self._errors[entry.signed.run]
+        try:
+            run.execute(entry.config, wait=False)
+        except run.BusyError:
+            return False
+        except UserError:
+            raise
+        except Exception as error:
+            self._errors[entry.signed.run] = error
+        return True
+
+
+def next_runs(runs: list[PlannedRun], book: "Book", began: int, fail_fast: bool) -> list[PlannedRun]:
+    """The next rung of every trajectory that has neither reached its last nor failed, in the order of the plan."""
+    ended = book.ended_since(began)
+    finished = {run.signature for run in ended if run.status == "FINISHED"}
+    failed = {run.trajectory for run in ended if run.status == "FAILED"}
+    if failed and fail_fast:
+        return []
+    first: dict[str, PlannedRun] = {}
+    for entry in runs:
+        if not (entry.done or entry.signed.run in finished or entry.signed.trajectory in failed):
+            first.setdefault(entry.signed.trajectory, entry)
+    return list(first.values())
+
+
+def _end_with(parent: int) -> None:
+    """Interrupt this process when its parent is gone, which a killed parent cannot do."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    _thread.interrupt_main()
+    time.sleep(GRACE_SECONDS)
+    os._exit(1)
