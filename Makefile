@@ -1,7 +1,7 @@
 # `make` lists the targets. STUDY=NAME picks a study of conf/study/, ARGS="..." is handed on to the command.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup data sweep ui compare test lint bench lock clean
+.PHONY: help setup data plan sweep watch ui compare test lint bench lock clean
 
 PYTHON ?= python3
 STUDY ?=
@@ -36,6 +36,12 @@ data: $(READY)  ## find or fetch Fashion-MNIST, check it, say where it is
 
 sweep: $(READY) $(DATA)  ## run study article (STUDY=filters another, ARGS="study.seeds=[0,1]" its options)
 	@$(PY) -m fmnist.train study=$(or $(STUDY),article) $(ARGS)
+
+plan: $(READY) $(DATA)  ## say what sweep would do, and how long it would take
+	@$(PY) -m fmnist.train study=$(or $(STUDY),article) study.dry_run=true $(ARGS)
+
+watch: $(READY)  ## show the sweep that is going on, from another terminal
+	@$(PY) -m fmnist.watch $(ARGS)
 
 ui: $(READY)  ## open the runs in MLflow's charts
 	@$(PY) -m fmnist.ui $(ARGS)

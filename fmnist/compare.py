@@ -5,10 +5,10 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from fmnist.config import UserError
-from fmnist.door import enter
+from fmnist.door import Parser, enter
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,13 +24,6 @@ examples:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """Mistakes become the door's one line instead of argparse's usage."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} (python -m fmnist.compare --help shows examples)")
-
-
 def _positive(text: str) -> int:
     if not text.lstrip("+-").isdecimal():
         raise argparse.ArgumentTypeError(f"must be a whole number, but got '{text}'")
@@ -40,11 +33,10 @@ def _positive(text: str) -> int:
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = _Parser(
-        prog="python -m fmnist.compare",
-        description="Rank recorded runs by mean validation accuracy over their seeds, never by the test set.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = Parser(
+        "fmnist.compare",
+        "Rank recorded runs by mean validation accuracy over their seeds, never by the test set.",
+        EXAMPLES,
     )
     parser.add_argument("--study", metavar="NAME", help="only the variants of a study in conf/study/")
     parser.add_argument("--epochs", metavar="N", type=_positive, help="only runs of that many epochs")

@@ -1,12 +1,26 @@
 """What all doors (`python -m fmnist.X`) have in common: how they end."""
 
+import argparse
 import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from fmnist.config import RunError, UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """A door's arguments; mistakes become its one line instead of argparse's usage."""
+
+    def __init__(self, door: str, description: str, examples: str = "") -> None:
+        """Of `fmnist.compare`, say."""
+        layout = argparse.RawDescriptionHelpFormatter
+        super().__init__(prog=f"python -m {door}", description=description, epilog=examples, formatter_class=layout)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UserError."""
+        raise UserError(f"{message} ({self.prog} --help says more)")
 
 
 def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:

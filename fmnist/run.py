@@ -6,7 +6,7 @@ import subprocess
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,12 +52,25 @@ def checkpoints(store: str, trajectory: str) -> Path:
     return Path(store) / "checkpoints" / trajectory
 
 
+def _lock(store: str, trajectory: str) -> Path:
+    """The file that is locked by the process at a trajectory: beside its checkpoints, whatever becomes of them."""
+    return Path(store) / "checkpoints" / f"{trajectory}.lock"
+
+
 class BusyError(Exception):
     """Another process is at the trajectory."""
 
 
-def execute(config: Config, listener: Listener | None = None, wait: bool = True) -> Outcome:
+def execute(
+    config: Config, listener: Listener | None = None, wait: bool = True, book: tracking.Book | None = None
+) -> Outcome:
     """Carry out one run and leave it in the store; a run that is already there costs nothing.
+
+    Args:
+        config: the run.
+        listener: is told how it goes on.
+        wait: for another process that is on the run's trajectory.
+        book: the config's store, if it is open already.
 
     Raises:
         BusyError: another process is on its trajectory, and we were told not to wait.
@@ -68,10 +81,9 @@ def execute(config: Config, listener: Listener | None = None, wait: bool = True)
     config = machine.resolve(check(config))
     dataset = load(config.data)
     signed = signatures(config, dataset.digest)
-    book = tracking.Book(config.store, config.patience)
+    book = book or tracking.Book(config.store, config.patience)
     folder = checkpoints(config.store, signed.trajectory)
-    folder.mkdir(parents=True, exist_ok=True)
-    with _only_process(folder, wait):
+    with only_process(config.store, signed.trajectory, wait):
         known = book.find(signed.run)
         if known is not None and known.info.status == tracking.FINISHED:
             return Outcome(known.info.run_id, known.data.metrics, trained=0)
@@ -79,35 +91,36 @@ def execute(config: Config, listener: Listener | None = None, wait: bool = True)
         try:
             outcome = _carry_out(config, dataset, folder, writer, listener or Listener())
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt | SystemExit):
-                writer.end(tracking.KILLED)
-            elif not isinstance(error, tracking.AwayError):
-                writer.fail(traceback.format_exc())
+            with suppress(tracking.StoreError):  # the error tells more; the next sweep closes what stands as running
+                if isinstance(error, KeyboardInterrupt | SystemExit):
+                    book.hurry()
+                    writer.end(tracking.KILLED)
+                elif not isinstance(error, tracking.AwayError):
+                    writer.fail(traceback.format_exc())
             raise
         writer.end(tracking.FINISHED)
         return outcome
 
 
 @contextmanager
-def _only_process(folder: Path, wait: bool) -> Iterator[None]:
-    """Be the only process on a trajectory; the system frees the lock of one that is killed."""
+def only_process(store: str, trajectory: str, wait: bool) -> Iterator[None]:
+    """Be the only process on a trajectory; the system frees the lock of one that is killed.
+
+    Raises:
+        BusyError: another process is, and we were told not to wait.
+    """
+    lock = _lock(store, trajectory)
+    lock.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / ".lock", blocking=wait):
+        with FileLock(lock, blocking=wait):
             yield
     except Timeout as error:
         raise BusyError from error
 
 
-def is_free(store: str, trajectory: str) -> bool:
-    """Whether no process is on a trajectory."""
-    folder = checkpoints(store, trajectory)
-    if not folder.exists():
-        return True
-    try:
-        with _only_process(folder, wait=False):
-            return True
-    except BusyError:
-        return False
+def is_ours(store: str, trajectory: str) -> bool:
+    """Whether a process using this folder as its store has been on a trajectory."""
+    return _lock(store, trajectory).exists()
 
 
 def _carry_out(config: Config, dataset: Dataset, folder: Path, writer: tracking.Writer, listener: Listener) -> Outcome:

@@ -12,10 +12,10 @@ import time
 import webbrowser
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPException
-from typing import IO, NoReturn
+from typing import IO
 
 from fmnist.config import RunError, UserError
-from fmnist.door import enter
+from fmnist.door import Parser, enter
 
 LOOPBACK, EVERYWHERE = ("127.0.0.1", "localhost", "::1"), ("0.0.0.0", "::")
 PATIENCE_S = 120.0  # a server that does not answer by then never will
@@ -31,13 +31,6 @@ examples:
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """Mistakes become the door's one line instead of argparse's usage."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} (python -m fmnist.ui --help shows examples)")
-
-
 def _port(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 65535, but got '{text}'")
@@ -45,11 +38,10 @@ def _port(text: str) -> int:
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = _Parser(
-        prog="python -m fmnist.ui",
-        description="Serve MLflow's UI over the recorded runs, opened at their curves and confusion matrices.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = Parser(
+        "fmnist.ui",
+        "Serve MLflow's UI over the recorded runs, opened at their curves and confusion matrices.",
+        EXAMPLES,
     )
     parser.add_argument("--store", metavar="DIR", default="mlruns", help="folder of the runs (mlruns)")
     parser.add_argument("--port", metavar="N", type=_port, default=5000, help="port to serve on (5000)")

@@ -11,7 +11,7 @@ MODULES = {
     for file in PACKAGE.rglob("*.py")
     if file.parent != PACKAGE or file.name != "__init__.py"
 }
-DOORS = {"train", "compare", "ui"}
+DOORS = {"train", "compare", "ui", "watch"}
 LEVELS = [  # a module imports from levels below its own, or from its own folder
     {"config"},
     {"identity", "cost"},
@@ -28,7 +28,7 @@ LIBRARIES = {
     "tensorflow": {"training.engine"},
     "keras": {"training.engine", "training.model", "training.augment"},
     "matplotlib": {"analysis.figures"},
-    "rich": {"study.board", "study.progress", "study.sweep", "study.sweeper"},
+    "rich": {"watch", "study.board", "study.progress", "study.sweep", "study.sweeper"},
 }
 
 

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -143,8 +143,11 @@ def shown(board: Board, console: Console, on_end: Callable[["Record"], None]) ->
             live.update(_table(board), refresh=True)
 
     def watch() -> None:
+        from fmnist.tracking import StoreError
+
         while not over.wait(REFRESH_SECONDS):
-            look()
+            with suppress(StoreError):  # it may answer later; the sweep itself says how long it waits
+                look()
 
     watcher = threading.Thread(target=watch, daemon=True)
     if live is not None:
@@ -152,6 +155,9 @@ def shown(board: Board, console: Console, on_end: Callable[["Record"], None]) ->
     watcher.start()
     try:
         yield
+    except BaseException:
+        board.book.hurry()
+        raise
     finally:
         over.set()
         watcher.join()

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ class Sweep:
         Raises:
             RunError: runs failed; all others are done.
         """
-        from fmnist.tracking import FAILED, FINISHED, KILLED, Book
+        from fmnist.tracking import FAILED, FINISHED, KILLED, Book, StoreError
 
         book = Book(self.store, self.patience)
         close_orphans(book, self.store)
@@ -53,15 +54,20 @@ class Sweep:
         if not missing:
             return
         sweep = board.Announcement.of(self.planned, self.study.name, self.workers, self.began)
-        sweep_id, status = book.announce(sweep.study, sweep.to_json()), KILLED
+        sweep_id = book.announce(sweep.study, sweep.to_json())
         try:
             with board.shown(board.Board(book, sweep), self.console, lambda record: self._on_end(book, record)):
                 self._until_done(book)
-            status = FAILED if self._failed else FINISHED
-        finally:
-            close_orphans(book, self.store, CLOSING_SECONDS)
-            book.close(sweep_id, status)
+        except BaseException:
+            with suppress(StoreError):  # the reason tells more; the next sweep closes what stands as running
+                self._close(book, sweep_id, KILLED)
+            raise
+        self._close(book, sweep_id, FAILED if self._failed else FINISHED)
         self._sum_up(missing)
+
+    def _close(self, book: "Book", sweep_id: str, status: str) -> None:
+        close_orphans(book, self.store, CLOSING_SECONDS)
+        book.close(sweep_id, status)
 
     def _until_done(self, book: "Book") -> None:
         hopeless = 0
@@ -117,7 +123,7 @@ class Sweep:
         from fmnist import tracking
         from fmnist.analysis.leaderboard import leaderboard, render
 
-        runs = tracking.load(self.store)
+        runs = tracking.frame(book)
         failed = {record.trajectory for record in book.ended_since(self.began) if record.status == "FAILED"}
         finished = set(runs.loc[runs["status"] == "FINISHED", "signature"])
         for rung in sorted({entry.config.epochs for entry in self.planned} - self._shown):
@@ -144,21 +150,22 @@ class Sweep:
 def close_orphans(book: "Book", store: str, patience: float = 0.0) -> list["Record"]:
     """Close the runs that stand as running though no process is at them, and return them.
 
-    Only runs whose checkpoints lie in this store are judged; `patience` is how many seconds a process that is about
-    to end gets to let go.
+    Only runs that were carried out with this folder are judged; `patience` is how many seconds a process that is
+    about to end gets to let go.
     """
     from fmnist import run
 
-    deadline = time.monotonic() + patience
-    while True:
-        running = [entry for entry in book.running() if run.checkpoints(store, entry.trajectory).exists()]
-        orphans = [entry for entry in running if run.is_free(store, entry.trajectory)]
-        if len(orphans) == len(running) or time.monotonic() > deadline:
+    deadline, closed = time.monotonic() + patience, list["Record"]()
+    while running := [entry for entry in book.running() if run.is_ours(store, entry.trajectory)]:
+        for entry in running:
+            with suppress(run.BusyError), run.only_process(store, entry.trajectory, wait=False):
+                if book.is_running(entry.run_id):  # or its process has ended it since we asked
+                    book.close(entry.run_id, "KILLED")
+                    closed.append(entry)
+        if time.monotonic() > deadline:
             break
         time.sleep(0.1)
-    for entry in orphans:
-        book.close(entry.run_id, "KILLED")
-    return orphans
+    return closed
 
 
 def _line(error: Exception) -> str:

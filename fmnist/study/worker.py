@@ -44,22 +44,24 @@ class Worker:
         if self.parent is not None:
             signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell starts with &
             threading.Thread(target=_end_with, args=(self.parent,), daemon=True).start()
-        book = Book(self.runs[0].config.store)
+        config = self.runs[0].config
+        book = Book(config.store, config.patience, known=True)
         while runs := next_runs(self.runs, book, self.began, self.fail_fast):
-            if not any(self._took(entry) for entry in runs):
+            if not any(self._took(entry, book) for entry in runs):
                 time.sleep(POLL_SECONDS)
 
-    def _took(self, entry: PlannedRun) -> bool:
+    def _took(self, entry: PlannedRun, book: "Book") -> bool:
         """Carry out a run, unless another process is at its trajectory; whatever goes wrong is its record's to tell."""
         from fmnist import run
+        from fmnist.tracking import AwayError
 
         if entry.signed.run in self._errors:
             raise self._errors[entry.signed.run]
         try:
-            run.execute(entry.config, wait=False)
+            run.execute(entry.config, wait=False, book=book)
         except run.BusyError:
             return False
-        except UserError:
+        except (UserError, AwayError):
             raise
         except Exception as error:
             self._errors[entry.signed.run] = error

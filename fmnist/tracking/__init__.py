@@ -2,7 +2,7 @@
 
 from fmnist.tracking.book import Book, Record, experiment_id, save_view
 from fmnist.tracking.client import AwayError, StoreError, address
-from fmnist.tracking.frame import load
+from fmnist.tracking.frame import frame, load
 from fmnist.tracking.writer import ERROR, FAILED, FINISHED, KILLED, RUNNING, Writer
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Writer",
     "address",
     "experiment_id",
+    "frame",
     "load",
     "save_view",
 ]

@@ -17,6 +17,7 @@ from fmnist.config import UserError
 from fmnist.tracking.client import Client, StoreError, address, is_new
 from fmnist.tracking.writer import ERROR, FINISHED, RUNNING, Writer, as_text
 
+OPENING_SECONDS = 5.0  # that a store may take which nothing is known of
 EXPERIMENT, SWEEPS = "fmnist", "fmnist sweeps"
 PLAN = "plan.json"
 PAGE = 1000
@@ -25,12 +26,13 @@ PAGE = 1000
 class Book:
     """The experiment that all runs of a store are written in."""
 
-    def __init__(self, store: str, patience: float = 0.0) -> None:
+    def __init__(self, store: str, patience: float = 0.0, known: bool = False) -> None:
         """Open the store, creating database and experiment once, whoever comes first.
 
         Args:
             store: folder of the database, or of the checkpoints alone where MLFLOW_TRACKING_URI is set.
             patience: seconds to wait in a call for a store that does not answer.
+            known: the store has answered before, so that opening it waits as long; else the address may be wrong.
 
         Raises:
             UserError: the store cannot be opened.
@@ -40,9 +42,10 @@ class Book:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / ".setup.lock"):  # simultaneous first use would race MLflow's migrations
-                self.client = Client(self.uri, patience)
+                self.client = Client(self.uri, patience if known else min(patience, OPENING_SECONDS))
                 self.id = self._experiment_id(folder, EXPERIMENT)
                 self._sweeps = self._experiment_id(folder, SWEEPS)
+                self.client.patience = patience
         except (StoreError, OSError) as error:
             raise UserError(f"the store cannot be opened: {error}") from error
 
@@ -52,6 +55,10 @@ class Book:
             return str(experiment.experiment_id)
         place = (folder / "artifacts").as_uri() if self.uri.startswith("sqlite") else None
         return str(self.client.create_experiment(name, artifact_location=place))
+
+    def hurry(self) -> None:
+        """Wait no longer for a store that does not answer, in calls under way neither."""
+        self.client.patience = 0.0
 
     def runs(self, condition: str = "") -> Iterator[Run]:
         """All runs that are not deleted and meet MLflow's filter, newest first."""
@@ -72,7 +79,7 @@ class Book:
         """Start the run of a signature, or go on with an attempt that did not finish."""
         known = self.find(signature)
         if known is None:
-            known = self.client.create_run(self.id, run_name=name, tags={"fmnist.signature": signature})
+            known = self.client.create_run(self.id, run_name=name, tags={**tags, "fmnist.signature": signature})
         run_id = known.info.run_id  # killed before this is done, an attempt has no parameters: hence for all
         self.client.log_batch(
             run_id,
@@ -123,6 +130,10 @@ class Book:
         """What a sweep was announced with, None if it was killed before it could say."""
         text = self._text(sweep, PLAN)
         return json.loads(text) if text else None
+
+    def is_running(self, run_id: str) -> bool:
+        """Whether a run still stands as running."""
+        return bool(self.client.get_run(run_id).info.status == RUNNING)
 
     def close(self, run_id: str, status: str) -> None:
         """End a run or a sweep that nobody is at any more."""

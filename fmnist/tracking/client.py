@@ -9,8 +9,9 @@ from typing import Any
 
 os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # by itself it would try for minutes: Client waits
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # by itself it would try for minutes: Client waits
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines at the end of every run
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -42,19 +43,19 @@ class Client:
     """
 
     def __init__(self, uri: str, patience: float) -> None:
-        """Connect to a store; a call waits up to `patience` seconds for it."""
-        self.uri, self._patience = uri, patience
-        self._client = self._waiting(MlflowClient, patience)(uri)
+        """Connect to a store; a call waits up to `patience` seconds for it, which may change while it waits."""
+        self.uri, self.patience = uri, patience
+        self._client = self._waiting(MlflowClient)(uri)
 
     def __getattr__(self, name: str) -> Any:
         """A method of MLflow's client, waiting."""
-        return self._waiting(getattr(self._client, name), self._patience)
+        return self._waiting(getattr(self._client, name))
 
     def at_once(self, name: str) -> Any:
         """A method that does not wait."""
-        return self._waiting(getattr(self._client, name), 0)
+        return self._waiting(getattr(self._client, name), 0.0)
 
-    def _waiting(self, act: Callable[..., Any], patience: float) -> Callable[..., Any]:
+    def _waiting(self, act: Callable[..., Any], patience: float | None = None) -> Callable[..., Any]:
         def patiently(*arguments: Any, **options: Any) -> Any:
             began = time.monotonic()
             while True:
@@ -64,9 +65,11 @@ class Client:
                     away = isinstance(error, RequestException) or any(sign in str(error) for sign in _AWAY)
                     if not away:
                         raise StoreError(f"{self.uri} refuses: {_reason(error)}") from error
-                    if time.monotonic() - began >= patience:
+                    if time.monotonic() - began >= (self.patience if patience is None else patience):
                         raise AwayError(f"{self.uri} does not answer: {_reason(error)}") from error
                     time.sleep(1.0)
+                except OSError as error:  # of an artifact
+                    raise StoreError(f"{error.filename2 or error.filename or self.uri}: {error.strerror}") from error
 
         return patiently
 

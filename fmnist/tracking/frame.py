@@ -11,15 +11,18 @@ from fmnist.tracking.writer import FINISHED
 
 
 def load(store: str) -> pd.DataFrame:
+    """All runs of a store as `frame` gives them; nothing is created where there is no store yet."""
+    return _frame([]) if is_new(address(store)) else frame(Book(store))
+
+
+def frame(book: Book) -> pd.DataFrame:
     """All runs of a store as a frame, a row a run, oldest first.
 
     Columns: run_id, run_name, status, variant, variant_signature, trajectory_signature, signature, data_digest,
     epochs, seed, start_time (ms), parameters, train_seconds, every metric by its name (`val/accuracy`, the last
     value) and every option by its key (`model.filters`, as text).
     """
-    if is_new(address(store)):
-        return _frame([])
-    return _frame([_row(run) for run in Book(store).runs()][::-1])
+    return _frame([_row(run) for run in book.runs()][::-1])
 
 
 def _row(run: Run) -> dict[str, Any]:
@@ -45,11 +48,11 @@ def _row(run: Run) -> dict[str, Any]:
 
 
 def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows or [_row(_NO_RUN)])
+    found = pd.DataFrame(rows or [_row(_NO_RUN)])
     for metric in ("val/accuracy", "test/accuracy"):  # missing while no run has got that far
-        if metric not in frame:
-            frame[metric] = float("nan")
-    return frame if rows else frame.iloc[:0]
+        if metric not in found:
+            found[metric] = float("nan")
+    return found if rows else found.iloc[:0]
 
 
 _NO_RUN = Run(RunInfo("", "", "", FINISHED, 0, 0, "active"), RunData())

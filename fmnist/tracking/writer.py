@@ -5,7 +5,6 @@ import logging
 import tempfile
 import time
 import uuid
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +38,9 @@ class Writer:
         logged = client.get_metric_history(run_id, "val/accuracy")
         self._experiment = run.info.experiment_id
         self._epochs = max((metric.step for metric in logged), default=0)
+        self._is_away = False
         self._metrics = set(run.data.metrics)
-        self._images = {Path(file.path).name.split("+")[0] for file in client.list_artifacts(run_id, "images")}
+        self._began = run.info.start_time
         self._has_model = bool(run.outputs and run.outputs.model_outputs)
 
     def epochs(self, history: list[dict[str, float]]) -> None:
@@ -55,8 +55,11 @@ class Writer:
             for start in range(0, len(fresh), _BATCH):
                 self._client.at_once("log_batch")(self.run_id, metrics=fresh[start : start + _BATCH])
         except AwayError as error:  # the checkpoint keeps the history; all that is missing goes with the next epoch
-            log.warning("%s; training goes on, and what is missing is sent later", error)
+            if not self._is_away:
+                log.warning("%s; training goes on, and what is missing is sent later", error)
+            self._is_away = True
         else:
+            self._is_away = False
             self._epochs = max(self._epochs, len(history))
 
     def metrics(self, values: dict[str, float], step: int) -> None:
@@ -77,11 +80,11 @@ class Writer:
     def image(self, key: str, pixels: NDArray[np.uint8]) -> None:
         """Log a picture (h, w, 3) to step 0 of an image grid, where the chart view shows it without a touch.
 
-        As `MlflowClient.log_image` does, but for the size of what the grid shows.
+        As `MlflowClient.log_image` does, but for the size of what the grid shows, and for the name: it is the same
+        in every attempt, so that a file that was broken off is replaced.
         """
-        if key in self._images:
-            return
-        picture, name = Image.fromarray(pixels), f"{key}+step+0+timestamp+{int(time.time() * 1000)}+{uuid.uuid4()}"
+        picture, number = Image.fromarray(pixels), uuid.uuid5(uuid.NAMESPACE_OID, f"{self.run_id} {key}")
+        name = f"{key}+step+0+timestamp+{self._began}+{number}"
         with tempfile.TemporaryDirectory() as folder:
             picture.save(f"{folder}/{name}.png")
             picture.thumbnail((GRID_PIXELS, GRID_PIXELS))
@@ -124,11 +127,18 @@ class Writer:
         self._client.log_outputs(self.run_id, [LoggedModelOutput(logged.model_id, step=0)])
 
     def fail(self, reason: str) -> None:
-        """Close the run as failed, with a traceback if the store still takes one."""
-        with suppress(StoreError, OSError):
+        """Close the run as failed, with a traceback if the store still takes one.
+
+        Raises:
+            StoreError: it does not even take the status.
+        """
+        try:
             self.text(ERROR, reason)
-        with suppress(StoreError):
-            self.end(FAILED)
+        except AwayError:
+            raise
+        except StoreError:  # of a full disk perhaps, where the status may still fit
+            pass
+        self.end(FAILED)
 
     def end(self, status: str) -> None:
         """Close the run with its true status."""

@@ -1,0 +1,457 @@
+"""What a user loses to servers that go away, full disks, rivals, failures and signals: nothing but time."""
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from commands import ROOT, TINY
+from mlflow import MlflowClient
+
+from fmnist import run, tracking
+from fmnist.config import Config, DataConfig, ModelConfig, from_flat
+from fmnist.identity import signatures
+from fmnist.training import checkpoint
+from fmnist.training.data import load
+
+pytestmark = pytest.mark.xdist_group("outages")  # one MLflow server for all
+TINY_THREAD = [*TINY, "compute.threads=1"]
+PER_EPOCH = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "time/epoch_s")
+URI = "MLFLOW_TRACKING_URI"
+
+
+# ---- Processes ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def started(*arguments, server=None):
+    """`python -m fmnist.train` as a shell starts it, in a group of its own; nothing of it is left behind."""
+    environment = {key: value for key, value in os.environ.items() if key != URI}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fmnist.train", *map(str, arguments)],
+        cwd=ROOT,
+        env=environment | ({URI: server} if server else {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def ended(process, code, seconds=120):
+    """What a process has said, which must end with exit code `code` within `seconds`."""
+    out, err = process.communicate(timeout=seconds)
+    assert process.returncode == code, out + err
+    return out, err
+
+
+def train(*arguments, code=0, server=None):
+    """A run or a sweep from start to end: what it said."""
+    with started(*arguments, server=server) as process:
+        return ended(process, code)
+
+
+def only_line(err):
+    """The one line on stderr; a traceback is none."""
+    line = err.strip()
+    assert line.count("\n") == 0 and line.startswith("fmnist.train: "), err
+    return line
+
+
+def until(true, seconds=60.0):
+    """Wait for something to become true."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+class Server:
+    """MLflow's own tracking server, with its artifacts behind it; it can be killed and started again."""
+
+    def __init__(self, folder):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.folder, self.process = folder, None
+
+    @property
+    def uri(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self):
+        quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        place = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
+        data = [
+            "--backend-store-uri",
+            f"sqlite:///{self.folder}/mlflow.db",
+            "--artifacts-destination",
+            f"{self.folder}/artifacts",
+        ]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", *place, *data],
+            env={key: value for key, value in os.environ.items() if key != URI} | quiet,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        return self
+
+    def wait(self):
+        until(self._answers)
+        return self
+
+    def _answers(self):
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=1)
+        try:
+            connection.request("GET", "/health")
+            return connection.getresponse().status == 200
+        except (OSError, HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def kill(self):
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def the_server(tmp_path_factory):
+    server = Server(tmp_path_factory.mktemp("server")).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def server(the_server, monkeypatch):
+    """A server that is up when a test begins; this process speaks to it too."""
+    if the_server.process.poll() is not None:
+        the_server.start()
+    monkeypatch.setenv(URI, the_server.uri)
+    return the_server.wait()
+
+
+# ---- What must come out ---------------------------------------------------------------------------------
+
+
+def tiny(images, store, **options):
+    """A run of a second."""
+    base = Config(
+        data=DataConfig(dir=str(images)),
+        model=ModelConfig(filters=4, kernel_size=3, dense_units=16),
+        batch_size=32,
+        store=str(store),
+    )
+    return from_flat(base, {"compute.precision": "float32", "compute.threads": 1, **options})
+
+
+def undisturbed(config, folder, monkeypatch):
+    """The numbers of the same run in a store of its own, where nothing goes wrong."""
+    with monkeypatch.context() as patch:
+        patch.delenv(URI, raising=False)
+        return numbers(run.execute(from_flat(config, {"store": str(folder)})).metrics)
+
+
+def numbers(metrics):
+    """Those that do not depend on the clock."""
+    found = {key: value for key, value in metrics.items() if not key.startswith("time/")}
+    assert len(found) > 30
+    return found
+
+
+def steps(store, run_id):
+    """The steps of a run's metrics in the order of their arrival, which must be the same for all."""
+    client = MlflowClient(tracking.address(str(store)))
+    found = [[metric.step for metric in client.get_metric_history(run_id, key)] for key in PER_EPOCH]
+    assert all(other == found[0] for other in found)
+    return found[0]
+
+
+def finals(store):
+    """The numbers of every run by its name; all are finished, each is there once and has each of its steps once."""
+    runs = tracking.load(str(store)).set_index("run_name").sort_index()
+    assert set(runs["status"]) == {"FINISHED"}
+    assert runs["signature"].is_unique
+    for record in runs.itertuples():
+        assert steps(store, record.run_id) == list(range(1, record.epochs + 1))
+    return runs[[name for name in runs if name.startswith(("train/", "val/", "test/"))]]
+
+
+def statuses(store):
+    return list(tracking.load(str(store))["status"])
+
+
+# ---- A server that goes away ----------------------------------------------------------------------------
+
+
+def test_a_server_that_is_away_in_mid_training_misses_no_epoch_and_gets_all_that_a_run_leaves(
+    server, images, tmp_path, monkeypatch
+):
+    config = tiny(images, tmp_path / "store", epochs=6)
+    heard = []
+
+    def outage(epoch, record):
+        heard.append((epoch, time.monotonic()))
+        if epoch == 2:
+            server.kill()
+        if epoch == 5:
+            server.start().wait()
+
+    outcome = run.execute(config, run.Listener(on_epoch=outage))
+    assert [epoch for epoch, _ in heard] == [1, 2, 3, 4, 5, 6]
+    assert heard[4][1] - heard[1][1] < 5, "training went on without it"
+    assert steps(config.store, outcome.run_id) == [1, 2, 3, 4, 5, 6]
+    client = MlflowClient(server.uri)
+    record = client.get_run(outcome.run_id)
+    assert record.info.status == "FINISHED" and record.data.params["epochs"] == "6"
+    assert record.info.artifact_uri.startswith("mlflow-artifacts:/")
+    folder = Path(client.download_artifacts(outcome.run_id, "", str(tmp_path)))
+    left = {path.name.split("+")[0] for path in folder.rglob("*") if path.is_file()}
+    assert {"config.yaml", "predictions.npz", "history.csv", "confusion_matrix", "curves", "samples"} <= left
+    (model,) = record.outputs.model_outputs
+    assert client.get_logged_model(model.model_id).status == "READY"
+    assert numbers(record.data.metrics) == undisturbed(config, tmp_path / "alone", monkeypatch)
+
+
+def test_a_trained_run_waits_for_a_server_that_is_away_at_its_end(server, images, tmp_path):
+    config = tiny(images, tmp_path, epochs=2, seed=1)
+
+    def outage(epoch, record):
+        if epoch == 2:
+            server.kill()
+            threading.Timer(2.0, server.start).start()
+
+    outcome = run.execute(config, run.Listener(on_epoch=outage))
+    assert MlflowClient(server.uri).get_run(outcome.run_id).info.status == "FINISHED"
+    assert steps(tmp_path, outcome.run_id) == [1, 2]
+
+
+def test_a_run_gives_up_on_a_server_that_stays_away_and_its_record_is_completed_when_it_is_back(
+    server, images, tmp_path
+):
+    arguments = [*TINY_THREAD, f"data.dir={images}", f"store={tmp_path}", "seed=2", "patience=3", "epochs=100"]
+    with started(*arguments, server=server.uri) as process:
+        until(lambda: list(tmp_path.glob("checkpoints/*/epoch-0003.ckpt")))
+        server.kill()
+        _, err = ended(process, 1, seconds=60)
+    warning, last = err.splitlines()
+    assert "training goes on" in warning
+    assert last == f"fmnist.train: {server.uri} does not answer: [Errno 111] Connection refused"
+    (file,) = tmp_path.glob("checkpoints/*/rung-0100.ckpt")
+    checkpoint.load(file)
+    server.start().wait()
+    assert statuses(tmp_path).count("RUNNING") == 1
+    out, _ = train(*arguments, server=server.uri)
+    assert "nothing was trained" in out
+    (record,) = tracking.load(str(tmp_path)).query("seed == 2").to_dict("records")
+    assert record["status"] == "FINISHED" and steps(tmp_path, record["run_id"]) == list(range(1, 101))
+
+
+def test_who_is_interrupted_does_not_wait_for_a_server_that_is_away(server, images, tmp_path):
+    arguments = [*TINY_THREAD, f"data.dir={images}", f"store={tmp_path}", "seed=3", "epochs=9999"]
+    with started(*arguments, server=server.uri) as process:
+        until(lambda: list(tmp_path.glob("checkpoints/*/epoch-0003.ckpt")))
+        server.kill()
+        process.send_signal(signal.SIGINT)
+        _, err = ended(process, 130, seconds=10)
+    assert "interrupted; the same command goes on where this stopped" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("arguments", [[], ["study=smoke"]], ids=["run", "sweep"])
+def test_a_server_that_was_never_there_is_a_mistake_that_is_told_at_once(arguments, images, tmp_path):
+    with started(*arguments, f"data.dir={images}", f"store={tmp_path}", server="http://127.0.0.1:9") as process:
+        _, err = ended(process, 2, seconds=15)
+    assert "http://127.0.0.1:9 does not answer" in only_line(err)
+
+
+@pytest.fixture(scope="module")
+def calm(images, tmp_path_factory):
+    """The numbers of study smoke where nothing goes wrong."""
+    store = tmp_path_factory.mktemp("calm")
+    train(*smoke(images, store))
+    return finals(store)
+
+
+def smoke(images, store):
+    return ["study=smoke", f"data.dir={images}", f"store={store}", "compute.precision=float32"]
+
+
+def test_a_sweep_outlives_an_outage_of_its_server(server, images, tmp_path, calm):
+    with started(*smoke(images, tmp_path), server=server.uri) as sweep:
+        until(lambda: list(tmp_path.glob("checkpoints/*/*.ckpt")))
+        server.kill()
+        time.sleep(3)
+        server.start()
+        _, err = ended(sweep, 0)
+    assert "Traceback" not in err
+    asked = finals_of_limit(tmp_path)
+    pd.testing.assert_frame_equal(asked[calm.columns], calm, check_exact=True)
+
+
+def finals_of_limit(store):
+    """`finals` of the smoke study on the server that others have used as well."""
+    runs = tracking.load(str(store))
+    names = set(runs[runs["data.limit"] == "600"]["run_name"])
+    found = finals(store)
+    return found[found.index.isin(names)]
+
+
+def test_a_database_that_is_locked_for_a_while_holds_a_run_up_and_does_not_fail_it(images, tmp_path):
+    config = tiny(images, tmp_path, epochs=3)
+    database = []
+
+    def lock(epoch, record):
+        if epoch == 1:
+            database.append(sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None, check_same_thread=False))
+            database[0].execute("BEGIN EXCLUSIVE")
+            threading.Timer(6.0, database[0].rollback).start()
+
+    outcome = run.execute(config, run.Listener(on_epoch=lock))
+    database[0].close()
+    assert statuses(tmp_path) == ["FINISHED"] and steps(tmp_path, outcome.run_id) == [1, 2, 3]
+
+
+# ---- A disk that is full --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A small disk of its own; called with a size it becomes as large."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def resize(kilobytes):
+        subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", place], check=True)
+        return place
+
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", place], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("mounting a small disk is not permitted here")
+    yield resize
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def fill(place, leave):
+    """Take all space of a disk but `leave` kilobytes."""
+    free = os.statvfs(place)
+    (place / "ballast").write_bytes(bytes(max(0, free.f_bavail * free.f_frsize - leave * 1024)))
+
+
+def tells_of_space(err, place):
+    line = only_line(err)
+    assert str(place) in line and ("No space left on device" in line or "disk is full" in line), line
+
+
+@pytest.mark.parametrize("leave", [20, 80, 400], ids=["database", "checkpoint", "artifact"])
+def test_a_run_on_a_full_disk_says_so_and_is_completed_once_there_is_space(leave, disk, images, tmp_path, monkeypatch):
+    place = disk(65536)
+    tracking.Book(str(place))
+    fill(place, leave)
+    arguments = [*TINY_THREAD, f"data.dir={images}", f"store={place}", "epochs=5"]
+    _, err = train(*arguments, code=1)
+    tells_of_space(err, place)
+    for file in place.glob("checkpoints/*/*.ckpt"):
+        checkpoint.load(file)
+    (place / "ballast").unlink()
+    train(*arguments)
+    (record,) = tracking.load(str(place)).to_dict("records")
+    assert record["status"] == "FINISHED" and steps(place, record["run_id"]) == [1, 2, 3, 4, 5]
+    alone = undisturbed(tiny(images, place, epochs=5), tmp_path / "alone", monkeypatch)
+    assert {key: record[key] for key in alone} == alone
+
+
+@pytest.mark.parametrize("leave", [60, 700])
+def test_a_sweep_on_a_full_disk_says_so_and_is_completed_once_there_is_space(leave, disk, images, calm):
+    place = disk(65536)
+    tracking.Book(str(place))
+    fill(place, leave)
+    _, err = train(*smoke(images, place), code=1)
+    tells_of_space(err, place)
+    (place / "ballast").unlink()
+    train(*smoke(images, place))
+    pd.testing.assert_frame_equal(finals(place)[calm.columns], calm, check_exact=True)
+
+
+# ---- Rivals, failures, signals --------------------------------------------------------------------------
+
+
+def test_two_sweeps_at_once_share_the_runs(images, tmp_path, calm):
+    with started(*smoke(images, tmp_path)) as first, started(*smoke(images, tmp_path), "epochs=2") as second:
+        ended(first, 0)
+        ended(second, 0)
+    pd.testing.assert_frame_equal(finals(tmp_path)[calm.columns], calm, check_exact=True)
+
+
+def seeds(images, store):
+    """A sweep of three runs, and the folders of their checkpoints."""
+    configs = [tiny(images, store, epochs=1, seed=seed) for seed in (0, 1, 2)]
+    digest = load(configs[0].data).digest
+    folders = [run.checkpoints(str(store), signatures(config, digest).trajectory) for config in configs]
+    return ["-m", *TINY, f"data.dir={images}", f"store={store}", "epochs=1", "seed=0,1,2"], folders
+
+
+def test_a_run_that_fails_stops_no_other_and_is_tried_again_by_the_next_sweep(images, tmp_path):
+    arguments, folders = seeds(images, tmp_path)
+    folders[0].parent.mkdir()
+    folders[0].write_text("in the way")
+    out, err = train(*arguments, code=1)
+    assert "1 of 3 runs failed" in only_line(err) and "seed 0" in err and str(folders[0]) in err
+    assert "Traceback" in out and out.index("Traceback") < out.index("Rung 1")
+    (failed,) = tracking.load(str(tmp_path)).query("status == 'FAILED'").to_dict("records")
+    assert failed["seed"] == 0 and "Traceback" in tracking.Book(str(tmp_path)).error(failed["run_id"])
+    assert sorted(statuses(tmp_path)) == ["FAILED", "FINISHED", "FINISHED"]
+    folders[0].unlink()
+    train(*arguments)
+    assert len(finals(tmp_path)) == 3
+
+
+def test_fail_fast_starts_nothing_more(images, tmp_path):
+    arguments, folders = seeds(images, tmp_path)
+    folders[0].parent.mkdir()
+    folders[0].write_text("in the way")
+    _, err = train(*arguments, "study.fail_fast=true", "hydra.launcher.n_jobs=1", code=1)
+    assert "1 of 3 runs failed" in only_line(err)
+    assert statuses(tmp_path) == ["FAILED"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_sweep_and_its_workers_at_once(number, images, tmp_path):
+    arguments = ["-m", *TINY, f"data.dir={images}", f"store={tmp_path}", "epochs=9999", "seed=0,1"]
+    with started(*arguments) as sweep:
+        until(lambda: len(list(tmp_path.glob("checkpoints/*/epoch-*.ckpt"))) > 2)
+        sweep.send_signal(number)
+        _, err = ended(sweep, 130, seconds=5)
+        assert only_line(err) == "fmnist.train: interrupted; the same command goes on where this stopped"
+        until(lambda: not alive(tmp_path), seconds=1)
+    assert set(statuses(tmp_path)) == {"KILLED"}
+
+
+def alive(store):
+    """Processes that have to do with a store, by the locks that they hold open."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if str(store) in os.readlink(link):
+                found.append(link)
+    return found
