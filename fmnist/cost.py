@@ -32,3 +32,8 @@ def flops_per_image(model: ModelConfig) -> int:
         size_two**2 * area * first * second + pooled**2 * second * model.dense_units + model.dense_units * CLASS_COUNT
     )
     return 4 * conv_one + 6 * others
+
+
+def disk_bytes(model: ModelConfig) -> int:
+    """What a run leaves on disk: a checkpoint with Adam's two moments, the model, and a megabyte of the rest."""
+    return 4 * parameter_count(model) * (3 + 1) + 1_000_000

@@ -58,6 +58,26 @@ def resolve(config: Config) -> Config:
     return replace(config, compute=replace(config.compute, precision=precision, threads=threads or cores()))
 
 
+def this_process() -> str:
+    """A name for this process that no other gets, on no machine."""
+    import psutil
+
+    return f"{platform.node()} {os.getpid()} {psutil.Process().create_time()}"
+
+
+def is_gone(process: str) -> bool:
+    """Whether a process of that name has ended; False also where only another machine could tell."""
+    import psutil
+
+    host, pid, created = process.rsplit(" ", 2)
+    if host != platform.node():
+        return False
+    try:
+        return psutil.Process(int(pid)).create_time() != float(created)
+    except psutil.NoSuchProcess:
+        return True
+
+
 def describe() -> dict[str, str]:
     """What a run's record says of the machine."""
     return {

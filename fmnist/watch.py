@@ -15,7 +15,7 @@ def watch(store: str) -> None:
     """
     from rich.console import Console
 
-    from fmnist import tracking
+    from fmnist import machine, tracking
     from fmnist.study import board
 
     if tracking.experiment_id(store) is None:
@@ -34,11 +34,12 @@ def watch(store: str) -> None:
     began = time.strftime("%Y-%m-%d %H:%M", time.localtime(announced.began / 1000))
     console.print(f"Study {announced.study}: {len(announced.runs)} runs, {announced.workers} workers, since {began}")
     with board.shown(board.Board(book, announced), console, lambda record: None):
-        while dict(book.sweeps())[watched] == tracking.RUNNING:
+        while dict(book.sweeps())[watched] == tracking.RUNNING and not machine.is_gone(announced.process):
             time.sleep(board.REFRESH_SECONDS)
     status = dict(book.sweeps())[watched]
     if status != tracking.FINISHED:
-        raise RunError(f"the sweep has ended as {status}; the command that started it goes on where it stopped")
+        how = "was killed" if status == tracking.RUNNING else f"has ended as {status}"
+        raise RunError(f"the sweep {how}; the command that started it goes on where it stopped")
 
 
 def main(argv: list[str] | None = None) -> int:

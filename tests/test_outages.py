@@ -1,6 +1,5 @@
 """What a user loses to servers that go away, full disks, rivals, failures and signals: nothing but time."""
 
-import json
 import os
 import signal
 import socket

@@ -79,20 +79,3 @@ def test_a_checkpoint_between_the_rungs_is_continued():
 def test_a_finished_run_whose_checkpoints_are_gone_is_no_start():
     runs = planned(study=replace(STUDY, seeds=[0]), runs=finished(replace(BASE, epochs=1)))
     assert [(run.done, run.start) for run in runs] == [(True, 0), (False, 0)]
-
-
-def test_the_pace_is_that_of_the_recorded_run_nearest_in_cost_with_as_many_threads():
-    def record(flops, images_per_s, threads="1", precision="float32", status="FINISHED"):
-        return {
-            "status": status,
-            "compute.precision": precision,
-            "compute.threads": threads,
-            "time/images_per_s": images_per_s,
-            "flops_per_image": flops,
-        }
-
-    near = record(160e6, 1000.0)
-    others = [record(10e6, 9.0), record(168e6, 7.0, threads="2"), record(168e6, 5.0, status="FAILED")]
-    assert plan.pace(pd.DataFrame([*others, near]), BASE) == 160e9
-    assert plan.pace(pd.DataFrame(others[1:]), BASE) is None
-    assert plan.pace(NOTHING, BASE) is None

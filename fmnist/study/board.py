@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from fmnist import machine
 from fmnist.study.plan import PlannedRun
 from fmnist.study.progress import clock
 
@@ -41,6 +42,7 @@ class Announcement:
     study: str
     workers: int
     began: int  # ms
+    process: str  # that carries it out
     runs: list[Expected]
 
     @classmethod
@@ -51,7 +53,7 @@ class Announcement:
             for run in planned
             if not run.done
         ]
-        return cls(study, workers, began, runs)
+        return cls(study, workers, began, machine.this_process(), runs)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from fmnist.config import Config, StudyConfig, UserError, check, from_flat
@@ -153,24 +152,6 @@ def _work(config: Config, images: int, start: int) -> float:
     validation = round(rows * config.data.validation)
     per_epoch = (rows - validation) + validation / 3
     return flops_per_image(config.model) * (per_epoch * (config.epochs - start) + 10_000 / 3)
-
-
-def pace(runs: pd.DataFrame, config: Config) -> float | None:
-    """Operations a second of the recorded run nearest in cost to a config, on as many threads; None without one."""
-    if runs.empty or "time/images_per_s" not in runs:
-        return None
-    compute = config.compute
-    alike = runs[
-        (runs["status"] == "FINISHED")
-        & (runs["compute.precision"] == compute.precision)
-        & (runs["compute.threads"] == str(compute.threads))
-        & (runs["time/images_per_s"] > 0)
-    ]
-    if alike.empty:
-        return None
-    ratios = alike["flops_per_image"] / flops_per_image(config.model)
-    nearest = alike.iloc[int(np.abs(np.log(ratios)).argmin())]
-    return float(nearest["flops_per_image"] * nearest["time/images_per_s"])
 
 
 def estimate(planned: Sequence[PlannedRun], workers: int) -> float:

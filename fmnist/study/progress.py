@@ -8,14 +8,18 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from fmnist.config import Config, StudyConfig
+from fmnist.cost import disk_bytes
 from fmnist.identity import run_name
 from fmnist.study.plan import PlannedRun, estimate
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from fmnist.run import Listener
 
 
@@ -89,3 +93,30 @@ def plan_table(planned: list[PlannedRun], study: StudyConfig, workers: int) -> T
         table.add_row(*map(str, counts), clock(estimate(of_rung, workers)))
     table.caption = f"{workers} worker{'s'[: workers != 1]}, about {clock(estimate(planned, workers))} in all"
     return table
+
+
+def run_table(planned: list[PlannedRun]) -> Table:
+    """Every run of a plan, whether it is done, continues from an epoch, or is new, and its estimated time."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("run", "state", "one worker"):
+        table.add_column(heading, justify="right" if heading == "one worker" else "left")
+    for entry in planned:
+        state = "done" if entry.done else f"continues from epoch {entry.start}" if entry.start else "new"
+        table.add_row(escape(entry.name), state, "" if entry.done else clock(entry.seconds))
+    return table
+
+
+def plan_summary(planned: list[PlannedRun], runs: "pd.DataFrame") -> str:
+    """What the plan shares: epochs that continuing saves, trajectories of other studies, and the disk it needs."""
+    left = [entry for entry in planned if not entry.done]
+    trained = sum(entry.config.epochs - entry.start for entry in left)
+    alone = sum(entry.config.epochs for entry in left)
+    others = runs[runs["trajectory_signature"].isin({entry.signed.trajectory for entry in planned})]
+    shared = others[~others["study"].isin(["", planned[0].config.study.name])]
+    lines = [f"trains {trained} epochs; each run by itself would need {alone}"]
+    if len(shared):
+        count = shared["trajectory_signature"].nunique()
+        lines.append(f"{count} trajectories are shared with {', '.join(sorted(set(shared['study'])))}")
+    megabytes = sum(disk_bytes(entry.config.model) for entry in left) / 1e6
+    lines.append(f"needs about {megabytes:,.0f} MB of disk")
+    return "; ".join(lines)

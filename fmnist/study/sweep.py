@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from fmnist import machine
 from fmnist.config import RunError, StudyConfig, UserError
 from fmnist.study import board
 from fmnist.study.plan import PlannedRun, estimate
@@ -49,6 +50,7 @@ class Sweep:
 
         book = Book(self.store, self.patience)
         close_orphans(book, self.store)
+        _close_sweeps(book)
         self._show_rungs(book)
         missing = [entry for entry in self.planned if not entry.done]
         if not missing:
@@ -166,6 +168,15 @@ def close_orphans(book: "Book", store: str, patience: float = 0.0) -> list["Reco
             break
         time.sleep(0.1)
     return closed
+
+
+def _close_sweeps(book: "Book") -> None:
+    """Close the sweeps whose process was killed before it could."""
+    for sweep, status in book.sweeps():
+        if status == "RUNNING":
+            announced = book.plan(sweep)
+            if announced is None or machine.is_gone(announced["process"]):
+                book.close(sweep, "KILLED")
 
 
 def _line(error: Exception) -> str:

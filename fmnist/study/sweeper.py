@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -18,12 +18,17 @@ from rich.console import Console
 
 from fmnist import machine
 from fmnist.config import CONF, Config, StudyConfig, UserError, check, suggest
-from fmnist.study import plan
+from fmnist.study import pace, plan
 from fmnist.study.compose import CONFIG_NAME, compose_config, to_config
-from fmnist.study.progress import plan_table
+from fmnist.study.progress import plan_summary, plan_table, run_table
 from fmnist.study.sweep import Sweep
 from fmnist.study.worker import Worker
 from fmnist.training import checkpoint, data
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WORTH_MEASURING = 90.0  # seconds: for a plan shorter than that a guess will do
 
 
 def variants_of(study: str, overrides: Sequence[str] = ()) -> set[str]:
@@ -63,14 +68,20 @@ class StudySweeper(Sweeper):
             UserError: the study or one of its points is impossible; nothing has started.
             RunError: runs failed; all others are done.
         """
+        from fmnist.tracking import load
+
         began = int(time.time() * 1000)
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         fixed, study = _split(parser.parse_overrides(arguments), to_config(self.config).study)
         points = self._points(fixed, study)
         dataset = data.load(points[0].config.data)
-        planned = self._plan(points, study, dataset)
+        runs = load(self.config.store)
+        planned = self._plan(points, study, dataset, runs)
         console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+        if study.dry_run:
+            console.print(run_table(planned))
         console.print(plan_table(planned, study, self._workers))
+        console.print(plan_summary(planned, runs), soft_wrap=True)
         if study.dry_run:
             return
         sweep = Sweep(
@@ -106,28 +117,37 @@ class StudySweeper(Sweeper):
         check(at(()))
         return plan.variants(study, at)
 
-    def _plan(self, points: list[plan.Variant], study: StudyConfig, dataset: data.Dataset) -> list[plan.PlannedRun]:
-        from fmnist import run, tracking
+    def _plan(
+        self, points: list[plan.Variant], study: StudyConfig, dataset: data.Dataset, runs: "pd.DataFrame"
+    ) -> list[plan.PlannedRun]:
+        from fmnist import run
 
         store = self.config.store
-        runs = tracking.load(store)
 
         def checkpointed(trajectory: str, epoch: int) -> int:
             found = checkpoint.newest(run.checkpoints(store, trajectory), epoch)
             return found[0][0] if found else 0
 
-        def speed(config: Config) -> float:
-            return plan.pace(runs, config) or 0.6 * machine.matmul_flops_per_second()
+        def work_out(known: pace.Pace) -> list[plan.PlannedRun]:
+            return plan.work_out(
+                points,
+                study,
+                runs=runs,
+                data_digest=dataset.digest,
+                images=len(dataset.train_labels),
+                checkpointed=checkpointed,
+                flops_per_second=lambda config: pace.at(known, config),
+            )
 
-        return plan.work_out(
-            points,
-            study,
-            runs=runs,
-            data_digest=dataset.digest,
-            images=len(dataset.train_labels),
-            checkpointed=checkpointed,
-            flops_per_second=speed,
-        )
+        known = pace.recorded(runs, points[0].config)
+        planned = work_out(known or {1e8: 0.6 * machine.matmul_flops_per_second()})
+        left = [entry.config for entry in planned if not entry.done]
+        unknown = pace.untold(known, left) if left else []
+        if unknown and plan.estimate(planned, self._workers) > WORTH_MEASURING:
+            print("measuring the pace of this machine (once) ...", flush=True)
+            known |= pace.measured(unknown, self._workers)
+            planned = work_out(known) if known else planned
+        return planned
 
     def _launch(self, staff: list[Worker], fixed: list[str]) -> None:
         """A job of Hydra's launcher for each worker.

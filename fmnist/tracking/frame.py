@@ -19,8 +19,8 @@ def frame(book: Book) -> pd.DataFrame:
     """All runs of a store as a frame, a row a run, oldest first.
 
     Columns: run_id, run_name, status, variant, variant_signature, trajectory_signature, signature, data_digest,
-    epochs, seed, start_time (ms), parameters, train_seconds, every metric by its name (`val/accuracy`, the last
-    value) and every option by its key (`model.filters`, as text).
+    study (the last that asked for it), machine.cpu, epochs, seed, start_time (ms), parameters, train_seconds, every
+    metric by its name (`val/accuracy`, the last value) and every option by its key (`model.filters`, as text).
     """
     return _frame([_row(run) for run in book.runs()][::-1])
 
@@ -36,6 +36,8 @@ def _row(run: Run) -> dict[str, Any]:
         "trajectory_signature": tags.get("fmnist.trajectory_signature", ""),
         "signature": tags.get("fmnist.signature", ""),
         "data_digest": tags.get("fmnist.data_digest", ""),
+        "study": tags.get("fmnist.study", ""),
+        "machine.cpu": tags.get("machine.cpu", ""),
         "start_time": run.info.start_time,
         "parameters": int(tags.get("fmnist.parameters", 0)),
         "flops_per_image": int(tags.get("fmnist.flops_per_image", 0)),

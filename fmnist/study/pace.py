@@ -1,0 +1,84 @@
+"""How fast this machine trains: from recorded runs of about the same cost, or measured where there are none."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from fmnist.config import CONF, Config, from_flat
+from fmnist.cost import flops_per_image
+from fmnist.identity import parameters
+from fmnist.machine import cpu
+
+ALIKE = 1.3  # a run tells of another whose operations differ by no more than this factor
+MEASURE_SECONDS = 3.0
+Pace = dict[float, float]  # operations for an image -> operations a second of one worker
+
+
+def recorded(runs: pd.DataFrame, config: Config) -> Pace:
+    """What finished runs achieved on this kind of processor, in the precision and on the threads of a config."""
+    if runs.empty or "time/images_per_s" not in runs:
+        return {}
+    alike = runs[
+        (runs["status"] == "FINISHED")
+        & (runs["machine.cpu"] == cpu())
+        & (runs["compute.precision"] == config.compute.precision)
+        & (runs["compute.threads"] == str(config.compute.threads))
+        & (runs["time/images_per_s"] > 0)
+    ]
+    speeds = (alike["flops_per_image"] * alike["time/images_per_s"]).groupby(alike["flops_per_image"]).median()
+    return {float(str(flops)): float(speed) for flops, speed in speeds.items()}
+
+
+def untold(pace: Pace, configs: Sequence[Config]) -> list[Config]:
+    """The cheapest and the dearest of some configs, as far as no run of about their cost is known."""
+    ordered = sorted(configs, key=lambda config: flops_per_image(config.model))
+    ends = {flops_per_image(config.model): config for config in (ordered[0], ordered[-1])}
+    return [config for flops, config in ends.items() if not any(1 / ALIKE <= flops / known <= ALIKE for known in pace)]
+
+
+def measured(configs: Sequence[Config], workers: int) -> Pace:
+    """The pace of training steps, by as many processes as will work side by side; takes a few seconds a config."""
+    command = [sys.executable, "-m", "fmnist.study.pace", *(json.dumps(parameters(config)) for config in configs)]
+    processes = [
+        subprocess.Popen(command, cwd=CONF.parent, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        for _ in range(workers)
+    ]
+    speeds = [json.loads(process.communicate()[0] or "null") for process in processes]
+    told = [speed for speed in speeds if speed is not None]
+    if not told:
+        return {}
+    return dict(zip((flops_per_image(c.model) for c in configs), np.mean(told, axis=0).tolist(), strict=True))
+
+
+def at(pace: Pace, config: Config) -> float:
+    """Operations a second on a config, interpolated between the costs that are known."""
+    known = sorted(pace.items())
+    costs, speeds = np.log([cost for cost, _ in known]), np.log([speed for _, speed in known])
+    return float(np.exp(np.interp(np.log(flops_per_image(config.model)), costs, speeds)))
+
+
+def _measure(config: Config) -> float:
+    from fmnist.training import augment
+    from fmnist.training.engine import Engine
+
+    steps, batch = 4, config.batch_size
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (steps * batch, 28, 28, 1), dtype=np.uint8)
+    engine = Engine(config, images, rng.integers(0, 10, steps * batch))
+    rows = np.arange(steps * batch, dtype=np.int32).reshape(steps, batch)
+    warps = augment.transforms(augment.draw(config.augment, rows.size, rng)).reshape(steps, batch, 8)
+    engine.train(rows, warps)
+    began, count = time.perf_counter(), 0
+    while time.perf_counter() - began < MEASURE_SECONDS:
+        engine.train(rows, warps)
+        count += rows.size
+    return count * flops_per_image(config.model) / (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    print(json.dumps([_measure(from_flat(Config(), json.loads(given))) for given in sys.argv[1:]]))
