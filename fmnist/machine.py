@@ -22,6 +22,13 @@ def cores() -> int:
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
 
 
+def free_memory() -> int:
+    """Bytes that processes can still get without swapping."""
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
 def _cpuinfo(key: str) -> str:
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []

@@ -44,7 +44,6 @@ def started(*arguments, server=None):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     try:
         yield process
@@ -186,9 +185,13 @@ def steps(store, run_id):
     return found[0]
 
 
-def finals(store):
-    """The numbers of every run by its name; all are finished, each is there once and has each of its steps once."""
+def finals(store, study=False):
+    """The numbers of every run by its name; all are finished, each is there once and has each of its steps once.
+
+    With `study` those of study smoke alone, on a server that other tests have used.
+    """
     runs = tracking.load(str(store)).set_index("run_name").sort_index()
+    runs = runs[runs["data.limit"] == "600"] if study else runs
     assert set(runs["status"]) == {"FINISHED"}
     assert runs["signature"].is_unique
     for record in runs.itertuples():
@@ -303,16 +306,7 @@ def test_a_sweep_outlives_an_outage_of_its_server(server, images, tmp_path, calm
         server.start()
         _, err = ended(sweep, 0)
     assert "Traceback" not in err
-    asked = finals_of_limit(tmp_path)
-    pd.testing.assert_frame_equal(asked[calm.columns], calm, check_exact=True)
-
-
-def finals_of_limit(store):
-    """`finals` of the smoke study on the server that others have used as well."""
-    runs = tracking.load(str(store))
-    names = set(runs[runs["data.limit"] == "600"]["run_name"])
-    found = finals(store)
-    return found[found.index.isin(names)]
+    pd.testing.assert_frame_equal(finals(tmp_path, study=True)[calm.columns], calm, check_exact=True)
 
 
 def test_a_database_that_is_locked_for_a_while_holds_a_run_up_and_does_not_fail_it(images, tmp_path):
@@ -451,6 +445,6 @@ def alive(store):
     found = []
     for link in Path("/proc").glob("[0-9]*/fd/*"):
         with suppress(OSError):
-            if str(store) in os.readlink(link):
+            if str(store) in str(link.readlink()):
                 found.append(link)
     return found

@@ -40,7 +40,7 @@ def smoke(images, tmp_path_factory):
 
 
 def test_a_study_prints_its_plan_then_a_leaderboard_for_each_rung(smoke):
-    _, store, printed = smoke
+    store = smoke[1]
     plan, first, second = printed.split("Rung ")
     assert "Study smoke: Does everything work?" in plan and "estimated" in plan
     assert first.startswith("1: 3 runs, ") and second.startswith("2: 3 runs, ")
@@ -71,6 +71,30 @@ def test_a_study_stopped_half_way_and_started_again_ends_bitwise_like_one_never_
     assert len(tracking.load(str(tmp_path)).query("status == 'FINISHED'")) < 6
     run("train", *study, f"store={tmp_path}")
     pd.testing.assert_frame_equal(finals(tmp_path), finals(store), check_exact=True)
+
+
+@pytest.mark.parametrize("launcher", ["hydra.launcher.n_jobs=1", "hydra/launcher=submitit_local"])
+def test_one_worker_and_a_cluster_s_jobs_give_the_same_bits_as_two_workers(launcher, smoke, tmp_path):
+    study, store, _ = smoke
+    run("train", *study, f"store={tmp_path}", launcher)
+    pd.testing.assert_frame_equal(finals(tmp_path), finals(store), check_exact=True)
+
+
+def test_the_plan_lists_every_run_and_starts_nothing(smoke, tmp_path):
+    study, store, _ = smoke
+    printed = run("train", *study, f"store={store}", "study.rungs=[1,2,4]", "study.dry_run=true").stdout
+    assert printed.count("  done") == 6 and printed.count("continues from epoch 2") == 3
+    assert "trains 6 epochs" in printed and "MB of disk" in printed
+    assert len(finals(store)) == 6
+    printed = run("train", *study, f"store={tmp_path}", "study.dry_run=true").stdout
+    assert printed.count("  new") == 3 and not (tmp_path / "mlflow.db").exists()
+
+
+def test_watching_shows_what_ended_and_how(smoke, tmp_path):
+    store = smoke[1]
+    watched = run("watch", "--store", store).stdout
+    assert "Study smoke: 6 runs, 2 workers" in watched and watched.count("validation") == 6
+    assert "no runs in" in mistake("watch", "--store", tmp_path / "none")
 
 
 def test_commas_are_a_plain_sweep_whose_longer_runs_continue_the_shorter(images, tmp_path):

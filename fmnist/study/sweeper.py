@@ -28,6 +28,7 @@ from fmnist.training import checkpoint, data
 if TYPE_CHECKING:
     import pandas as pd
 
+WORKER_BYTES = 1_500_000_000  # what a worker takes for the baseline on all images
 WORTH_MEASURING = 90.0  # seconds: for a plan shorter than that a guess will do
 
 
@@ -76,11 +77,12 @@ class StudySweeper(Sweeper):
         points = self._points(fixed, study)
         dataset = data.load(points[0].config.data)
         runs = load(self.config.store)
-        planned = self._plan(points, study, dataset, runs)
+        workers = self._workers(points, study)
+        planned = self._plan(points, study, dataset, runs, workers)
         console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
         if study.dry_run:
             console.print(run_table(planned))
-        console.print(plan_table(planned, study, self._workers))
+        console.print(plan_table(planned, study, workers))
         console.print(plan_summary(planned, runs), soft_wrap=True)
         if study.dry_run:
             return
@@ -90,7 +92,7 @@ class StudySweeper(Sweeper):
             store=self.config.store,
             patience=self.config.patience,
             began=began,
-            workers=self._workers,
+            workers=workers,
             is_local=self.is_local,
             launch=lambda staff: self._launch(staff, fixed),
             console=console,
@@ -102,10 +104,14 @@ class StudySweeper(Sweeper):
         """Whether the workers are children of this process, on its machine."""
         return "n_jobs" in self.config.hydra.launcher
 
-    @property
-    def _workers(self) -> int:
-        jobs = int(self.config.hydra.launcher.get("n_jobs", 1))
-        return machine.cores() if jobs == -1 else jobs  # joblib would count hyperthreads
+    def _workers(self, points: list[plan.Variant], study: StudyConfig) -> int:
+        """Processes side by side: on a cluster one for each trajectory, as far as it has room."""
+        if not self.is_local:
+            return len(points) * len(set(study.seeds))
+        jobs = int(self.config.hydra.launcher.n_jobs)
+        if jobs != -1:
+            return jobs
+        return max(1, min(machine.cores(), machine.free_memory() // WORKER_BYTES))  # joblib would count hyperthreads
 
     def _points(self, fixed: list[str], study: StudyConfig) -> list[plan.Variant]:
         def at(more: Sequence[str]) -> Config:
@@ -118,7 +124,7 @@ class StudySweeper(Sweeper):
         return plan.variants(study, at)
 
     def _plan(
-        self, points: list[plan.Variant], study: StudyConfig, dataset: data.Dataset, runs: "pd.DataFrame"
+        self, points: list[plan.Variant], study: StudyConfig, dataset: data.Dataset, runs: "pd.DataFrame", workers: int
     ) -> list[plan.PlannedRun]:
         from fmnist import run
 
@@ -143,9 +149,9 @@ class StudySweeper(Sweeper):
         planned = work_out(known or {1e8: 0.6 * machine.matmul_flops_per_second()})
         left = [entry.config for entry in planned if not entry.done]
         unknown = pace.untold(known, left) if left else []
-        if unknown and plan.estimate(planned, self._workers) > WORTH_MEASURING:
+        if unknown and plan.estimate(planned, workers) > WORTH_MEASURING:
             print("measuring the pace of this machine (once) ...", flush=True)
-            known |= pace.measured(unknown, self._workers)
+            known |= pace.measured(unknown, min(workers, machine.cores()))
             planned = work_out(known) if known else planned
         return planned
 
