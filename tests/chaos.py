@@ -59,15 +59,16 @@ class Sweep:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & would have it ignored, and inherited
         environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
         command = [sys.executable, "-m", "fmnist.train", *self.arguments, f"store={self.store}"]
-        self.said = tempfile.NamedTemporaryFile("w+", dir=self.store.parent, prefix="sweep-", suffix=".txt")  # noqa: SIM115
-        self.parent = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=self.said, stderr=subprocess.STDOUT, start_new_session=True
-        )
+        self.said = self.store.parent / f"{self.store.name}-{time.time_ns()}.txt"
+        with self.said.open("w") as said:
+            self.parent = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=said, stderr=subprocess.STDOUT, start_new_session=True
+            )
 
     @property
     def output(self) -> str:
         """What it has printed so far."""
-        return Path(self.said.name).read_text()
+        return self.said.read_text()
 
     def processes(self) -> list[psutil.Process]:
         """Those of its session that are alive."""
@@ -156,7 +157,7 @@ class Chaos:
     def finish(self, store: Path) -> dict[str, Any]:
         """Start the sweep on a store a last time, leave it alone, and read what the store holds."""
         last = self.start(store)
-        assert last.ends(240) and last.parent.returncode == 0, f"{last.parent.poll()}: {last.output}"
+        assert not self.pause(last, 240) and last.parent.returncode == 0, f"{last.parent.poll()}: {last.output}"
         assert wait_for(lambda: not any(sweep.processes() for sweep in self.sweeps), ORPHAN_SECONDS), self.left()
         self.watch_orphans()
         self.sweeps.clear()
@@ -177,8 +178,7 @@ class Chaos:
                 if sweep.parent.returncode == 0:  # it was quicker than we
                     break
                 sweep = self.start(store)
-        if sweep.parent.poll() is None and not sweep.ends(240):
-            raise AssertionError(f"a sweep does not come to its end:\n{sweep.output}")
+        assert not self.pause(sweep, 240), f"a sweep does not come to its end:\n{sweep.output}"
         sweep.check_end(WORKER)
         return store
 
@@ -215,7 +215,9 @@ class Chaos:
                 self.orphaned.remove((killed, sweep))
                 self.slowest_orphan = max(self.slowest_orphan, lived)
             else:
-                assert lived < ORPHAN_SECONDS, f"orphans after {lived:.0f} s: {self.left()}"
+                assert lived < ORPHAN_SECONDS, (
+                    f"orphans {lived:.0f} s after their parent: {self.left()}\n{sweep.output}"
+                )
 
     def left(self) -> list[list[str]]:
         """Command lines of what is still there of all sweeps."""

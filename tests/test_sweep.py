@@ -40,7 +40,7 @@ def smoke(images, tmp_path_factory):
 
 
 def test_a_study_prints_its_plan_then_a_leaderboard_for_each_rung(smoke):
-    store = smoke[1]
+    _, store, printed = smoke
     plan, first, second = printed.split("Rung ")
     assert "Study smoke: Does everything work?" in plan and "estimated" in plan
     assert first.startswith("1: 3 runs, ") and second.startswith("2: 3 runs, ")
