@@ -1,7 +1,7 @@
 # `make` lists the targets. STUDY=NAME picks a study of conf/study/, ARGS="..." is handed on to the command.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup data plan sweep watch ui compare test lint bench lock clean
+.PHONY: help setup data plan sweep watch ui compare test chaos lint bench lock clean
 
 PYTHON ?= python3
 STUDY ?=
@@ -51,6 +51,10 @@ compare: $(READY)  ## print the leaderboard (STUDY=filters of one study, ARGS="-
 
 test: $(READY) $(DATA)  ## run the tests
 	@$(PY) -m pytest -n auto $(ARGS)
+
+chaos: $(READY) $(DATA)  ## minutes of full disks, outages, rival sweeps and kills at random moments
+	@$(PY) -m pytest -m slow
+	@$(PY) tests/chaos.py $(ARGS)
 
 lint: $(READY)  ## check style and types
 	@.venv/bin/ruff check .

@@ -139,6 +139,7 @@ def _carry_out(config: Config, dataset: Dataset, folder: Path, writer: tracking.
         listener.on_epoch(epoch, record)
 
     path.advance(config.epochs, listener.on_step, on_epoch)
+    writer.epochs(path.history, wait=True)  # what could not be sent while the store was away
     test = evaluate(path.test_logits(), dataset.test_labels)
     validation = evaluate(path.validation_logits(), dataset.train_labels[path.val_rows])
     _log_pictures(config, path, test, writer)

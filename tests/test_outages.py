@@ -298,6 +298,7 @@ def smoke(images, store):
     return ["study=smoke", f"data.dir={images}", f"store={store}", "compute.precision=float32"]
 
 
+@pytest.mark.slow
 def test_a_sweep_outlives_an_outage_of_its_server(server, images, tmp_path, calm):
     with started(*smoke(images, tmp_path), server=server.uri) as sweep:
         until(lambda: list(tmp_path.glob("checkpoints/*/*.ckpt")))
@@ -356,6 +357,7 @@ def tells_of_space(err, place):
     assert str(place) in line and ("No space left on device" in line or "disk is full" in line), line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leave", [20, 80, 400], ids=["database", "checkpoint", "artifact"])
 def test_a_run_on_a_full_disk_says_so_and_is_completed_once_there_is_space(leave, disk, images, tmp_path, monkeypatch):
     place = disk(65536)
@@ -374,6 +376,7 @@ def test_a_run_on_a_full_disk_says_so_and_is_completed_once_there_is_space(leave
     assert {key: record[key] for key in alone} == alone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leave", [60, 700])
 def test_a_sweep_on_a_full_disk_says_so_and_is_completed_once_there_is_space(leave, disk, images, calm):
     place = disk(65536)
@@ -389,6 +392,7 @@ def test_a_sweep_on_a_full_disk_says_so_and_is_completed_once_there_is_space(lea
 # ---- Rivals, failures, signals --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_sweeps_at_once_share_the_runs(images, tmp_path, calm):
     with started(*smoke(images, tmp_path)) as first, started(*smoke(images, tmp_path), "epochs=2") as second:
         ended(first, 0)
@@ -404,6 +408,7 @@ def seeds(images, store):
     return ["-m", *TINY, f"data.dir={images}", f"store={store}", "epochs=1", "seed=0,1,2"], folders
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_stops_no_other_and_is_tried_again_by_the_next_sweep(images, tmp_path):
     arguments, folders = seeds(images, tmp_path)
     folders[0].parent.mkdir()
@@ -428,6 +433,7 @@ def test_fail_fast_starts_nothing_more(images, tmp_path):
     assert statuses(tmp_path) == ["FAILED"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_sweep_and_its_workers_at_once(number, images, tmp_path):
     arguments = ["-m", *TINY, f"data.dir={images}", f"store={tmp_path}", "epochs=9999", "seed=0,1"]

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from hydra import compose, initialize_config_dir, main
@@ -47,7 +47,8 @@ def to_config(composed: DictConfig) -> Config:
     config = OmegaConf.to_object(composed)
     assert isinstance(config, Config)
     _refuse_unknown(config)
-    if not config.study.name and config.study != StudyConfig():
+    study = replace(config.study, dry_run=False, fail_fast=False)  # which are of use to a plain sweep too
+    if not study.name and study != StudyConfig():
         raise UserError("options of a study need one: begin with study=NAME (a file of conf/study/)")
     # An override study.axes.model.filters=[32,64] comes nested; =null takes the axis out.
     config.study.axes = {key: levels for key, levels in flatten(config.study.axes).items() if levels is not None}

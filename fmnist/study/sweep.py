@@ -1,6 +1,5 @@
 """A sweep from the first launch to the last run: whatever happens to its workers, the store says what is left."""
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -97,8 +96,7 @@ class Sweep:
         """Here as many workers as asked for, all at the same list; on a cluster one for each trajectory."""
         runs = [entry for entry in self.planned if not entry.done]
         if self.is_local:
-            worker = Worker(runs, self.began, self.study.fail_fast, os.getpid())
-            return [worker] * min(self.workers, len(left))
+            return [Worker(runs, self.began, self.study.fail_fast)] * min(self.workers, len(left))
         paths = [entry.signed.trajectory for entry in left]
         return [
             Worker([entry for entry in runs if entry.signed.trajectory == path], self.began, self.study.fail_fast)

@@ -1,8 +1,10 @@
 """The Hydra sweeper: works a study out, launches workers for what is missing, and shows how it goes on."""
 
+import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,7 @@ from fmnist.study import pace, plan
 from fmnist.study.compose import CONFIG_NAME, compose_config, to_config
 from fmnist.study.progress import plan_summary, plan_table, run_table
 from fmnist.study.sweep import Sweep
-from fmnist.study.worker import Worker
+from fmnist.study.worker import Worker, end_with
 from fmnist.training import checkpoint, data
 
 if TYPE_CHECKING:
@@ -164,9 +166,11 @@ class StudySweeper(Sweeper):
         config = self.config.copy()
         if self.is_local:  # with one job joblib would work in this process, and load TensorFlow into it
             config.hydra.launcher.n_jobs = max(2, len(staff))
-        launcher = Plugins.instance().instantiate_launcher(
+        launcher: Any = Plugins.instance().instantiate_launcher(
             hydra_context=self.hydra_context, task_function=partial(work, staff), config=config
         )
+        if self.is_local:
+            launcher.joblib |= {"initializer": end_with, "initargs": (os.getpid(),)}
         jobs = [_overrides(worker, fixed) if not self.is_local else fixed for worker in staff]
         for returned in launcher.launch(jobs, initial_job_idx=0):
             if returned.status == JobStatus.FAILED:
@@ -179,7 +183,7 @@ def _split(overrides: list[Override], declared: StudyConfig) -> tuple[list[str],
     Comma-separated values become axes, rungs (`epochs=1,3`) or seeds (`seed=0,1`) of the study; beside a declared
     study a single `epochs` or `seed` replaces its rungs or seeds too.
     """
-    study = declared if declared.name else StudyConfig(name="sweep", design="grid", rungs=[], seeds=[])
+    study = declared if declared.name else replace(declared, name="sweep", design="grid", rungs=[], seeds=[])
     fixed: list[str] = []
     for override in overrides:
         key = override.get_key_element()

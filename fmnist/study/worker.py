@@ -29,7 +29,6 @@ class Worker:
     runs: list[PlannedRun]
     began: int  # ms; what failed since then is not tried again
     fail_fast: bool = False
-    parent: int | None = None  # the process whose end is this one's, if it can be seen from here
     _errors: dict[str, Exception] = field(default_factory=dict)
 
     def __call__(self) -> None:
@@ -41,9 +40,6 @@ class Worker:
         """
         from fmnist.tracking import Book
 
-        if self.parent is not None:
-            signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell starts with &
-            threading.Thread(target=_end_with, args=(self.parent,), daemon=True).start()
         config = self.runs[0].config
         book = Book(config.store, config.patience, known=True)
         while runs := next_runs(self.runs, book, self.began, self.fail_fast):
@@ -82,8 +78,16 @@ def next_runs(runs: list[PlannedRun], book: "Book", began: int, fail_fast: bool)
     return list(first.values())
 
 
-def _end_with(parent: int) -> None:
-    """Interrupt this process when its parent is gone, which a killed parent cannot do."""
+def end_with(parent: int) -> None:
+    """Called as a process starts that shall not outlive its parent, not even one that is killed.
+
+    Not called with the first run: a process whose parent is killed before it could send one would wait for it forever.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell starts with &
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1.0)
     _thread.interrupt_main()

@@ -14,7 +14,7 @@ from filelock import FileLock
 from mlflow.entities import Param, Run, RunTag
 
 from fmnist.config import UserError
-from fmnist.tracking.client import Client, StoreError, address, is_new
+from fmnist.tracking.client import Client, StoreError, address, create, is_new
 from fmnist.tracking.writer import ERROR, FINISHED, RUNNING, Writer, as_text
 
 OPENING_SECONDS = 5.0  # that a store may take which nothing is known of
@@ -42,6 +42,8 @@ class Book:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / ".setup.lock"):  # simultaneous first use would race MLflow's migrations
+                if is_new(self.uri):
+                    create(self.uri)
                 self.client = Client(self.uri, patience if known else min(patience, OPENING_SECONDS))
                 self.id = self._experiment_id(folder, EXPERIMENT)
                 self._sweeps = self._experiment_id(folder, SWEEPS)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from requests import RequestException
 from fmnist.config import RunError
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # it announces every table that it creates
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # and prints tracebacks that it raises too
 _AWAY = ("failed with exception", "Connection refused", "database is locked", "error 502", "error 503", "error 504")
 
 
@@ -75,9 +77,21 @@ class Client:
 
 
 def _reason(error: Exception) -> str:
-    """The innermost reason of an error of MLflow or requests, which comes last, in a line."""
-    first = str(error).splitlines()[0]
+    """The reason of an error in a line: the database's own, or the innermost of requests, which comes last."""
+    lines = str(error).splitlines()
+    first = next((line for line in lines if line.startswith("(") and "Error)" in line), lines[0])
     return first.split(": ")[-1].strip("')\"") if "Caused by" in first else first
+
+
+def create(uri: str) -> None:
+    """Make a new database elsewhere and move it here when it is whole: MLflow cannot go on with half of one."""
+    path = Path(uri.removeprefix("sqlite:///"))
+    part = path.parent / ".new"
+    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+    part.mkdir(parents=True)
+    Client(f"sqlite:///{part / path.name}", patience=0.0)
+    (part / path.name).replace(path)
+    shutil.rmtree(part)
 
 
 def is_new(uri: str) -> bool:

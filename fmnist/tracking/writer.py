@@ -43,7 +43,7 @@ class Writer:
         self._began = run.info.start_time
         self._has_model = bool(run.outputs and run.outputs.model_outputs)
 
-    def epochs(self, history: list[dict[str, float]]) -> None:
+    def epochs(self, history: list[dict[str, float]], wait: bool = False) -> None:
         """Log the epochs of a history that the run does not have yet: step = epoch, time = the epoch's end."""
         fresh = [
             Metric(key, value, int(record["time/ended_ms"]), epoch)
@@ -53,8 +53,11 @@ class Writer:
         ]
         try:
             for start in range(0, len(fresh), _BATCH):
-                self._client.at_once("log_batch")(self.run_id, metrics=fresh[start : start + _BATCH])
+                send = self._client.log_batch if wait else self._client.at_once("log_batch")
+                send(self.run_id, metrics=fresh[start : start + _BATCH])
         except AwayError as error:  # the checkpoint keeps the history; all that is missing goes with the next epoch
+            if wait:
+                raise
             if not self._is_away:
                 log.warning("%s; training goes on, and what is missing is sent later", error)
             self._is_away = True
