@@ -25,6 +25,8 @@ from idx import synthetic, write_idx
 from mlflow import MlflowClient
 from PIL import Image
 
+sys.path.insert(0, str(ROOT))  # for a start by `python tests/chaos.py`
+
 from fmnist import tracking
 from fmnist.training import checkpoint
 

@@ -169,6 +169,7 @@ def test_a_missing_idx_file_is_named(folder: Path) -> None:
         (IMAGES, gzip.compress(pack(PIXELS[:39])), "holds 39 images, but"),
         (LABELS, gzip.compress(pack(np.insert(BYTES[1:], 16, 10))), "label 17 (counted from 1) is 10"),
     ],
+    ids=lambda value: "content" if isinstance(value, bytes) else value,  # gzip holds the time
 )
 def test_a_faulty_idx_file_is_one_clear_line(folder: Path, name: str, content: bytes, expected: str) -> None:
     (folder / name).write_bytes(content)
