@@ -261,7 +261,8 @@ def contents(store: Path) -> dict[str, Any]:
             **arrays(artifacts / "predictions.npz"),
         }
         (model,) = run.outputs.model_outputs
-        assert client.get_logged_model(model.model_id).status == "READY"
+        (kept,) = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
+        assert (kept.model_id, kept.status) == (model.model_id, "READY"), f"{run.info.run_name}: {kept}"
         for name in ("classification_report.json", "confusion_matrix.csv", "config.yaml"):
             of_run[name] = (artifacts / name).read_text().replace(str(store), "")
         found |= {f"{run.info.run_name}: {key}": value for key, value in of_run.items()}

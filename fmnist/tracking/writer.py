@@ -116,7 +116,10 @@ class Writer:
 
         if self._has_model:
             return
-        logged = self._client.create_logged_model(self._experiment, name="model", source_run_id=self.run_id)
+        begun = self._client.search_logged_models([self._experiment], f"source_run_id = '{self.run_id}'")
+        logged = next(iter(begun), None) or self._client.create_logged_model(
+            self._experiment, name="model", source_run_id=self.run_id
+        )
         with tempfile.TemporaryDirectory() as folder:
             save_model(
                 model,
