@@ -62,15 +62,15 @@ def _presets() -> dict[str, dict[str, Any]]:
     return {file.stem: asdict(AugmentConfig(**(yaml.safe_load(file.read_text()) or {}))) for file in files}
 
 
-def differences(config: Config, base: Config | None = None) -> dict[str, str]:
-    """What a variant changes of the baseline (or of another base), as option -> level; {} is the baseline.
+def differences(config: Config) -> dict[str, str]:
+    """What a variant changes of the baseline, as option -> level; {} is the baseline.
 
     An augmentation equal to one of conf/augment/ goes by its name. How it is computed (`compute`), the seed
     and the epochs are no part of a variant.
     """
-    ours, theirs = parameters(config), parameters(base or Config())
+    ours, theirs = parameters(config), parameters(Config())
     found: dict[str, str] = {}
-    if asdict(config.augment) != asdict((base or Config()).augment):
+    if asdict(config.augment) != asdict(Config().augment):
         names = [name for name, ranges in _presets().items() if ranges == asdict(config.augment)]
         if names:
             found["augment"] = names[0]
@@ -82,9 +82,9 @@ def differences(config: Config, base: Config | None = None) -> dict[str, str]:
     return found
 
 
-def variant_name(config: Config, base: Config | None = None) -> str:
+def variant_name(config: Config) -> str:
     """`filters=64 scale=unit`, or `baseline`."""
-    changes = differences(config, base)
+    changes = differences(config)
     return (
         " ".join(
             f"{key.split('.')[-1] if key != 'optimizer.name' else 'optimizer'}={level}"

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from fmnist.tracking import Book, Record
 
 REFRESH_SECONDS = 1.0
-LAST_EVENTS = 5
 
 
 @dataclass(frozen=True)

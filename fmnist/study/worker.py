@@ -59,7 +59,7 @@ class Worker:
             return False
         except (UserError, AwayError):
             raise
-        except Exception as error:
+        except Exception as error:  # whatever it is: the run is FAILED, and the other runs shall not suffer
             self._errors[entry.signed.run] = error
         return True
 

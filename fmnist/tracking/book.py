@@ -144,29 +144,25 @@ class Book:
 
 @dataclass(frozen=True)
 class Record:
-    """What the store says of a run at a glance; times in ms, `ended` 0 for one that has not."""
+    """What the store says of a run at a glance; `ended` in ms, 0 for one that has not."""
 
     run_id: str
     name: str
     signature: str
     trajectory: str
     status: str
-    epochs: int
-    started: int
     ended: int
     val_accuracy: float
 
 
 def _record(run: Run) -> Record:
-    tags, params = run.data.tags, run.data.params
+    tags = run.data.tags
     return Record(
         run_id=run.info.run_id,
         name=run.info.run_name,
         signature=tags.get("fmnist.signature", ""),
         trajectory=tags.get("fmnist.trajectory_signature", ""),
         status=run.info.status,
-        epochs=int(params.get("epochs", 0)),
-        started=run.info.start_time,
         ended=run.info.end_time or 0,
         val_accuracy=run.data.metrics.get("val/accuracy", float("nan")),
     )

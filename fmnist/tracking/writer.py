@@ -103,7 +103,7 @@ class Writer:
         """Keep arrays as a compressed npz artifact."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / name
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+            np.savez_compressed(file, **arrays, allow_pickle=False)
             self._client.log_artifact(self.run_id, str(file))
 
     def model(self, model: Any, example: NDArray[Any], predictions: NDArray[Any], requirements: list[str]) -> None:

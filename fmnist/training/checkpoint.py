@@ -51,7 +51,7 @@ def save(path: Path, arrays: Arrays, meta: dict[str, Any]) -> None:
         RunError: the file cannot be written, the disk is full perhaps.
     """
     buffer = io.BytesIO()
-    np.savez(buffer, __meta__=np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays)  # type: ignore[arg-type]
+    np.savez(buffer, __meta__=np.frombuffer(json.dumps(meta).encode(), np.uint8), **arrays, allow_pickle=False)
     payload = buffer.getvalue()
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
