@@ -99,7 +99,14 @@ def execute(
                     writer.fail(traceback.format_exc())
             raise
         writer.end(tracking.FINISHED)
+        _release()
         return outcome
+
+
+def _release() -> None:
+    from fmnist.training.engine import release
+
+    release()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from fmnist import machine
 from fmnist.study.plan import PlannedRun
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from fmnist.tracking import Book, Record
 
 REFRESH_SECONDS = 1.0
+LAST = 5  # ended runs that stay in sight on a terminal
 
 
 @dataclass(frozen=True)
@@ -136,9 +138,9 @@ def shown(board: Board, console: Console, on_end: Callable[["Record"], None]) ->
     live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
 
     def look() -> None:
-        fresh = board.refresh()
-        for number, record in enumerate(fresh, len(board.ended) - len(fresh) + 1):
-            console.print(_event(board, record, number), markup=False, soft_wrap=True)
+        for record in board.refresh():
+            if live is None:
+                console.print(_event(board, record), markup=False, soft_wrap=True)
             on_end(record)
         if live is not None:
             live.update(_table(board), refresh=True)
@@ -167,11 +169,15 @@ def shown(board: Board, console: Console, on_end: Callable[["Record"], None]) ->
     look()
 
 
-def _event(board: Board, record: "Record", number: int) -> str:
-    what = f"validation {100 * record.val_accuracy:.2f} %" if record.status == "FINISHED" else record.status
-    count = f"{number}/{len(board.sweep.runs)}"
+def _event(board: Board, record: "Record") -> str:
     left = "" if board.complete else f", left about {clock(board.seconds_left())}"
-    return f"{count}  {record.name}: {what}{left}"
+    return _ending(board, record) + left
+
+
+def _ending(board: Board, record: "Record") -> str:
+    what = f"validation {100 * record.val_accuracy:.2f} %" if record.status == "FINISHED" else record.status
+    number = list(board.ended).index(record.signature) + 1
+    return f"{number}/{len(board.sweep.runs)}  {record.name}: {what}"
 
 
 def _table(board: Board) -> Group:
@@ -190,4 +196,5 @@ def _table(board: Board) -> Group:
     finish = time.strftime("%H:%M", time.localtime(time.time() + left))
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} runs"))
     bar.add_task(f"left {clock(left)}, until {finish}", total=len(board.sweep.runs), completed=len(board.ended))
-    return Group(table, bar)
+    endings = [_ending(board, record) for record in list(board.ended.values())[-LAST:]]
+    return Group(table, bar, *(Text(line, style="red" if "FAILED" in line else "dim") for line in endings[::-1]))

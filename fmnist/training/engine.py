@@ -39,6 +39,11 @@ def use_threads(count: int) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
+def release() -> None:
+    """Free what Keras and Python still hold of networks that are no longer used: a worker trains many."""
+    keras.utils.clear_session()
+
+
 class Engine:
     """A network with its optimizer, and the compiled functions that train and evaluate it."""
 
@@ -48,6 +53,9 @@ class Engine:
         self.model = build(config)
         self.optimizer = optimizer(config)
         self.optimizer.build(self.model.trainable_variables)
+        # There is one replica, so nothing to sum; and TensorFlow would keep what sums (a custom gradient), and with it
+        # the graph and the images of every engine, for as long as the process lives.
+        self.optimizer._all_reduce_sum_gradients = list
         self._batch_size = config.batch_size
         self._logits = logits_of(self.model)
         self._augments = augment.augments(config.augment)
