@@ -151,11 +151,11 @@ def filters(number, val, **changes):
     return run(name, val, **{"model.filters": str(number)}, **changes)
 
 
-def test_a_best_level_at_the_end_of_an_axis_asks_for_more():
+def test_a_best_level_at_the_end_of_an_axis_leaves_more_to_try():
     found = texts(diagnosed(filters(32, 0.88), filters(64, 0.89), filters(128, 0.90), axes=FILTERS), "edge of an axis")
     assert found == [
         "the largest model.filters tried, 128, is the best at 10 epochs, with 90.00 % validation accuracy "
-        "against 89.00 % for 64 (too few seeds to tell them apart): try larger ones"
+        "against 89.00 % for 64 (too few seeds to tell them apart); larger ones are untried"
     ]
 
 
@@ -166,7 +166,7 @@ def test_an_edge_says_how_sure_it_is_over_the_seeds():
     ]
     (text,) = texts(diagnosed(*rows, axes=FILTERS), "edge of an axis")
     # t = 0.010 / (0.001 / √3) = 10√3, and with 2 degrees of freedom p = 1 - t / √(2 + t²).
-    assert "smallest model.filters tried, 32" in text and "(p = 0.0033 over 3 seeds): try smaller" in text
+    assert "smallest model.filters tried, 32" in text and "(p = 0.0033 over 3 seeds); smaller ones are untried" in text
 
 
 def test_a_best_level_in_the_middle_is_no_edge():
@@ -191,7 +191,7 @@ def test_nothing_is_smaller_than_no_dropout():
 
 def test_an_axis_is_judged_around_the_baseline_though_another_axis_has_the_winner():
     rows = [filters(32, 0.88), filters(64, 0.89), filters(128, 0.90), run("scale=unit", 0.95, **{"data.scale": "unit"})]
-    assert "try larger" in texts(diagnosed(*rows, axes=FILTERS), "edge of an axis")[0]
+    assert "larger ones are untried" in texts(diagnosed(*rows, axes=FILTERS), "edge of an axis")[0]
 
 
 def test_a_grids_axis_is_judged_where_the_winner_stands():

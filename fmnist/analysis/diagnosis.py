@@ -89,9 +89,9 @@ def _trends(ranked: pd.DataFrame, histories: Histories) -> list[Finding]:
     longest = ranked.loc[ranked.groupby("variant")["epochs"].idxmax()].sort_index()  # the board's order
     found: list[Finding] = []
     for row in longest.itertuples():
-        curves = [histories[run_id] for run_id in str(row.run_id).split() if run_id in histories]
-        curves = [curve for curve in curves if len(curve) == row.epochs]
-        if curves and len(curves[0]) >= SEVERAL:
+        known = [histories[run_id] for run_id in str(row.run_id).split() if run_id in histories]
+        curves = [curve for curve in known if SEVERAL <= len(curve) == row.epochs]
+        if curves:
             found += [*_improving(str(row.variant), curves)] or [*_saturated(str(row.variant), curves)]
             found += _overfitting(str(row.variant), curves)
     order = ("still improving", "overfitting", "saturated early")
@@ -171,30 +171,26 @@ def _edges(ranked: pd.DataFrame, recorded: pd.DataFrame, axes: Mapping[str, Sequ
         levels = levels[line].sort_values()
         if len(levels) < SEVERAL or not set(declared) <= set(levels):
             continue
-        best = line[0]  # the board has the best first
-        if best not in (levels.index[0], levels.index[-1]) or levels[best] == 0:  # there is no option below 0
+        best, last = line[0], line[0] == levels.index[-1]  # the board has the best first
+        if not (last or best == levels.index[0]) or levels[best] == 0:  # there is no option below 0
             continue
-        last = best == levels.index[-1]
         beside = levels.index[-2] if last else levels.index[1]
         text = (
             f"the {'largest' if last else 'smallest'} {axis} tried, {levels[best]:g}, is the best at "
             f"{_epochs(rows.at[best, 'epochs'])}, with {_percent(rows.at[best, 'val_accuracy'])} validation accuracy "
             f"against {_percent(rows.at[beside, 'val_accuracy'])} for {levels[beside]:g} "
-            f"({_difference(rows, recorded, best, beside)}): try {'larger' if last else 'smaller'} ones"
+            f"({_difference(rows, recorded, best, beside)}); {'larger' if last else 'smaller'} ones are untried"
         )
         yield Finding("edge of an axis", axis, text)
 
 
 def _line(rows: pd.DataFrame, points: pd.DataFrame, levels: pd.Series, axis: str) -> list[Any]:
-    """Rows that differ in one axis only, best first: through the best row, or the baseline if that shows more levels.
-
-    A grid has a line through every row; if axes vary one at a time only the baseline is sure to be on one.
-    """
-    same = [key for key in parameters(Config()) if key in points and key not in (axis, "seed", "epochs")]
-    others = points[[key for key in same if not key.startswith("compute.")]].astype(str)
+    """Rows that differ in one axis only, best first: through the best row, or the baseline if that shows more levels."""
+    skipped = (axis, "seed", "epochs", "compute.precision", "compute.threads")
+    others = points[[key for key in parameters(Config()) if key in points and key not in skipped]].astype(str)
     anchors = [*rows.index[:1], *rows.index[rows["verdict"] == "baseline"]]
-    lines = [[i for i in levels.index if (others.loc[i] == others.loc[anchor]).all()] for anchor in anchors]
-    return max(lines, key=len, default=[])
+    lines = [levels.index[(others == others.loc[anchor]).all(axis=1)[levels.index]] for anchor in anchors]
+    return max((line.tolist() for line in lines), key=len, default=[])
 
 
 def _difference(rows: pd.DataFrame, recorded: pd.DataFrame, one: Any, other: Any) -> str:
@@ -220,14 +216,14 @@ def _rungs(ranked: pd.DataFrame) -> Iterator[Finding]:
             continue
         picked, winner = str(both["short"].idxmax()), str(both["long"].idxmax())
         spearman, kendall = (test(both["short"], both["long"])[0] for test in (tests.spearmanr, tests.kendalltau))
-        place = int(both["long"].rank(ascending=False, method="min")[picked])
-        regret = 100 * (both.at[winner, "long"] - both.at[picked, "long"])
+        place = 1 + (both["long"] > both.at[picked, "long"]).sum()
+        behind = f"{100 * (both.at[winner, 'long'] - both.at[picked, 'long']):.2f} points of validation accuracy"
         until = _epochs(longest["epochs"].iloc[0])
-        outcome = f"{picked}, the winner at {until} too"
-        if place > 1:
-            outcome = f"{picked}, number {place} at {until}, {regret:.2f} points of validation accuracy below {winner}"
+        outcome = f"number {place} at {until}, {behind} below {winner}"
+        if picked == winner:
+            outcome = f"the winner at {until} too"
         text = (
-            f"{_epochs(epochs)} would have picked {outcome}; rank correlation over {len(both)} variants: "
+            f"{_epochs(epochs)} would have picked {picked}, {outcome}; rank correlation over {len(both)} variants: "
             f"Spearman {spearman:.2f}, Kendall {kendall:.2f}"
         )
         yield Finding("shorter budget", _epochs(epochs), text)
