@@ -185,7 +185,7 @@ def _edges(ranked: pd.DataFrame, recorded: pd.DataFrame, axes: Mapping[str, Sequ
 
 
 def _line(rows: pd.DataFrame, points: pd.DataFrame, levels: pd.Series, axis: str) -> list[Any]:
-    """Rows that differ in one axis only, best first: through the best row, or the baseline if that shows more levels."""
+    """Rows that differ in one axis only, best first: through the best row, or the baseline if that has more levels."""
     skipped = (axis, "seed", "epochs", "compute.precision", "compute.threads")
     others = points[[key for key in parameters(Config()) if key in points and key not in skipped]].astype(str)
     anchors = [*rows.index[:1], *rows.index[rows["verdict"] == "baseline"]]
