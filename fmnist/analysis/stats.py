@@ -1,0 +1,299 @@
+"""What several seeds can tell: intervals, paired tests, power, and what a grid's variance comes from.
+
+Pure functions over arrays. `values` is always (rows, seeds): a row a variant, a column a seed, NaN where a row lacks
+that seed, else finite. Two rules hold throughout: a single run has no interval, and neither have runs that are all
+equal, since an interval of no width would claim a certainty that a few numbers on a grid of 1/6000 do not give.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+Array = NDArray[np.float64]
+
+RESAMPLES = 2000  # the ends of a 95 % interval then rest on 50 resamples each
+MOST_PAIRS = 1000  # no one trains more
+FEW_DISCORDANT = 25  # below, McNemar's chi-square is not trusted
+EFFECT_COLUMNS = ("term", "kind", "share", "df", "F", "p")
+_ROUNDING = 1e-12  # of the largest value: numbers closer than that differ by how they were added up
+
+
+@dataclass(frozen=True)
+class Means:
+    """Arrays (rows,): number of runs, their mean, standard deviation and the interval of the mean."""
+
+    n: NDArray[np.int64]
+    mean: Array
+    sd: Array
+    low: Array
+    high: Array
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Arrays (rows,) about the differences between pairs of runs with the same seed; p is not corrected."""
+
+    n: NDArray[np.int64]
+    mean: Array
+    sd: Array
+    low: Array
+    high: Array
+    bootstrap_low: Array
+    bootstrap_high: Array
+    p: Array
+
+
+def means(values: Array, confidence: float = 0.95) -> Means:
+    """Mean over the seeds, with Student's t interval (NaN with one run, or where all are equal).
+
+    Args:
+        values: (rows, seeds).
+        confidence: of the interval, 0..1.
+    """
+    n, mean, sd = _moments(values, np.abs(values))
+    half = _half_width(n, sd, confidence)
+    return Means(n, mean, sd, mean - half, mean + half)
+
+
+def prediction_interval(values: Array, confidence: float = 0.95) -> tuple[Array, Array]:
+    """Where one more run would come out: mean ± t · sd · √(1 + 1/n), NaN as in `means`.
+
+    Args:
+        values: (rows, seeds).
+        confidence: that the next run lies within, 0..1.
+
+    Returns:
+        low and high, each (rows,).
+    """
+    n, mean, sd = _moments(values, np.abs(values))
+    half = _half_width(n, sd, confidence) * np.sqrt(n + 1)
+    return mean - half, mean + half
+
+
+def paired(values: Array, reference: Array, confidence: float = 0.95) -> Paired:
+    """Differences to a reference on the seeds that both have: the same seed means the same split and order.
+
+    The interval is Student's t, p the paired t test's, two-sided. The bootstrap interval (percentiles of the mean of
+    resampled seeds) leans on no normal distribution but is too narrow with few seeds, less than half of t's with three:
+    it supports, the t test decides. Differences that are all equal have no t; if they are 0, p is 1, since runs that
+    agree are evidence of nothing, else p is the sign test's, 2 · 0.5^n: two equal differences can be chance.
+
+    Args:
+        values: (rows, seeds).
+        reference: (seeds,) for all rows, or (rows, seeds).
+        confidence: of both intervals, 0..1.
+
+    Returns:
+        values minus reference; sd, intervals and p are NaN with fewer than two pairs.
+    """
+    reference = np.broadcast_to(reference, values.shape)
+    scale = np.maximum(np.abs(values), np.abs(reference))
+    difference = values - reference
+    difference = np.where(np.abs(difference) <= _ROUNDING * scale, 0 * difference, difference)
+    n, mean, sd = _moments(difference, scale)
+    half = _half_width(n, sd, confidence)
+    low, high = _bootstrap(difference, n, sd, confidence)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = 2 * stats.t.sf(np.abs(mean) / (sd / np.sqrt(n)), n - 1)
+    equal = np.where(mean == 0, 1.0, 0.5 ** (n - 1.0))
+    p = np.where(n < 2, np.nan, np.where(sd == 0, equal, p))
+    return Paired(n, mean, sd, mean - half, mean + half, low, high, p)
+
+
+def _moments(values: Array, scale: Array) -> tuple[NDArray[np.int64], Array, Array]:
+    """Number, mean and standard deviation of each row; a deviation within the rounding of `scale` is 0."""
+    present = ~np.isnan(values)
+    n = present.sum(axis=1)
+    mean = np.nansum(values, axis=1) / np.where(n > 0, n, np.nan)
+    squares = np.nansum((values - mean[:, None]) ** 2, axis=1)
+    sd = np.sqrt(squares / np.where(n > 1, n - 1, np.nan))
+    largest = np.max(np.where(present, scale, 0), axis=1, initial=0)
+    return n, mean, np.where(sd <= _ROUNDING * largest, 0, sd)
+
+
+def _half_width(n: NDArray[np.int64], sd: Array, confidence: float) -> Array:
+    quantile = stats.t.ppf(0.5 + confidence / 2, np.where(n > 1, n - 1, np.nan))
+    return np.where(sd > 0, quantile * sd / np.sqrt(np.maximum(n, 1)), np.nan)
+
+
+def _bootstrap(values: Array, n: NDArray[np.int64], sd: Array, confidence: float) -> tuple[Array, Array]:
+    """Percentile interval of each row's mean: its numbers do not depend on what other rows there are."""
+    low, high = np.full((2, len(values)), np.nan)
+    for size in np.unique(n[sd > 0]):
+        rows = (n == size) & (sd > 0)
+        sample = values[rows]
+        sample = sample[~np.isnan(sample)].reshape(-1, size)
+        found = stats.bootstrap(
+            (sample,),
+            np.mean,
+            axis=1,
+            n_resamples=RESAMPLES,
+            batch=100,  # resamples of all rows in memory at once
+            confidence_level=confidence,
+            method="percentile",
+            rng=np.random.default_rng(0),
+        ).confidence_interval
+        low[rows], high[rows] = found.low, found.high
+    return low, high
+
+
+def holm(p: ArrayLike) -> Array:
+    """p-values (n,) corrected by Holm for being a family; NaN stay NaN and do not count as comparisons made."""
+    from statsmodels.stats.multitest import multipletests
+
+    corrected = np.array(p, dtype=np.float64)
+    made = ~np.isnan(corrected)
+    if made.any():
+        corrected[made] = multipletests(corrected[made], method="holm")[1]
+    return corrected
+
+
+def probability_better(values: Array, reference: Array) -> Array:
+    """Probability that a run of the row beats one of the reference, over all pairs of runs, ties counting half.
+
+    The probability of improvement of Agarwal et al. 2021 (rliable); Mann and Whitney's U over the number of pairs.
+
+    Args:
+        values: (rows, seeds), higher is better.
+        reference: (seeds,) for all rows, or (rows, seeds).
+
+    Returns:
+        (rows,), NaN where either has fewer than two runs.
+    """
+    ours = values[:, :, None]
+    theirs = np.broadcast_to(reference, (len(values), np.shape(reference)[-1]))[:, None, :]
+    won: Array = ((ours > theirs) + 0.5 * (ours == theirs)).sum(axis=(1, 2))
+    n, m = ((~np.isnan(runs)).sum(axis=(1, 2)) for runs in (ours, theirs))
+    return won / np.where((n > 1) & (m > 1), n * m, np.nan)
+
+
+def detectable(sd: float, n: int, alpha: float = 0.05, power: float = 0.8) -> float:
+    """The smallest true difference that a paired t test over n seeds would find with the given power.
+
+    Args:
+        sd: standard deviation of the paired differences, whose unit the result has.
+        n: number of pairs.
+        alpha: level of the two-sided test.
+        power: probability of finding it.
+
+    Returns:
+        the difference; NaN with fewer than two pairs or an unknown deviation.
+    """
+    return sd * _detectable_effect(n, alpha, power) if n > 1 else float("nan")
+
+
+@cache
+def _detectable_effect(n: int, alpha: float, power: float) -> float:
+    from statsmodels.stats.power import TTestPower
+
+    return float(TTestPower().solve_power(effect_size=None, nobs=n, alpha=alpha, power=power))
+
+
+def pairs_needed(difference: float, sd: float, alpha: float = 0.05, power: float = 0.8) -> int | None:
+    """How many seeds a paired t test needs to find a difference with the given power.
+
+    Args:
+        difference: supposed to be the true one.
+        sd, alpha, power: as in `detectable`.
+
+    Returns:
+        the number of pairs, at least 2; None if it is above `MOST_PAIRS` or nothing can be said.
+    """
+    from statsmodels.stats.power import TTestPower
+
+    if not (np.isfinite(difference) and sd > 0):
+        return None
+    numbers = np.arange(2, MOST_PAIRS + 1)
+    # NaN, where the noncentral t underflows, is a power of 1.
+    enough = ~(TTestPower().power(abs(difference) / sd, numbers, alpha) < power)
+    return int(numbers[np.argmax(enough)]) if enough.any() else None
+
+
+def wilson(share: ArrayLike, n: ArrayLike, confidence: float = 0.95) -> tuple[Array, Array]:
+    """Wilson's interval of a share that was counted on n images: what the finite test set leaves open.
+
+    Args:
+        share: 0..1, any shape.
+        n: images, at least 1.
+        confidence: of the interval, 0..1.
+
+    Returns:
+        low and high, in the shape of `share`.
+    """
+    from statsmodels.stats.proportion import proportion_confint
+
+    shares, counts = np.broadcast_arrays(np.asarray(share, dtype=np.float64), n)
+    low, high = proportion_confint(shares * counts, counts, alpha=1 - confidence, method="wilson")
+    return np.asarray(low), np.asarray(high)
+
+
+def mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> float:
+    """p of McNemar's test that two runs are right equally often on the same images.
+
+    Only images count that one run got right and the other did not: exact (binomial) where they are fewer than
+    `FEW_DISCORDANT`, else chi-square with continuity correction. Both arguments are (n,): whether a run was right.
+    """
+    from statsmodels.stats.contingency_tables import mcnemar as test
+
+    only_a, only_b = int((correct_a & ~correct_b).sum()), int((~correct_a & correct_b).sum())
+    return float(test([[0, only_a], [only_b, 0]], exact=only_a + only_b < FEW_DISCORDANT).pvalue)
+
+
+def grid_effects(frame: pd.DataFrame, response: str, axes: list[str], block: str) -> pd.DataFrame:
+    """How much of a response's variance each axis of a grid explains: a linear model with seeds as blocks.
+
+    Args:
+        frame: a row a run, with the columns named below; rows without a response are left out.
+        response: a number, such as `val/accuracy`.
+        axes: options, each level a category; those with one level are left out.
+        block: what the runs share in pairs, `seed`.
+
+    Returns:
+        term (an axis, `axis × axis`, the block, `rest`), kind (main | interaction | seeds | rest), share (eta
+        squared: sum of squares, type II, over the total; shares add up to 1 if every combination has as many runs),
+        df, F, p (NaN for the rest). Interactions are there if all of them can be told from the rest; no row at all
+        if not even the main effects can, or nothing varies.
+    """
+    names = {"response": response, "block": block, **{f"axis{i}": axis for i, axis in enumerate(axes)}}
+    known = frame[frame[response].notna()]  # renamed, as a formula cannot hold `model.filters`; a level may be a list
+    data = pd.DataFrame({short: known[name].astype(float if short == "response" else str)
+                         for short, name in names.items()})  # fmt: skip
+    mains = [short for short in names if short.startswith("axis") and data[short].nunique() > 1]
+    blocks = ["block"] if data["block"].nunique() > 1 else []
+    pairs = list(combinations(mains, 2))
+    table = _anova(data, [*mains, *blocks, *map(":".join, pairs)])
+    if table is None:
+        pairs, table = [], _anova(data, [*mains, *blocks])
+    if table is None or not mains:
+        return pd.DataFrame([], columns=list(EFFECT_COLUMNS)).astype(dict.fromkeys(EFFECT_COLUMNS[2:], float))
+    total = ((data["response"] - data["response"].mean()) ** 2).sum()
+    terms = [
+        *((names[short], "main", short) for short in mains),
+        *((f"{names[a]} × {names[b]}", "interaction", f"{a}:{b}") for a, b in pairs),
+        *((block, "seeds", short) for short in blocks),
+        ("rest", "rest", "Residual"),
+    ]
+    rows = [(term, kind, table.at[key, "sum_sq"] / total, *table.loc[key, ["df", "F", "PR(>F)"]])
+            for term, kind, key in terms]  # fmt: skip
+    return pd.DataFrame(rows, columns=list(EFFECT_COLUMNS))
+
+
+def _anova(data: pd.DataFrame, terms: list[str]) -> Any:
+    """Table of sums of squares by term; None where the data cannot tell the terms and the rest apart."""
+    from statsmodels.formula.api import ols
+    from statsmodels.stats.anova import anova_lm
+
+    if data["response"].nunique() < 2:
+        return None
+    model = ols(" + ".join(["response ~ 1", *terms]), data)
+    columns = model.exog.shape[1]
+    if len(data) <= columns or np.linalg.matrix_rank(model.exog) < columns:
+        return None
+    with np.errstate(divide="ignore", invalid="ignore"):  # a rest of exactly nothing
+        return anova_lm(model.fit(), typ=2)
