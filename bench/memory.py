@@ -1,6 +1,6 @@
 """How much memory a worker holds after each of many small runs: what grows would end a long sweep.
 
-    python -m bench.memory               # 40 runs of a small network, the first few of which fill caches
+python -m bench.memory               # 40 runs of a small network, the first few of which fill caches
 """
 
 import argparse
