@@ -5,7 +5,7 @@ A group whose gid begins with `TIP` carries the name of what it shows. One unit 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -118,7 +118,7 @@ def forest(effects: pd.DataFrame) -> Figure | None:
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.grid(axis="y", visible=False)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:+.3g}".replace("-", "−")))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:+.3g}".replace("-", "−") if share else "0"))
     axes.set_xlabel("validation accuracy minus the baseline's, percentage points")
     axes.text(0, -9, "baseline", ha="center", color=MUTED, fontsize=8.5)
     best, worst = last.loc[last["effect"].idxmax()], last.loc[last["effect"].idxmin()]
@@ -155,7 +155,7 @@ def learning(board: pd.DataFrame, histories: Mapping[str, pd.DataFrame], metric:
     if not means:
         return None
     baseline, best = _marked(board, list(means))
-    figure, axes = _panel(440, 320, left=52, right=14, bottom=42, top=44)
+    figure, axes = _panel(380, 290, left=50, right=10, bottom=40, top=44)
     longest = max(len(mean) for mean in means.values())
     for name, mean in means.items():
         marker = "o" if len(mean) == 1 else ""
@@ -163,7 +163,8 @@ def learning(board: pd.DataFrame, histories: Mapping[str, pd.DataFrame], metric:
     values = np.concatenate([mean.to_numpy(dtype=float) for mean in means.values()])
     hidden = _limit(axes, values, falling=metric.endswith("loss"))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
-    axes.set_xlim(1 - 0.03 * longest, 1.03 * longest)
+    pad = 0.5 if longest == 1 else min(0.03 * longest, 0.7)  # below 1: there is no epoch 0
+    axes.set_xlim(1 - pad, longest + pad)
     axes.set_xlabel("epoch" + hidden)
     if metric.endswith("accuracy"):
         axes.yaxis.set_major_formatter(_PERCENT)
@@ -182,7 +183,7 @@ def rungs(board: pd.DataFrame) -> Figure | None:
     last = table.ffill(axis=1).iloc[:, -1].sort_values(ascending=False, kind="stable")
     named = list(last.index) if len(last) <= _LABELLED else [*last.index[:7], *last.index[-2:]]
     named = [name for name in last.index if name in {*named, baseline, best}]
-    figure, axes = _panel(640, max(320, 16 * len(named) + 110), left=56, right=200, bottom=42, top=44)
+    figure, axes = _panel(640, max(340, 16 * len(named) + 110), left=52, right=_room(named, 26) + 74, bottom=42, top=44)
     places = np.arange(table.shape[1])
     for name in last.index:
         axes.plot(
@@ -218,21 +219,19 @@ def _ends(axes: Axes, last: pd.Series, right: float, baseline: str, best: str) -
             fontsize=8.8,
             color=colour,
             fontweight="bold" if strong else "normal",
-            arrowprops={"arrowstyle": "-", "color": RULE, "linewidth": 0.8, "shrinkA": 1, "shrinkB": 4},
+            arrowprops={"arrowstyle": "-", "color": RULE, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 4, "relpos": (0, 0.5)},
             annotation_clip=False,
         )
 
 
 def _apart(falling: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
-    """The positions, moved as little as it takes to keep them a gap apart and below 1."""
-    places = np.minimum(falling, 1)
-    for index in range(1, len(places)):
-        places[index] = min(places[index], places[index - 1] - gap)
-    if len(places) and places[-1] < 0:
-        places[-1] = 0
-        for index in range(len(places) - 2, -1, -1):
-            places[index] = max(places[index], places[index + 1] + gap)
-    return places
+    """The positions, moved as little as it takes to keep them a gap apart and between 0 and 1."""
+    from scipy.optimize import isotonic_regression
+
+    steps = gap * np.arange(len(falling))
+    places = isotonic_regression(falling + steps, increasing=False).x - steps
+    moved: NDArray[np.float64] = np.maximum(np.minimum(places, 1 - steps), steps[::-1])
+    return moved
 
 
 # ---- Classes and costs ----------------------------------------------------------------------------------
@@ -250,7 +249,7 @@ def recall(board: pd.DataFrame, runs: pd.DataFrame) -> Figure | None:
     table = pd.DataFrame(found, index=rows["variant"]).dropna()
     if table.empty:
         return None
-    figure, axes = _panel(720, 24 * len(table) + 74, left=190, right=8, bottom=8, top=66)
+    figure, axes = _panel(720, 24 * len(table) + 48, left=_room(table.index, 32) + 8, right=8, bottom=8, top=40)
     shares = table.to_numpy()
     weakness = (1 - shares) / max(float((1 - shares).max()), 0.05)
     cells = [Rectangle((x - 0.48, y - 0.46), 0.96, 0.92) for y, x in np.ndindex(shares.shape)]
@@ -287,48 +286,62 @@ def pareto(board: pd.DataFrame, cost: str) -> Figure | None:
         return None
     x, y = rows[cost].to_numpy(dtype=float), rows["val_accuracy"].to_numpy(dtype=float)
     best = front(x, y)
-    figure, axes = _panel(440, 320, left=52, right=16, bottom=42, top=30)
+    figure, axes = _panel(380, 290, left=50, right=10, bottom=40, top=44)
     axes.set_xscale("log")
     axes.step(x[best], y[best], where="post", color=BLUE, linewidth=1.4, alpha=0.7)
     for index, (name, epochs, verdict) in enumerate(zip(rows["variant"], rows["epochs"], rows["verdict"], strict=True)):
         colour = INK if verdict == "baseline" else BLUE if index in best else MUTED
         tip = f"{TIP}{_clean(name)}, {epochs} epochs, {100 * y[index]:.2f} %"
-        size, alpha = (6.5, 1) if index in best or verdict == "baseline" else (5, 0.55)
-        axes.plot(x[index], y[index], "o", color=colour, markersize=size, alpha=alpha, markeredgewidth=0, gid=tip)
+        size, alpha = (5, 0.55) if colour == MUTED else (6.5, 1.0)
+        axes.add_line(_dot(colour, size, alpha, x[index], y[index], gid=tip))
     hidden = _limit(axes, y)
     axes.margins(x=0.12)
     axes.yaxis.set_major_formatter(_PERCENT)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _count(value)))
     axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: _count(value) if x.max() < 8 * x.min() else ""))
     axes.set_xlabel(("trainable parameters" if cost == "parameters" else "training time, seconds") + hidden)
-    axes.set_title("validation accuracy", color=MUTED)
+    dots = (("baseline", INK, 6.5, 1.0), ("Pareto front", BLUE, 6.5, 1.0), ("others", MUTED, 5, 0.55))
+    _heading(axes, "validation accuracy", [_dot(colour, size, alpha, label=name) for name, colour, size, alpha in dots])
     chosen = [*best[::-1], *np.flatnonzero(rows["verdict"] == "baseline")]
     suffix = " · {} ep." if cost == "train_seconds" else ""
     _names(axes, [(x[i], y[i], _short(str(rows["variant"].iloc[i]), 24) + suffix.format(rows["epochs"].iloc[i]))
-                  for i in dict.fromkeys(int(i) for i in chosen)])  # fmt: skip
+                  for i in dict.fromkeys(int(i) for i in chosen)],
+           np.concatenate([np.column_stack([x, y]), _stairs(x[best], y[best])]))  # fmt: skip
     names = ", ".join(str(rows["variant"].iloc[i]) for i in best)
     what = cost.replace("train_seconds", "seconds of training")
     figure.set_label(f"Validation accuracy against {what} of {len(rows)} rows; on the Pareto front: {names}.")
     return figure
 
 
-def _names(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
-    """Names beside points where there is room for them; those without room are left out."""
+def _dot(colour: str, size: float, alpha: float, x: float = 0, y: float = 0, **names: str) -> Line2D:
+    style: dict[str, Any] = {"marker": "o", "linestyle": "", "markeredgewidth": 0}
+    return Line2D([x], [y], color=colour, markersize=size, alpha=alpha, **style, **names)
+
+
+def _names(axes: Axes, points: Sequence[tuple[float, float, str]], marks: NDArray[np.float64]) -> None:
+    """Names beside points, clear of each other and of what is drawn at `marks`; those without room are left out."""
     canvas = axes.figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)
     renderer, taken, inside = canvas.get_renderer(), [], axes.get_window_extent()  # type: ignore[no-untyped-call]
-    marks = [tuple(axes.transData.transform(point[:2])) for point in points]
+    drawn = axes.transData.transform(marks)
     for x, y, name in points:
-        for offset, side in (((7, 0), "left"), ((-7, 0), "right"), ((0, 10), "center"), ((0, -11), "center")):
+        for side, offset in (("right", (-4, 8)), ("left", (5, -9)), ("left", (8, 0)), ("right", (-8, 0))):
             text = axes.annotate(
                 name, (x, y), offset, textcoords="offset points", ha=side, va="center", fontsize=8.5, annotation_clip=False
             )
             box = text.get_window_extent(renderer)
-            free = inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
-            if free and not any(box.overlaps(other) for other in taken) and not any(box.contains(*m) for m in marks):
+            free = inside.x0 - 20 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
+            if free and not box.count_contains(drawn) and not any(box.overlaps(other) for other in taken):
                 taken.append(box)
                 break
             text.remove()
+
+
+def _stairs(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points (n, 2) close together on the steps that join these, for x on a logarithmic scale."""
+    flat = [np.column_stack([np.geomspace(x[i], x[i + 1], 40), np.full(40, y[i])]) for i in range(len(x) - 1)]
+    steep = [np.column_stack([np.full(40, x[i + 1]), np.linspace(y[i], y[i + 1], 40)]) for i in range(len(x) - 1)]
+    return np.concatenate([np.column_stack([x, y]), *flat, *steep])
 
 
 # ---- What they share ------------------------------------------------------------------------------------
@@ -357,23 +370,25 @@ def _marked(board: pd.DataFrame, names: list[str]) -> tuple[str, str]:
 
 
 def _line(name: str, baseline: str, best: str) -> dict[str, Any]:
-    if name == baseline:
+    if name and name == baseline:
         return {"color": INK, "linewidth": 2.4, "zorder": 4}
-    if name == best:
+    if name and name == best:
         return {"color": BLUE, "linewidth": 2.4, "zorder": 3}
     return {"color": MUTED, "linewidth": 1.1, "alpha": 0.5, "zorder": 2}
 
 
 def _legend(axes: Axes, title: str, baseline: str, best: str, count: int) -> None:
-    axes.set_title(title, color=MUTED, y=1, pad=26)
     shown = [(baseline, "baseline")] if baseline else []
     shown += [(best, f"best: {_short(best, 24)}")] if best and best != baseline else []
-    shown += [("\0", "others")] if count > len(shown) else []
-    handles = [Line2D([], [], label=label, **_line(name, baseline, best)) for name, label in shown]
-    axes.legend(
-        handles=handles, loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=3, handlelength=1.4, columnspacing=1.4,
-        fontsize=8.8,
-    )  # fmt: skip
+    shown += [("", "others")] if count > len(shown) else []
+    _heading(axes, title, [Line2D([], [], label=label, **_line(name, baseline, best)) for name, label in shown])
+
+
+def _heading(axes: Axes, title: str, handles: list[Line2D]) -> None:
+    """A title, and below it a legend that hides nothing."""
+    axes.set_title(title, color=MUTED, pad=26)
+    style: dict[str, Any] = {"ncols": 3, "handlelength": 1.4, "columnspacing": 1.4, "fontsize": 8.8}
+    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(-0.02, 0.98), **style)
 
 
 def _limit(axes: Axes, values: NDArray[np.float64], falling: bool = False) -> str:
@@ -397,6 +412,11 @@ def _clean(text: object) -> str:
 def _short(name: str, most: int) -> str:
     name = _clean(name)
     return name if len(name) <= most else f"{name[: most - 9]}…{name[-8:]}"
+
+
+def _room(names: Iterable[str], most: int) -> float:
+    """Points that the longest of these names takes."""
+    return 6 * max(len(_short(str(name), most)) for name in names)
 
 
 def _points(share: float) -> str:

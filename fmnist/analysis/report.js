@@ -142,6 +142,15 @@ function copyable(button) {
   });
 }
 
+// What scrolls can be reached by keyboard; what does not is no stop on the way.
+const reachable = new ResizeObserver((boxes) => {
+  for (const { target } of boxes) {
+    if (target.scrollWidth > target.clientWidth || target.scrollHeight > target.clientHeight) target.tabIndex = 0;
+    else target.removeAttribute("tabindex");
+  }
+});
+
+for (const box of document.querySelectorAll("[role=region]")) reachable.observe(box);
 for (const needs of document.querySelectorAll("[data-script]")) needs.hidden = false;
 if (byId("board")) sortable(byId("board"));
 if (byId("pick")) pickable(byId("pick"));
