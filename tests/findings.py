@@ -23,6 +23,7 @@ LEVELS = (
 RECALLS = np.array([0.86, 0.985, 0.86, 0.91, 0.85, 0.98, 0.72, 0.965, 0.985, 0.96])
 TAKEN_FOR = np.array([[6, 3], [3, 0], [4, 6], [0, 6], [2, 6], [7, 9], [0, 2], [9, 5], [6, 3], [7, 5]])
 PARAMETERS = 940_170
+ENDS = ("", "_low", "_high", "_sd")
 GAIN = {1: -0.08, 3: -0.04, 10: -0.01, 50: 0.0}  # how far a budget stays behind
 
 
@@ -56,7 +57,8 @@ def findings(
                 key = f"{rng.integers(2**63):016x}{rng.integers(2**63):016x}"
                 histories[key] = path.iloc[:epochs]
                 predictions[key] = guess(labels, hard, gain + GAIN.get(epochs, 0), rng)
-                rows.append(run(key, name, epochs, seed, size, path.loc[epochs], labels, predictions[key]))
+                known = {"last": path.loc[epochs], "labels": labels, "guesses": predictions[key]}
+                rows.append(run(key, name, epochs=epochs, seed=seed, size=size, **known))
     runs = pd.DataFrame(rows)
     parts: dict[str, Any] = {
         "study": "article",
@@ -101,7 +103,15 @@ def guess(labels: np.ndarray, hard: np.ndarray, gain: float, rng: np.random.Gene
 
 
 def run(
-    key: str, name: str, epochs: int, seed: int, size: float, last: pd.Series, labels: np.ndarray, guesses: np.ndarray
+    key: str,
+    name: str,
+    *,
+    epochs: int,
+    seed: int,
+    size: float,
+    last: pd.Series,
+    labels: np.ndarray,
+    guesses: np.ndarray,
 ) -> dict[str, Any]:
     """A run as the store gives it."""
     recalls = {f"test/recall/{CLASSES[k]}": float((guesses[labels == k] == k).mean()) for k in range(10)}
@@ -144,14 +154,14 @@ def board(runs: pd.DataFrame) -> pd.DataFrame:
                 "variant": name,
                 "epochs": epochs,
                 "seeds": len(group),
-                **dict(zip(("val_accuracy", "val_accuracy_low", "val_accuracy_high", "val_accuracy_sd"), val, strict=True)),
-                **dict(zip(("test_accuracy", "test_accuracy_low", "test_accuracy_high", "test_accuracy_sd"), test, strict=True)),
+                **{f"val_accuracy{end}": value for end, value in zip(ENDS, val, strict=True)},
+                **{f"test_accuracy{end}": value for end, value in zip(ENDS, test, strict=True)},
                 "difference": mean,
                 "difference_low": low,
                 "difference_high": high,
                 "bootstrap_low": low,
                 "bootstrap_high": high,
-                "p_value": {"better": 0.012, "worse": 0.031}.get(verdict, 0.44) if mean == mean else np.nan,
+                "p_value": {"better": 0.012, "worse": 0.031}.get(verdict, 0.44) if np.isfinite(mean) else np.nan,
                 "better_probability": 0.5 if name == "baseline" else float(np.clip(0.5 + 30 * mean, 0, 1)),
                 "verdict": "baseline" if name == "baseline" else verdict,
                 "worst_class": str(recalls.idxmin()).removeprefix("test/recall/"),
@@ -202,7 +212,9 @@ def claims(seeds: int, rungs: tuple[int, ...]) -> list[Verdict]:
 
 DIAGNOSIS = [
     Finding("still improving", "scale=unit", "Validation accuracy still rises by 0.06 points an epoch at epoch 50."),
-    Finding("overfitting", "baseline", "Validation loss rises from 0.291 at epoch 21 to 0.334 while training loss falls."),
+    Finding(
+        "overfitting", "baseline", "Validation loss rises from 0.291 at epoch 21 to 0.334 while training loss falls."
+    ),
     Finding("edge of an axis", "model.filters", "The best level, 128, is the largest tried: extend the axis."),
     Finding("failed runs", "", "1 of 120 runs failed (0.8 %)."),
     Finding("rungs", "", "The order after 3 epochs agrees with that after 50: Spearman's correlation is 0.84."),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to know: its kind (a heading), what it is about (a variant, an axis) and a sentence with its numbers."""
+    """One thing to know: its kind, what it is about (a variant, an axis or nothing) and a sentence with the numbers."""
 
     kind: str
     subject: str

@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,9 +17,6 @@ from fmnist.analysis import readable as say
 from fmnist.analysis.claims import Verdict
 from fmnist.analysis.diagnosis import Finding
 from fmnist.config import CLASSES
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _FILES = Path(__file__).parent
 
@@ -44,7 +41,7 @@ class Findings:
     provenance: Mapping[str, str]
 
 
-def figures(findings: Findings) -> dict[str, "Figure"]:
+def figures(findings: Findings) -> plots.Figures:
     """The report's pictures by name, as far as there is something to draw; see `fmnist.analysis.plots.figures`."""
     return plots.figures(findings.board, findings.effects, findings.runs, findings.histories)
 
@@ -72,7 +69,7 @@ def render(findings: Findings) -> str:
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
         pictures={name: svg.inline(figure, name) for name, figure in figures(findings).items()},
         summary=_summary(findings),
-        rows=_rows(findings.board),
+        rows=[{**row, "run_ids": str(row["run_id"] or "").split()} for row in _records(findings.board)],
         budget=plots.budget(findings.board),
         variants=list(dict.fromkeys(plots.measured(findings.board)["variant"].astype(str))),
         matrices=_matrices(findings),
@@ -89,17 +86,16 @@ def _summary(findings: Findings) -> dict[str, Any]:
         "verdicts": {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)},
         "variants": int(rows["variant"].nunique()),
         "runs": len(findings.runs),
-        "seeds": int(rows["seeds"].max()) if len(rows) else 0,
+        "seeds": [int(rows["seeds"].min()), int(rows["seeds"].max())] if len(rows) else [0, 0],
         "epochs": sorted({int(epochs) for epochs in rows["epochs"]}),
         "best": at.iloc[0].to_dict() if len(at) else None,
     }
 
 
-def _rows(board: pd.DataFrame) -> list[dict[str, Any]]:
-    """The board's rows with None for what is missing, and with the run ids apart."""
-    plain = board.astype(object).where(board.notna(), None)
-    rows: list[dict[str, Any]] = plain.to_dict("records")
-    return [{**row, "run_ids": str(row["run_id"] or "").split()} for row in rows]
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows with None for what is missing."""
+    plain = frame.astype(object).where(frame.notna(), None)
+    return [{str(key): value for key, value in row.items()} for row in plain.to_dict("records")]
 
 
 def _matrices(findings: Findings) -> dict[str, Any]:
@@ -110,12 +106,12 @@ def _matrices(findings: Findings) -> dict[str, Any]:
     known = known.sort_values(["epochs", "_place", "seed"], ascending=[False, True, True], kind="stable")
     runs = [
         {
-            "id": str(run.run_id),
-            "name": str(run.run_name),
-            "epochs": int(run.epochs),
-            "counts": mistakes.confusion(findings.labels, findings.predictions[run.run_id]).ravel().tolist(),
+            "id": row["run_id"],
+            "name": row["run_name"],
+            "epochs": int(row["epochs"]),
+            "counts": mistakes.confusion(findings.labels, findings.predictions[row["run_id"]]).ravel().tolist(),
         }
-        for run in known.itertuples()
+        for row in _records(known[["run_id", "run_name", "epochs"]])
     ]
     return {"classes": list(CLASSES), "runs": runs}
 
@@ -126,7 +122,7 @@ def _missed(findings: Findings) -> dict[str, Any]:
     if known.empty or not len(findings.images):
         return {}
     epochs = int(known["epochs"].max())
-    keys = known.loc[known["epochs"] == epochs, "run_id"]
+    keys = [str(key) for key in known.loc[known["epochs"] == epochs, "run_id"]]
     found = mistakes.most_missed(findings.labels, {key: findings.predictions[key] for key in keys})
     sources = {one.image: _png(findings.images[one.image]) for _, images in found.values() for one in images}
     return {"epochs": epochs, "runs": len(keys), "classes": found, "sources": sources}
@@ -142,4 +138,6 @@ def _png(image: NDArray[np.uint8]) -> str:
 
 
 def _by_kind(diagnosis: Sequence[Finding]) -> dict[str, list[Finding]]:
-    return {kind: [one for one in diagnosis if one.kind == kind] for kind in dict.fromkeys(one.kind for one in diagnosis)}
+    return {
+        kind: [one for one in diagnosis if one.kind == kind] for kind in dict.fromkeys(one.kind for one in diagnosis)
+    }

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from fmnist.analysis.drawing import INK, MUTED, RULE, TIP
 from fmnist.analysis.figures import BLUE, VERMILION
-from fmnist.analysis.plots import INK, MUTED, RULE, TIP
 
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 # The page's style sheet says what these are, in light and in dark.
