@@ -181,14 +181,14 @@ def test_a_missing_part_is_named_with_the_way_to_get_it(
 def test_without_any_run_the_page_says_how_to_start(found: report.Findings) -> None:
     nothing: dict[str, Any] = {"effects": found.effects.iloc[:0], "histories": {}, "predictions": {}, "diagnosis": []}
     page = report.render(replace(found, board=found.board.iloc[:0], runs=found.runs.iloc[:0], **nothing))
-    assert "No runs yet. Start some with make sweep STUDY=article." in page and "<svg" not in page
+    assert "No runs yet. Start some with <code>make sweep STUDY=article</code>" in page and "<svg" not in page
 
 
 def test_one_seed_is_marked_and_its_effects_have_no_interval() -> None:
     page = report.render(findings(variants=3, seeds=1, rungs=(3,)))
     assert "one seed cannot show" in page and "study.seeds=[0,1,2]" in page and "no interval" in page
     assert not re.search(r"\bnan\b", re.sub(r"data:image/png;base64,[^\"]*", "", page), re.IGNORECASE)
-    assert "Only one epoch budget has runs" in page
+    assert "Fewer than two epoch budgets have runs" in page
 
 
 def test_failed_and_unscored_runs_are_listed_and_not_drawn(found: report.Findings) -> None:
@@ -467,6 +467,19 @@ def test_the_page_is_never_wider_than_the_screen(page: Page, width: int) -> None
         "main p, main li, main h2, main select", "all => all.map(e => e.getBoundingClientRect().right)"
     )
     assert max(boxes) <= width
+
+
+def test_long_names_and_values_break_rather_than_widen_the_page(
+    browser: Browser, found: report.Findings, tmp_path: Path
+) -> None:
+    endless = "x" * 300
+    long = replace(renamed("scale=unit", endless, found), command=endless, provenance={endless: endless})
+    (tmp_path / "long.html").write_text(report.render(long), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 360, "height": 800})
+    page.goto((tmp_path / "long.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    assert page.locator("#board").evaluate("table => table.offsetWidth") < 1400
+    page.close()
 
 
 def test_what_scrolls_in_its_own_box_is_reached_by_keyboard(page: Page) -> None:
