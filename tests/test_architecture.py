@@ -27,7 +27,7 @@ LIBRARIES = {
     "omegaconf": {"study.compose", "study.sweeper"},
     "tensorflow": {"training.engine"},
     "keras": {"training.engine", "training.model", "training.augment"},
-    "matplotlib": {"analysis.figures"},
+    "matplotlib": {"analysis.drawing", "analysis.figures", "analysis.plots", "analysis.svg"},
     "rich": {"watch", "study.board", "study.progress", "study.sweep", "study.sweeper"},
 }
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,12 +15,12 @@ from typing import Any
 
 import psutil
 import pytest
+from browser import BROWSER, FLAGS, NO_BROWSER
 from commands import ROOT, TINY, mistake
 from commands import run as run_door
 from playwright.sync_api import FloatRect, Locator, Page, Request, sync_playwright
 
 pytestmark = pytest.mark.xdist_group("ui")  # with --dist loadgroup one worker makes the store for all
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 POOLINGS = ("max", "average")
 HERE = "127.0.0.1"
 
@@ -126,10 +125,9 @@ def foreign() -> list[str]:
 def page(door: Door, foreign: list[str]) -> Iterator[Page]:
     """The printed address in a browser of the size of a laptop's screen."""
     if BROWSER is None:
-        pytest.skip("needs a Chromium: none of chromium, chromium-browser, google-chrome is on the PATH")
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        pytest.skip(NO_BROWSER)
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=BROWSER, args=flags)
+        browser = driver.chromium.launch(executable_path=BROWSER, args=FLAGS)
         opened = browser.new_page(viewport={"width": 1600, "height": 1000})
         ours = (f"http://127.0.0.1:{door.port}/", "data:", "blob:")
 

@@ -1,0 +1,184 @@
+"""What the pictures of a study share: inks, the panel, names that fit, places that do not overlap.
+
+The inks are few and fixed, so that a page can replace each by its own (`fmnist.analysis.svg`). One unit is a point,
+1/72 inch.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
+from matplotlib.transforms import Bbox, blended_transform_factory
+from numpy.typing import NDArray
+
+from fmnist.analysis.figures import BLUE
+
+INK, MUTED, RULE = "#1c2126", "#5d6670", "#dde1e5"
+TIP = "tip:"  # a group whose gid begins with it carries the name of what it shows
+STYLE: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same layout everywhere
+    "font.size": 9.5,
+    "text.color": INK,
+    "text.parse_math": False,  # a name with a dollar sign is no formula
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": RULE,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "grid.color": RULE,
+    "grid.linewidth": 0.7,
+    "xtick.color": RULE,
+    "ytick.color": RULE,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "legend.frameon": False,
+}
+PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.4g} %")
+COUNT = FuncFormatter(lambda number, _: count(number))
+_UNPRINTABLE = re.compile("[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+# ---- Words ----------------------------------------------------------------------------------------------
+
+
+def clean(text: object) -> str:
+    """The text without characters that XML forbids."""
+    return _UNPRINTABLE.sub("\ufffd", str(text))
+
+
+def short(name: object, most: int) -> str:
+    """The name in at most so many characters, the middle left out."""
+    text = clean(name)
+    return text if len(text) <= most else f"{text[: most - 9]}…{text[-8:]}"
+
+
+def room(names: Iterable[object], most: int) -> float:
+    """The width that the longest of these names takes."""
+    return 6.0 * max(len(short(name, most)) for name in names)
+
+
+def points(share: float) -> str:
+    """0.0123 as `+1.23`, in percentage points."""
+    return f"{100 * share:+.2f}".replace("-", "−")
+
+
+def count(number: float) -> str:
+    """1500 as `1.5 k`."""
+    if number >= 1e6:
+        return f"{number / 1e6:g} M"
+    return f"{number / 1e3:g} k" if number >= 1e3 else f"{number:g}"
+
+
+# ---- Panels and marks -----------------------------------------------------------------------------------
+
+
+def panel(width: float, height: float, *, left: float, right: float, bottom: float, top: float) -> tuple[Figure, Axes]:
+    """A figure with one axes and these margins around it."""
+    figure = Figure(figsize=(width / 72, height / 72), facecolor="white")
+    FigureCanvasAgg(figure)
+    place = (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
+    return figure, figure.add_axes(place)
+
+
+def beside(axes: Axes, left: float, place: float, text: str, **style: Any) -> None:
+    """Text outside the axes: so far from the figure's left edge, at a place on the y axis."""
+    across = blended_transform_factory(axes.figure.transFigure, axes.transData)
+    x = left / (72 * axes.figure.get_figure(root=True).get_figwidth())
+    axes.text(x, place, text, transform=across, va="center", **style)
+
+
+def heading(axes: Axes, title: str, handles: list[Line2D]) -> None:
+    """A title, and below it a legend that hides nothing."""
+    axes.set_title(title, color=MUTED, pad=26)
+    style: dict[str, Any] = {"ncols": 3, "handlelength": 1.4, "columnspacing": 1.4, "fontsize": 8.8}
+    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(-0.02, 0.98), **style)
+
+
+def line(name: str, baseline: str, best: str) -> dict[str, Any]:
+    """How the line of a variant looks among the others."""
+    if name and name == baseline:
+        return {"color": INK, "linewidth": 2.4, "zorder": 4}
+    if name and name == best:
+        return {"color": BLUE, "linewidth": 2.4, "zorder": 3}
+    return {"color": MUTED, "linewidth": 1.1, "alpha": 0.5, "zorder": 2}
+
+
+def dot(colour: str, x: float = 0, y: float = 0, **names: Any) -> Line2D:
+    """A dot, smaller and fainter in the muted ink."""
+    size, alpha = (5, 0.55) if colour == MUTED else (6.5, 1.0)
+    style: dict[str, Any] = {"marker": "o", "linestyle": "", "markeredgewidth": 0, "zorder": 3}
+    return Line2D([x], [y], color=colour, markersize=size, alpha=alpha, **style, **names)
+
+
+def limit(axes: Axes, values: NDArray[np.float64], falling: bool = False) -> str:
+    """Keep far outliers from squeezing the rest, and say how many values that hides.
+
+    Args:
+        axes: its y axis is limited.
+        values: all that is drawn, or missing; outliers are those far below, of `falling` ones also those far above.
+        falling: values such as losses.
+    """
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return ""
+    low, high = np.quantile(finite, [0.1, 0.9])
+    reach = 2.5 * max(high - low, 0.004)
+    least = max(finite.min(), low - reach)
+    most = min(finite.max(), high + reach) if falling else finite.max()
+    pad = 0.06 * max(most - least, 0.002)
+    axes.set_ylim(least - pad, most + pad)
+    hidden = int(((finite < least) | (finite > most)).sum())
+    return f"  ({hidden} {'value' if hidden == 1 else 'values'} beyond the scale)" if hidden else ""
+
+
+# ---- Places that do not overlap -------------------------------------------------------------------------
+
+
+def apart(falling: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
+    """The positions, moved as little as it takes to keep them a gap apart and between 0 and 1."""
+    from scipy.optimize import isotonic_regression
+
+    steps = gap * np.arange(len(falling))
+    places = isotonic_regression(falling + steps, increasing=False).x - steps
+    moved: NDArray[np.float64] = np.maximum(np.minimum(places, 1 - steps), steps[::-1])
+    return moved
+
+
+def label(axes: Axes, named: Sequence[tuple[float, float, str]], marks: NDArray[np.float64]) -> None:
+    """Names beside points (x, y, name), clear of each other and of `marks`; those without room are left out.
+
+    Args:
+        axes: with its final limits.
+        named: the points, the most important first.
+        marks: (n, 2) points of what is drawn.
+    """
+    canvas: Any = axes.figure.canvas  # its methods have no types
+    renderer, inside, taken = canvas.get_renderer(), axes.get_window_extent(), list[Bbox]()
+    drawn = axes.transData.transform(marks)
+    for x, y, name in named:
+        for side, offset in (("right", (-4, 8)), ("left", (5, -9)), ("left", (8, 0)), ("right", (-8, 0))):
+            place: dict[str, Any] = {"xytext": offset, "textcoords": "offset points", "ha": side, "va": "center"}
+            text = axes.annotate(name, (x, y), fontsize=8.5, annotation_clip=False, **place)
+            box = text.get_window_extent(renderer)
+            free = inside.x0 - 20 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
+            if free and not box.count_contains(drawn) and not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                break
+            text.remove()
+
+
+def stairs(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points (n, 2) close together on the steps that join these, for x on a logarithmic scale."""
+    flat = [np.column_stack([np.geomspace(x[i], x[i + 1], 40), np.full(40, y[i])]) for i in range(len(x) - 1)]
+    steep = [np.column_stack([np.full(40, x[i + 1]), np.linspace(y[i], y[i + 1], 40)]) for i in range(len(x) - 1)]
+    return np.concatenate([np.column_stack([x, y]), *flat, *steep])

@@ -1,0 +1,54 @@
+"""Numbers as people read them; what is missing is a dash."""
+
+import math
+from typing import Any
+
+DASH, NARROW = "–", "\N{NO-BREAK SPACE}"
+
+
+def _missing(value: Any) -> bool:
+    return value is None or not math.isfinite(value)
+
+
+def percent(share: float | None, digits: int = 2) -> str:
+    """0.91234 as `91.23 %`."""
+    return DASH if share is None or _missing(share) else f"{100 * share:.{digits}f}{NARROW}%"
+
+
+def points(share: float | None) -> str:
+    """0.0123 as `+1.23`, in percentage points."""
+    return DASH if share is None or _missing(share) else f"{100 * share:+.2f}".replace("-", "−")
+
+
+def interval(low: float | None, high: float | None, signed: bool = False) -> str:
+    """`90.9 to 91.5`, or with signs `+0.80 to +1.60`; empty if an end is missing."""
+    if low is None or high is None or _missing(low) or _missing(high):
+        return ""
+    return f"{points(low)} to {points(high)}" if signed else f"{100 * low:.2f} to {100 * high:.2f}"
+
+
+def p_value(p: float | None) -> str:
+    """0.0123 as `0.012`, and what is smaller than 0.001 as that."""
+    if p is None or _missing(p):
+        return DASH
+    return "< 0.001".replace(" ", NARROW) if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{p:.2f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as `12.3 s`, `4.5 min` or `2.1 h`."""
+    if seconds is None or _missing(seconds):
+        return DASH
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f}{NARROW}{unit}"
+    return f"{seconds:.1f}{NARROW}s"
+
+
+def count(number: float | None) -> str:
+    """940170 as `940,170`."""
+    return DASH if number is None or _missing(number) else f"{int(number):,}"
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number:,}{NARROW}{noun}" + "s"[: number != 1]

@@ -1,0 +1,67 @@
+"""Matplotlib figures as SVG: whole files, and parts of a page that follow its colours."""
+
+import io
+import re
+from xml.etree import ElementTree
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from fmnist.analysis.drawing import INK, MUTED, RULE, TIP
+from fmnist.analysis.figures import BLUE, VERMILION
+
+_SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+# The page's style sheet says what these are, in light and in dark.
+_THEME = {INK: "currentColor", **{ink: f"var(--{name})" for ink, name in
+          ((MUTED, "muted"), (RULE, "rule"), (BLUE, "blue"), (VERMILION, "vermilion"))}}  # fmt: skip
+_INKS = re.compile("|".join(map(re.escape, _THEME)).lower())
+_NAMES = {ink.lower(): name for ink, name in _THEME.items()}
+_NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+
+
+def document(figure: Figure, ground: bool = True) -> str:
+    """The figure as an SVG file's text: the same figure gives the same bytes; without `ground` it is transparent."""
+    file = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "fmnist"}):
+        figure.savefig(file, format="svg", transparent=not ground, metadata=_NO_METADATA)
+    return file.getvalue()
+
+
+def inline(figure: Figure, name: str) -> str:
+    """The figure as an `<svg>` element for a page: its label is the alternative text, its inks are the page's.
+
+    Args:
+        figure: as `fmnist.analysis.plots` draws them.
+        name: goes before every id in it, so that figures of one page do not share any.
+    """
+    root = ElementTree.fromstring(document(figure, ground=False))
+    for key in ("width", "height", "version"):
+        root.attrib.pop(key, None)
+    root.attrib |= {"role": "img", "aria-label": str(figure.get_label()), "class": "figure", "id": name}
+    for element in list(root):
+        if element.tag == f"{{{_SVG}}}metadata":
+            root.remove(element)
+    for element in root.iter():
+        if element is not root:
+            _adapt(element, name)
+    ElementTree.register_namespace("", _SVG)
+    ElementTree.register_namespace("xlink", _XLINK)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _adapt(element: ElementTree.Element, name: str) -> None:
+    for key, value in element.attrib.items():
+        if key == "id" and not value.startswith(TIP):
+            element.set(key, f"{name}-{value}")
+        elif key == f"{{{_XLINK}}}href" and value.startswith("#"):
+            element.set(key, f"#{name}-{value[1:]}")
+        elif key in ("style", "fill", "stroke"):
+            element.set(key, _INKS.sub(lambda found: _NAMES[found[0]], value))
+        elif key == "clip-path":
+            element.set(key, value.replace("url(#", f"url(#{name}-"))
+    if element.get("id", "").startswith(TIP):
+        shown = element.attrib.pop("id").removeprefix(TIP)
+        element.attrib |= {"class": "series", "data-name": shown}
+        title = ElementTree.Element(f"{{{_SVG}}}title")
+        title.text = shown
+        element.insert(0, title)
