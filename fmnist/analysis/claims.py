@@ -1,6 +1,45 @@
-"""What the article claims, put to the test."""
+"""What is claimed, put to the test: holds, does not hold, not distinguishable, or not yet run."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats as distributions
+
+from fmnist.analysis import readable, stats
+from fmnist.analysis.leaderboard import ALPHA
+from fmnist.analysis.published import RUNS
+from fmnist.config import CLASSES
+
+HOLDS, FAILS, OPEN, NOT_RUN = "holds", "does not hold", "not distinguishable", "not yet run"
+ENOUGH = 3  # seeds: a longer budget that so many have reached is preferred to a shorter one of more
+NAN = float("nan")
+
+Correct = Callable[[str], NDArray[np.bool_] | None]  # run id -> whether it is right on each test image, if known
+
+
+@dataclass(frozen=True)
+class Side:
+    """What a claim compares: a variant, at its own number of epochs or at any that both sides have reached."""
+
+    name: str
+    signatures: frozenset[str]  # of the variant, in each precision and on each data that were used
+    epochs: int | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence to be tested. Exactly one of `sides` (each is better than the one before it), `weakest` and
+    `published` says how; the latter two are about the baseline.
+    """
+
+    key: str
+    says: str
+    sides: tuple[Side, ...] = ()
+    weakest: str | None = None  # a class that has the lowest recall
+    published: bool = False  # the article's test accuracies lie where one more run of ours would
 
 
 @dataclass(frozen=True)
@@ -13,8 +52,218 @@ class Verdict:
     effect: float
     low: float
     high: float
-    p_value: float
+    p_value: float  # corrected by Holm over the claims
     seeds: int
     epochs: int  # the budget it was judged at
     run_ids: tuple[str, ...]
     because: str
+
+
+def judge(claims: Sequence[Claim], runs: pd.DataFrame, baseline: Side, correct: Correct) -> list[Verdict]:
+    """A verdict on each claim, at the 5 % level over all claims that can be judged together (Holm).
+
+    A claim that compares more than two variants holds if every step is better than the one before it, and does not
+    hold if any is worse. The budget is the longest that 3 seeds have reached, else the one that most have. One seed
+    gives no verdict: what two single trainings differ by includes training noise.
+
+    Args:
+        claims: what is to be judged.
+        runs: a row a run, as `fmnist.tracking.load` returns them; those of the precision and the data that most
+            finished runs have are looked at.
+        baseline: the variant that `weakest` and `published` are about.
+        correct: the answers of a run, to support what a single seed shows.
+    """
+    finished = runs[(runs["status"] == "FINISHED") & np.isfinite(runs["val/accuracy"].astype(float))]
+    kinds = ["compute.precision", "data_digest"]
+    if len(finished):
+        usual = finished.groupby(kinds)["run_id"].count().idxmax()
+        finished = finished[(finished[kinds] == list(usual)).all(axis=1)]
+    finished = finished.sort_values("start_time").drop_duplicates(["variant_signature", "epochs", "seed"], keep="last")
+    found = [_one(claim, finished, baseline, correct) for claim in claims]
+    corrected = stats.holm([verdict.p_value for verdict in found])
+    return [_weighed(verdict, p) for verdict, p in zip(found, corrected, strict=True)]
+
+
+def _one(claim: Claim, runs: pd.DataFrame, baseline: Side, correct: Correct) -> Verdict:
+    if claim.weakest is not None:
+        return _weakest(claim, claim.weakest, _of(runs, baseline))
+    if claim.published:
+        return _published(claim, _of(runs, baseline))
+    return _rising(claim, runs, correct)
+
+
+def _weighed(verdict: Verdict, p: float) -> Verdict:
+    """With the corrected p; what looked clear alone may not be so among several."""
+    clear = verdict.verdict in (HOLDS, FAILS) and verdict.key != "" and not np.isnan(p)
+    if clear and verdict.p_value < ALPHA <= p:
+        return replace(verdict, p_value=p, verdict=OPEN)
+    return replace(verdict, p_value=p)
+
+
+def _of(runs: pd.DataFrame, side: Side) -> pd.DataFrame:
+    found = runs[runs["variant_signature"].isin(side.signatures)]
+    return found if side.epochs is None else found[found["epochs"] == side.epochs]
+
+
+def _not_run(claim: Claim, because: str) -> Verdict:
+    return Verdict(claim.key, claim.says, NOT_RUN, NAN, NAN, NAN, NAN, 0, 0, (), because)
+
+
+def _budget(seeds: pd.Series) -> int:
+    """The epochs to judge at, of numbers of seeds by epochs."""
+    return int(max(seeds.index, key=lambda epochs: (min(seeds[epochs], ENOUGH), epochs)))
+
+
+# ---- Each better than the one before --------------------------------------------------------------------
+
+
+def _rising(claim: Claim, runs: pd.DataFrame, correct: Correct) -> Verdict:
+    tables = [_of(runs, side) for side in claim.sides]
+    if claim.sides[0].epochs is None:
+        common = set.intersection(*(set(zip(table["epochs"], table["seed"], strict=True)) for table in tables))
+        if common:
+            epochs = _budget(pd.Series([epochs for epochs, _ in common]).value_counts())
+            tables = [table[table["epochs"] == epochs] for table in tables]
+    else:
+        common = set.intersection(*(set(table["seed"]) for table in tables))
+    if not common:
+        lacking = [side.name for side, table in zip(claim.sides, tables, strict=True) if table.empty]
+        return _not_run(claim, f"no run yet of {' or '.join(lacking)}" if lacking else "no seed that all sides share")
+    seeds = sorted(set.intersection(*(set(table["seed"]) for table in tables)))
+    tables = [table.set_index("seed").loc[seeds] for table in tables]
+    values = np.array([table["val/accuracy"].to_numpy(dtype=float) for table in tables])
+    steps, whole = stats.paired(values[1:], values[:-1]), stats.paired(values[-1:], values[:1])
+    p, verdict = _steps(steps.mean, steps.p)
+    return Verdict(
+        key=claim.key,
+        says=claim.says,
+        verdict=verdict,
+        effect=float(whole.mean[0]),
+        low=float(whole.low[0]),
+        high=float(whole.high[0]),
+        p_value=p,
+        seeds=len(seeds),
+        epochs=int(tables[-1]["epochs"].iloc[0]),
+        run_ids=tuple(run for table in tables for run in table["run_id"]),
+        because=_because(claim, tables, steps, correct),
+    )
+
+
+def _steps(means: NDArray[np.float64], p: NDArray[np.float64]) -> tuple[float, str]:
+    """p and verdict of "every step rises": an intersection-union test for it, Holm's over the steps against it."""
+    if np.isnan(p).any():
+        return NAN, OPEN
+    rises = float(np.where(means > 0, p, 1.0).max())
+    falls = float(np.where(means < 0, stats.holm(p), 1.0).min())
+    verdict = HOLDS if rises < ALPHA else FAILS if falls < ALPHA else OPEN
+    return min(rises, falls), verdict
+
+
+def _because(claim: Claim, tables: list[pd.DataFrame], steps: stats.Paired, correct: Correct) -> str:
+    said = []
+    for index, (before, after) in enumerate(zip(tables[:-1], tables[1:], strict=True)):
+        names = f"{claim.sides[index + 1].name} against {claim.sides[index].name}"
+        test = float((after["test/accuracy"].astype(float) - before["test/accuracy"].astype(float)).mean())
+        text = f"{names}: {readable.points(steps.mean[index])} points in validation, {readable.points(test)} in test"
+        if steps.n[index] == 1:
+            text += _support(before["run_id"].iloc[0], after["run_id"].iloc[0], correct)
+        elif len(tables) > 2:
+            text += f" (p {readable.p_value(float(steps.p[index]))})"
+        said.append(text)
+    if steps.n[0] == 1:
+        said.append("one seed cannot show the noise of training: add seeds")
+    return "; ".join(said)
+
+
+def _support(before: str, after: str, correct: Correct) -> str:
+    theirs, ours = correct(before), correct(after)
+    if theirs is None or ours is None or len(theirs) != len(ours):
+        return ""
+    p = readable.p_value(stats.mcnemar(ours, theirs))
+    return f" (McNemar on the test images, of these two networks alone: p {p})"
+
+
+# ---- The weakest class, the published numbers -----------------------------------------------------------
+
+
+def _at_budget(runs: pd.DataFrame) -> pd.DataFrame:
+    return runs[runs["epochs"] == _budget(runs.groupby("epochs")["seed"].nunique())]
+
+
+def _weakest(claim: Claim, name: str, runs: pd.DataFrame) -> Verdict:
+    columns = [f"test/recall/{other}" for other in CLASSES]
+    if runs.empty or not set(columns) <= set(runs.columns):
+        return _not_run(claim, "no run yet of the baseline")
+    runs = _at_budget(runs)
+    recalls = pd.DataFrame(runs[columns].to_numpy(dtype=float).T, CLASSES)
+    others = recalls.drop(name)
+    found = stats.paired(others.to_numpy(), recalls.loc[name].to_numpy())
+    p, verdict = _steps(found.mean, found.p)
+    nearest = int(np.argmin(found.mean))
+    said = [f"{other} {readable.percent(float(recalls.loc[other].mean()), 1)}" for other in (name, others.index[nearest])]
+    because = f"recall of {said[0]}, lowest of the others {said[1]}"
+    if len(runs) == 1:
+        because += "; one seed cannot show the noise of training: add seeds"
+    return Verdict(
+        key=claim.key,
+        says=claim.says,
+        verdict=verdict,
+        effect=-float(found.mean[nearest]),
+        low=-float(found.high[nearest]),
+        high=-float(found.low[nearest]),
+        p_value=p,
+        seeds=len(runs),
+        epochs=int(runs["epochs"].iloc[0]),
+        run_ids=tuple(runs["run_id"]),
+        because=because,
+    )
+
+
+def _published(claim: Claim, runs: pd.DataFrame) -> Verdict:
+    """Whether the published test accuracies are such as one more run of ours could have."""
+    known = [run for run in RUNS if (runs["epochs"] == run.epochs).any()]
+    if not known:
+        return _not_run(claim, f"no run yet of the baseline at {' or '.join(str(run.epochs) for run in RUNS)} epochs")
+    said = [runs[runs["epochs"] == run.epochs]["test/accuracy"].to_numpy(dtype=float) for run in known]
+    off = [float(run.test_accuracy - ours.mean()) for run, ours in zip(known, said, strict=True)]
+    p = [_p_of_one_more(run.test_accuracy, ours) for run, ours in zip(known, said, strict=True)]
+    worst = int(np.argmax(np.abs(off)))
+    ours, seeds = said[worst], min(map(len, said))
+    low, high = (float(end[0]) - float(ours.mean()) for end in stats.prediction_interval(ours[None]))
+    corrected = stats.holm(p)
+    verdict = OPEN if np.isnan(corrected).any() else FAILS if corrected.min() < ALPHA else HOLDS
+    texts = list(_places(known, said))
+    if seeds == 1:
+        texts.append("one seed has no interval: add seeds")
+    return Verdict(
+        key=claim.key,
+        says=claim.says,
+        verdict=verdict,
+        effect=off[worst],
+        low=off[worst] - high,
+        high=off[worst] - low,
+        p_value=float(np.min(corrected)) if verdict == FAILS else NAN,
+        seeds=seeds,
+        epochs=known[worst].epochs,
+        run_ids=tuple(runs[runs["epochs"].isin([run.epochs for run in known])]["run_id"]),
+        because="; ".join(texts),
+    )
+
+
+def _places(known: Sequence[object], said: list[NDArray[np.float64]]) -> Iterator[str]:
+    for run, ours in zip(known, said, strict=True):
+        low, high = (float(end[0]) for end in stats.prediction_interval(ours[None]))
+        within = readable.interval(low, high)
+        yield (
+            f"test accuracy {readable.percent(run.test_accuracy)} published for {run.epochs} epochs, "  # type: ignore[attr-defined]
+            + (f"one more run of ours lies within {within}" if within else f"ours {readable.percent(float(ours.mean()))}")
+        )
+
+
+def _p_of_one_more(value: float, ours: NDArray[np.float64]) -> float:
+    """p of a value for being one more of ours: Student's t with the deviation of one run beside n."""
+    n = len(ours)
+    if n < 2 or np.ptp(ours) == 0:
+        return NAN
+    t = (value - ours.mean()) / (ours.std(ddof=1) * np.sqrt(1 + 1 / n))
+    return float(2 * distributions.t.sf(abs(t), n - 1))

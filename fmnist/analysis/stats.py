@@ -44,8 +44,6 @@ class Paired:
     sd: Array
     low: Array
     high: Array
-    bootstrap_low: Array
-    bootstrap_high: Array
     p: Array
 
 
@@ -79,31 +77,34 @@ def prediction_interval(values: Array, confidence: float = 0.95) -> tuple[Array,
 def paired(values: Array, reference: Array, confidence: float = 0.95) -> Paired:
     """Differences to a reference on the seeds that both have: the same seed means the same split and order.
 
-    The interval is Student's t, p the paired t test's, two-sided. The bootstrap interval (percentiles of the mean of
-    resampled seeds) leans on no normal distribution but is too narrow with few seeds, less than half of t's with three:
-    it supports, the t test decides. Differences that are all equal have no t; if they are 0, p is 1, since runs that
-    agree are evidence of nothing, else p is the sign test's, 2 · 0.5^n: two equal differences can be chance.
+    The interval is Student's t, p the paired t test's, two-sided. Differences that are all equal have no t; if they are
+    0, p is 1, since runs that agree are evidence of nothing, else p is the sign test's, 2 · 0.5^n: two equal
+    differences can be chance.
 
     Args:
         values: (rows, seeds).
         reference: (seeds,) for all rows, or (rows, seeds).
-        confidence: of both intervals, 0..1.
+        confidence: of the interval, 0..1.
 
     Returns:
-        values minus reference; sd, intervals and p are NaN with fewer than two pairs.
+        values minus reference; sd, interval and p are NaN with fewer than two pairs.
     """
-    reference = np.broadcast_to(reference, values.shape)
-    scale = np.maximum(np.abs(values), np.abs(reference))
-    difference = values - reference
-    difference = np.where(np.abs(difference) <= _ROUNDING * scale, 0 * difference, difference)
+    difference, scale = _differences(values, reference)
     n, mean, sd = _moments(difference, scale)
     half = _half_width(n, sd, confidence)
-    low, high = _bootstrap(difference, n, sd, confidence)
     with np.errstate(divide="ignore", invalid="ignore"):
         p = 2 * stats.t.sf(np.abs(mean) / (sd / np.sqrt(n)), n - 1)
     equal = np.where(mean == 0, 1.0, 0.5 ** (n - 1.0))
     p = np.where(n < 2, np.nan, np.where(sd == 0, equal, p))
-    return Paired(n, mean, sd, mean - half, mean + half, low, high, p)
+    return Paired(n, mean, sd, mean - half, mean + half, p)
+
+
+def _differences(values: Array, reference: Array) -> tuple[Array, Array]:
+    """Of pairs, 0 where they differ by rounding alone; and how large the numbers are."""
+    reference = np.broadcast_to(reference, values.shape)
+    scale = np.maximum(np.abs(values), np.abs(reference))
+    difference = values - reference
+    return np.where(np.abs(difference) <= _ROUNDING * scale, 0 * difference, difference), scale
 
 
 def _moments(values: Array, scale: Array) -> tuple[NDArray[np.int64], Array, Array]:
@@ -122,12 +123,24 @@ def _half_width(n: NDArray[np.int64], sd: Array, confidence: float) -> Array:
     return np.where(sd > 0, quantile * sd / np.sqrt(np.maximum(n, 1)), np.nan)
 
 
-def _bootstrap(values: Array, n: NDArray[np.int64], sd: Array, confidence: float) -> tuple[Array, Array]:
-    """Percentile interval of each row's mean: its numbers do not depend on what other rows there are."""
+def bootstrap(values: Array, reference: Array, confidence: float = 0.95) -> tuple[Array, Array]:
+    """Percentile interval of the mean difference of pairs, over resampled seeds.
+
+    It leans on no normal distribution but is too narrow with few seeds, less than half of Student's with three: it
+    supports, the t test decides. A row's numbers do not depend on what other rows there are.
+
+    Args:
+        values, reference, confidence: as in `paired`.
+
+    Returns:
+        low and high, each (rows,), NaN where `paired` has no interval.
+    """
+    difference, scale = _differences(values, reference)
+    n, _, sd = _moments(difference, scale)
     low, high = np.full((2, len(values)), np.nan)
     for size in np.unique(n[sd > 0]):
         rows = (n == size) & (sd > 0)
-        sample = values[rows]
+        sample = difference[rows]
         sample = sample[~np.isnan(sample)].reshape(-1, size)
         found = stats.bootstrap(
             (sample,),
