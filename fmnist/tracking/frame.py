@@ -19,8 +19,9 @@ def frame(book: Book) -> pd.DataFrame:
     """All runs of a store as a frame, a row a run, oldest first.
 
     Columns: run_id, run_name, status, variant, variant_signature, trajectory_signature, signature, data_digest,
-    study (the last that asked for it), machine.cpu, epochs, seed, start_time (ms), parameters, train_seconds, every
-    metric by its name (`val/accuracy`, the last value) and every option by its key (`model.filters`, as text).
+    study (the last that asked for it), machine.cpu, epochs, seed, start_time (ms), parameters, flops_per_image,
+    test_images, validation_images (whole numbers, 0 where unknown), train_seconds, every metric by its name
+    (`val/accuracy`, the last value) and every option by its key (`model.filters`, as text).
     """
     return _frame([_row(run) for run in book.runs()][::-1])
 
@@ -41,6 +42,8 @@ def _row(run: Run) -> dict[str, Any]:
         "start_time": run.info.start_time,
         "parameters": int(tags.get("fmnist.parameters", 0)),
         "flops_per_image": int(tags.get("fmnist.flops_per_image", 0)),
+        "test_images": int(tags.get("fmnist.test_images", 0)),
+        "validation_images": int(tags.get("fmnist.validation_images", 0)),
         "train_seconds": metrics.get("time/train_s", float("nan")),
         **metrics,
         **params,
