@@ -1,11 +1,13 @@
 """The experiment that all runs of a store are written in."""
 
 import base64
+import gc
 import json
 import tempfile
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +68,8 @@ class Book:
         """All runs that are not deleted and meet MLflow's filter, newest first."""
         token: str | None = None
         while True:
-            page = self.client.search_runs([self.id], condition, max_results=PAGE, page_token=token)
+            with _uncollected():
+                page = self.client.search_runs([self.id], condition, max_results=PAGE, page_token=token)
             yield from page
             token = page.token
             if not token:
@@ -166,6 +169,21 @@ def _record(run: Run) -> Record:
         ended=run.info.end_time or 0,
         val_accuracy=run.data.metrics.get("val/accuracy", float("nan")),
     )
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the garbage collector from looking, again and again, through the many objects of a page of runs.
+
+    It frees nothing while they come, and took two thirds of the time.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def experiment_id(store: str) -> str | None:
