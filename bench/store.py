@@ -98,8 +98,8 @@ def final(config: Config, epochs: list[dict[str, float]]) -> dict[str, float]:
         "time/train_s": seconds,
         "time/images_per_s": 54_000 * len(epochs) / seconds,
         "model/parameters": parameter_count(config.model),
-        "time/wall_s": seconds + 1,
         **scores,
+        "time/wall_s": seconds + 1,
     }
 
 

@@ -204,7 +204,7 @@ def _log_tables(
     writer.text("confusion_matrix.csv", matrix.to_csv())
     writer.text("history.csv", _history(path).to_csv())
     writer.arrays(
-        "predictions.npz",
+        tracking.PREDICTIONS,
         test_labels=dataset.test_labels.astype(np.uint8),
         test_predicted=test.predicted.astype(np.uint8),
         test_probabilities=test.probabilities.astype(np.float16),
