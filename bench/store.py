@@ -129,8 +129,8 @@ class Copier:
         self.database.row_factory = sqlite3.Row
         self._patterns: dict[str, dict[str, Rows]] = {}
 
-    def copy(self, pattern: str, config: Config) -> None:
-        """Add the run of a config; the pattern has as many epochs."""
+    def copy(self, pattern: str, config: Config) -> str:
+        """Add the run of a config and return its id; the run that is the pattern has as many epochs."""
         data, epochs, number = dataset(), history(config), uuid.uuid4().hex
         signed = signatures(config, data.digest)
         words = {
@@ -151,6 +151,7 @@ class Copier:
                 elif table in self.OF_A_RUN:
                     own["value"] = numbers[own["key"], own["step"]] if "step" in own else words[own["key"]]
                 self._insert(table, own)
+        return number
 
     def _own(self, value: Any, pattern: str, number: str) -> Any:
         return value.replace(pattern, number) if isinstance(value, str) else value

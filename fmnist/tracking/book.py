@@ -117,11 +117,11 @@ class Book:
     def histories(self, run_ids: Iterable[str]) -> dict[str, pd.DataFrame]:
         """What every epoch of these runs left: by run, a row an epoch (1 to n) and the columns of `PER_EPOCH`.
 
-        Losses in nats, accuracies as shares, seconds; NaN where a number is missing. Runs that have logged no epoch
-        are left out.
+        Losses in nats, accuracies as shares, seconds; NaN where a number is missing. Runs that have logged no epoch,
+        or are not there, are left out.
 
         Raises:
-            StoreError: there is no such run, or the store does not answer.
+            StoreError: the store refuses or does not answer.
         """
         found = {}
         for run_id in run_ids:
@@ -141,7 +141,7 @@ class Book:
         try:
             with tempfile.TemporaryDirectory() as folder:
                 file = self.client.download_artifacts(run_id, PREDICTIONS, folder)
-                with np.load(file, allow_pickle=False) as arrays:
+                with Path(file).open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                     return dict(arrays)
         except AwayError:
             raise
