@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from fmnist import machine, tracking
 from fmnist.config import CLASSES, CONF, Config, check
 from fmnist.cost import flops_per_image, parameter_count
 from fmnist.identity import RECIPE, Signatures, command, parameters, run_name, signatures, variant_name
-from fmnist.training.data import Dataset, load
+from fmnist.training.data import Dataset, load, validation_count
 
 if TYPE_CHECKING:
     from fmnist.training.evaluation import Evaluation
@@ -87,7 +88,7 @@ def execute(
         known = book.find(signed.run)
         if known is not None and known.info.status == tracking.FINISHED:
             return Outcome(known.info.run_id, known.data.metrics, trained=0)
-        writer = book.begin(run_name(config), signed.run, parameters(config), _tags(config, signed, dataset))
+        writer = book.begin(run_name(config), signed.run, parameters(config), tags(config, signed, dataset))
         try:
             outcome = _carry_out(config, dataset, folder, writer, listener or Listener())
         except BaseException as error:
@@ -210,7 +211,7 @@ def _log_tables(
     writer.text("confusion_matrix.csv", matrix.to_csv())
     writer.text("history.csv", _history(path).to_csv())
     writer.arrays(
-        "predictions.npz",
+        tracking.PREDICTIONS,
         test_labels=dataset.test_labels.astype(np.uint8),
         test_predicted=test.predicted.astype(np.uint8),
         test_probabilities=test.probabilities.astype(np.float16),
@@ -226,25 +227,35 @@ def _history(path: "Trajectory") -> pd.DataFrame:
     return pd.DataFrame(path.history, index=epochs).drop(columns="time/ended_ms")
 
 
-def _tags(config: Config, signed: Signatures, dataset: Dataset) -> dict[str, str]:
-    tags = {
+def tags(config: Config, signed: Signatures, dataset: Dataset) -> dict[str, str]:
+    """What a run's record says of it from its first moment on, besides its options.
+
+    Args:
+        config: the run, resolved.
+        signed: its signatures.
+        dataset: the data that it is to see.
+    """
+    rows = len(dataset.train_labels)
+    found = {
         "fmnist.variant": variant_name(config),
         "fmnist.trajectory_signature": signed.trajectory,
         "fmnist.variant_signature": signed.variant,
         "fmnist.data_digest": dataset.digest,
+        "fmnist.test_images": str(len(dataset.test_labels)),
+        "fmnist.validation_images": str(validation_count(rows, config.data.validation, config.data.limit)),
         "fmnist.recipe": str(RECIPE),
         "fmnist.parameters": str(parameter_count(config.model)),
         "fmnist.flops_per_image": str(flops_per_image(config.model)),
         "mlflow.source.name": "fmnist.train",
         **machine.describe(),
     }
-    commit = _git("rev-parse", "HEAD").strip()
+    commit = _commit()
     if commit:
-        tags["mlflow.source.git.commit"] = commit
-    tags["mlflow.note.content"] = f"Again: `{command(config)}`"
+        found["mlflow.source.git.commit"] = commit
+    found["mlflow.note.content"] = f"Again: `{command(config)}`"
     if config.study.name:
-        tags["fmnist.study"] = config.study.name
-    return tags
+        found["fmnist.study"] = config.study.name
+    return found
 
 
 def _log_provenance(config: Config, dataset: Dataset, writer: tracking.Writer) -> None:
@@ -257,6 +268,12 @@ def _log_provenance(config: Config, dataset: Dataset, writer: tracking.Writer) -
         writer.text("provenance/uncommitted.diff", difference)
     profile = {"train_images": len(dataset.train_labels), "test_images": len(dataset.test_labels)}
     writer.dataset("fashion-mnist", dataset.digest, dataset.source, profile)
+
+
+@cache  # of a process: what it runs was read when it started
+def _commit() -> str:
+    """The commit that is checked out, or nothing where there is none."""
+    return _git("rev-parse", "HEAD").strip()
 
 
 def _git(*arguments: str) -> str:

@@ -1,6 +1,7 @@
 """The arrows between the modules run down only, and each big library has one door."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ LIBRARIES = {
 }
 
 
+@cache
 def imports(name):
     found = set()
     for node in ast.walk(ast.parse(MODULES[name].read_text())):

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
+from bench.store import configs, write
 from fmnist import run, tracking
 from fmnist.config import CLASSES, Config, DataConfig, ModelConfig, OptimizerConfig, UserError, from_flat
 from fmnist.identity import parameters
@@ -75,6 +76,15 @@ def test_final_scores_are_logged_once_for_each_class_by_name(recorded):
     assert record.data.metrics["model/parameters"] == 4 * 10 + 4 * 37 + 16 * 101 + 170
 
 
+def test_the_benchmarks_invented_runs_have_the_numbers_and_words_of_a_real_one(recorded, tmp_path):
+    _, _, record, _ = recorded
+    book = tracking.Book(str(tmp_path))
+    invented = book.client.get_run(write(book, next(configs(1)))).data
+    assert invented.metrics.keys() == record.data.metrics.keys()
+    assert invented.params.keys() == record.data.params.keys()
+    assert invented.tags.keys() - {"fmnist.study"} == record.data.tags.keys() - {"mlflow.loggedImages"}
+
+
 def test_the_run_has_a_name_a_status_and_says_where_it_came_from(recorded):
     config, _, record, folder = recorded
     assert record.info.status == "FINISHED"
@@ -86,6 +96,14 @@ def test_the_run_has_a_name_a_status_and_says_where_it_came_from(recorded):
     assert {"keras", "tensorflow", "mlflow", "numpy"} <= set(versions)
     (seen,) = record.inputs.dataset_inputs
     assert seen.dataset.digest == tags["fmnist.data_digest"]
+
+
+def test_the_record_says_how_many_images_validated_and_tested(recorded):
+    config, _, _, folder = recorded
+    predictions = np.load(folder / "predictions.npz")
+    (row,) = tracking.load(config.store).query("epochs == 2").to_dict("records")
+    assert row["test_images"] == len(predictions["test_labels"]) == 200
+    assert row["validation_images"] == len(predictions["val_labels"]) == 60
 
 
 def test_pictures_stand_at_step_0_of_an_image_grid(recorded):

@@ -3,13 +3,14 @@
 from fmnist.tracking.book import Book, Record, experiment_id, save_view
 from fmnist.tracking.client import AwayError, StoreError, address
 from fmnist.tracking.frame import frame, load
-from fmnist.tracking.writer import ERROR, FAILED, FINISHED, KILLED, RUNNING, Writer
+from fmnist.tracking.writer import ERROR, FAILED, FINISHED, KILLED, PREDICTIONS, RUNNING, Writer
 
 __all__ = [
     "ERROR",
     "FAILED",
     "FINISHED",
     "KILLED",
+    "PREDICTIONS",
     "RUNNING",
     "AwayError",
     "Book",

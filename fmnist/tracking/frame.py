@@ -3,34 +3,46 @@
 from typing import Any
 
 import pandas as pd
-from mlflow.entities import Run, RunData, RunInfo
+from mlflow.entities import Run
 
-from fmnist.tracking.book import Book
+from fmnist.tracking.book import EXPERIMENT, Book
 from fmnist.tracking.client import address, is_new
+from fmnist.tracking.database import Entry, entries
 from fmnist.tracking.writer import FINISHED
 
 
 def load(store: str) -> pd.DataFrame:
     """All runs of a store as `frame` gives them; nothing is created where there is no store yet."""
-    return _frame([]) if is_new(address(store)) else frame(Book(store))
+    uri = address(store)
+    if is_new(uri):
+        return _frame([])
+    found = entries(uri, EXPERIMENT)
+    return frame(Book(store)) if found is None else _frame(found)
 
 
 def frame(book: Book) -> pd.DataFrame:
     """All runs of a store as a frame, a row a run, oldest first.
 
     Columns: run_id, run_name, status, variant, variant_signature, trajectory_signature, signature, data_digest,
-    study (the last that asked for it), machine.cpu, epochs, seed, start_time (ms), parameters, train_seconds, every
-    metric by its name (`val/accuracy`, the last value) and every option by its key (`model.filters`, as text).
+    study (the last that asked for it), machine.cpu, epochs, seed, start_time (ms), parameters, flops_per_image,
+    test_images, validation_images (whole numbers, 0 where unknown), train_seconds, every metric by its name
+    (`val/accuracy`, the last value) and every option by its key (`model.filters`, as text).
     """
-    return _frame([_row(run) for run in book.runs()][::-1])
+    found = entries(book.uri, EXPERIMENT)
+    return _frame([_entry(run) for run in book.runs()] if found is None else found)
 
 
-def _row(run: Run) -> dict[str, Any]:
-    params, tags, metrics = run.data.params, run.data.tags, run.data.metrics
+def _entry(run: Run) -> Entry:
+    info, data = run.info, run.data
+    return Entry(info.run_id, info.run_name, info.status, info.start_time, data.tags, data.params, data.metrics)
+
+
+def _row(run: Entry) -> dict[str, Any]:
+    params, tags, metrics = run.params, run.tags, run.metrics
     return {
-        "run_id": run.info.run_id,
-        "run_name": run.info.run_name,
-        "status": run.info.status,
+        "run_id": run.run_id,
+        "run_name": run.name,
+        "status": run.status,
         "variant": tags.get("fmnist.variant", ""),
         "variant_signature": tags.get("fmnist.variant_signature", ""),
         "trajectory_signature": tags.get("fmnist.trajectory_signature", ""),
@@ -38,9 +50,11 @@ def _row(run: Run) -> dict[str, Any]:
         "data_digest": tags.get("fmnist.data_digest", ""),
         "study": tags.get("fmnist.study", ""),
         "machine.cpu": tags.get("machine.cpu", ""),
-        "start_time": run.info.start_time,
+        "start_time": run.start_time,
         "parameters": int(tags.get("fmnist.parameters", 0)),
         "flops_per_image": int(tags.get("fmnist.flops_per_image", 0)),
+        "test_images": int(tags.get("fmnist.test_images", 0)),
+        "validation_images": int(tags.get("fmnist.validation_images", 0)),
         "train_seconds": metrics.get("time/train_s", float("nan")),
         **metrics,
         **params,
@@ -49,12 +63,13 @@ def _row(run: Run) -> dict[str, Any]:
     }
 
 
-def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    found = pd.DataFrame(rows or [_row(_NO_RUN)])
+def _frame(runs: list[Entry]) -> pd.DataFrame:
+    """Of runs that come newest first."""
+    found = pd.DataFrame([_row(run) for run in reversed(runs)] or [_row(_NO_RUN)])
     for metric in ("val/accuracy", "test/accuracy"):  # missing while no run has got that far
         if metric not in found:
             found[metric] = float("nan")
-    return found if rows else found.iloc[:0]
+    return found if runs else found.iloc[:0]
 
 
-_NO_RUN = Run(RunInfo("", "", "", FINISHED, 0, 0, "active"), RunData())
+_NO_RUN = Entry("", "", FINISHED, 0)

@@ -17,7 +17,7 @@ from PIL import Image
 from fmnist.tracking.client import AwayError, Client, StoreError
 
 log = logging.getLogger(__name__)
-ERROR = "error.txt"
+ERROR, PREDICTIONS = "error.txt", "predictions.npz"
 FINISHED, FAILED, KILLED, RUNNING = "FINISHED", "FAILED", "KILLED", "RUNNING"
 GRID_PIXELS = 640  # of a picture's longer side in the chart view; MLflow's own 256 leave numbers unreadable
 _BATCH = 1000

@@ -56,10 +56,15 @@ def load(options: DataConfig) -> Dataset:
     return _dataset(*train, *test, str(folder))
 
 
+def validation_count(rows: int, validation: float, limit: int | None) -> int:
+    """How many of so many training rows validate: a share of those that `limit` leaves, or of all."""
+    return round((rows if limit is None else limit) * validation)
+
+
 def split(labels: Labels, *, seed: int, validation: float, limit: int | None) -> tuple[Labels, Labels]:
     """Row numbers, int64, of the training part and of the validation part, both stratified by label.
 
-    Together they are `limit` rows drawn by the seed, or all rows; round(rows * validation) of them validate.
+    Together they are `limit` rows drawn by the seed, or all rows; `validation_count` of them validate.
 
     Raises:
         UserError: `limit` exceeds the data, or there are too few rows to stratify.
@@ -70,7 +75,7 @@ def split(labels: Labels, *, seed: int, validation: float, limit: int | None) ->
     if limit is not None and limit > rows:
         raise UserError(f"data.limit must be at most the {rows} training rows there are, but got {limit}")
     total = rows if limit is None else limit
-    held_out = round(total * validation)
+    held_out = validation_count(rows, validation, limit)
     names, counts = np.unique(labels, return_counts=True)
     if min(held_out, total - held_out) < len(names):
         raise UserError(

@@ -1,0 +1,135 @@
+"""What the store gives back: all runs as a frame, the epochs of a run, its predictions."""
+
+import importlib
+import sqlite3
+from pathlib import Path
+from urllib.parse import urlparse
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.store import configs, write
+from fmnist import tracking
+from fmnist.tracking.database import entries
+
+frame = importlib.import_module("fmnist.tracking.frame")  # the package's `frame` is the function
+METRICS = ["train/loss", "train/accuracy", "val/loss", "val/accuracy", "time/epoch_s"]
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory):
+    """A store with runs of all kinds, none of which a test may change."""
+    book = tracking.Book(str(tmp_path_factory.mktemp("store")))
+    write(book, next(configs(1)))
+    wild = book.begin("wild", "s1", {"epochs": 2, "seed": 4, "model.filters": [32, 64]}, {"fmnist.variant": "ü=1"})
+    wild.epochs([epoch(0.8), epoch(float("nan"))])
+    wild.end(tracking.FAILED)
+    book.begin("just begun", "s2", {"epochs": 1}, {})
+    deleted = book.begin("deleted", "s3", {}, {})
+    book.client.delete_run(deleted.run_id)
+    book.announce("a sweep", {"study": "x"})
+    return book
+
+
+def epoch(accuracy):
+    return {
+        "train/loss": 0.5,
+        "train/accuracy": 0.7,
+        "val/loss": float("inf"),
+        "val/accuracy": accuracy,
+        "time/epoch_s": 1.5,
+        "time/ended_ms": 1000.0,
+    }
+
+
+def run_id(book, name):
+    return tracking.frame(book).set_index("run_name")["run_id"][name]
+
+
+# ---- The frame ------------------------------------------------------------------------------------------
+
+
+def test_a_database_is_read_as_the_client_reads_it(book, monkeypatch):
+    short = tracking.frame(book)
+    monkeypatch.setattr(frame, "entries", lambda uri, experiment: None)
+    pd.testing.assert_frame_equal(short, tracking.frame(book))
+    assert sorted(short["run_name"]) == ["baseline · 1 epoch · seed 0", "just begun", "wild"]
+
+
+def test_runs_longer_than_a_page_are_all_read_by_the_client(book, monkeypatch):
+    short = tracking.frame(book)
+    monkeypatch.setattr(frame, "entries", lambda uri, experiment: None)
+    monkeypatch.setattr("fmnist.tracking.book.PAGE", 1)
+    pd.testing.assert_frame_equal(short, tracking.frame(book))
+
+
+def test_numbers_that_are_not_finite_come_back(book):
+    wild = tracking.frame(book).set_index("run_name").loc["wild"]
+    assert np.isnan(wild["val/accuracy"]) and wild["val/loss"] > 1e300  # as large as the database can
+    assert (wild["status"], wild["seed"], wild["model.filters"], wild["variant"]) == ("FAILED", 4, "[32, 64]", "ü=1")
+
+
+def test_counts_of_images_are_whole_numbers_and_0_where_an_older_run_does_not_say(book):
+    runs = tracking.frame(book).set_index("run_name")
+    assert runs["test_images"].dtype == runs["validation_images"].dtype == "int64"
+    assert runs.loc["wild", ["test_images", "validation_images"]].tolist() == [0, 0]
+    assert runs.loc["baseline · 1 epoch · seed 0", ["test_images", "validation_images"]].tolist() == [10_000, 6_000]
+
+
+def test_only_the_client_can_tell_of_servers_other_tables_and_what_is_no_database(tmp_path):
+    assert entries("http://127.0.0.1:1", "fmnist") is None
+    sqlite3.connect(tmp_path / "empty.db").close()
+    assert entries(f"sqlite:///{tmp_path}/empty.db", "fmnist") is None
+    (tmp_path / "damaged.db").write_text("no database" * 1000)
+    assert entries(f"sqlite:///{tmp_path}/damaged.db", "fmnist") is None
+    assert entries(f"sqlite:///{tmp_path}/missing.db", "fmnist") is None and not (tmp_path / "missing.db").exists()
+
+
+# ---- Epochs and predictions -----------------------------------------------------------------------------
+
+
+def test_a_history_has_a_row_an_epoch_and_runs_without_epochs_are_left_out(book):
+    wild, begun = run_id(book, "wild"), run_id(book, "just begun")
+    histories = book.histories([wild, begun, "nowhere"])
+    assert list(histories) == [wild]
+    expected = pd.DataFrame([epoch(0.8), epoch(float("nan"))], index=pd.Index([1, 2], name="epoch"))[METRICS]
+    found = histories[wild]
+    assert (found["val/loss"] > 1e300).all()
+    pd.testing.assert_frame_equal(found.drop(columns="val/loss"), expected.drop(columns="val/loss"))
+
+
+def test_predictions_come_back_as_they_were_kept(book):
+    writer = book.begin("with predictions", "s4", {}, {})
+    kept = {"test_predicted": np.arange(10, dtype=np.uint8), "test_probabilities": np.eye(3, dtype=np.float16)}
+    writer.arrays(tracking.PREDICTIONS, **kept)
+    found = book.predictions(writer.run_id)
+    assert found.keys() == kept.keys()
+    for name, array in kept.items():
+        np.testing.assert_array_equal(found[name], array, strict=True)
+    book.client.delete_run(writer.run_id)
+
+
+@pytest.mark.parametrize("content", [b"", b"no arrays", b"PK\x03\x04" + bytes(100), None])
+def test_predictions_that_are_missing_or_damaged_are_none(book, content):
+    wild = run_id(book, "wild")
+    if content is not None:
+        folder = Path(urlparse(book.client.get_run(wild).info.artifact_uri).path)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / tracking.PREDICTIONS).write_bytes(content)
+    assert book.predictions(wild) is None
+    if content is not None:
+        (folder / tracking.PREDICTIONS).unlink()
+
+
+def test_predictions_cut_short_are_none(book):
+    writer = book.begin("cut short", "s5", {}, {})
+    writer.arrays(tracking.PREDICTIONS, test_probabilities=np.random.default_rng(0).random((100, 10)))
+    file = Path(urlparse(book.client.get_run(writer.run_id).info.artifact_uri).path) / tracking.PREDICTIONS
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    assert book.predictions(writer.run_id) is None
+    middle = len(whole) // 2
+    file.write_bytes(whole[:middle] + bytes(8) + whole[middle + 8 :])
+    assert book.predictions(writer.run_id) is None
+    book.client.delete_run(writer.run_id)
