@@ -1,4 +1,4 @@
-"""The door to results: `python -m fmnist.compare` ranks what the store holds."""
+"""The door to results: `python -m fmnist.compare` ranks what the store holds and says what it means."""
 
 import argparse
 import os
@@ -7,20 +7,28 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fmnist.config import UserError
+from fmnist.config import UserError, suggest
 from fmnist.door import Parser, enter
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMATS = ("table", "csv", "md", "json")  # as in analysis.leaderboard, which costs --help a second
+    from fmnist.study.answer import Answer
+
+FORMATS = ("table", "csv", "md", "json", "latex", "html")  # text's, which cost --help a second, and the report
+METRICS = ("val/accuracy", "val/loss")  # as in analysis.leaderboard, which costs as much
 EXAMPLES = """\
 examples:
   python -m fmnist.compare                                   every run, best validation accuracy first
   python -m fmnist.compare --epochs 10 --top 5               the five best after 10 epochs
-  python -m fmnist.compare --study filters                   the variants of conf/study/filters.yaml
+  python -m fmnist.compare --study article                   the variants of conf/study/article.yaml, and what they mean
+  python -m fmnist.compare --study article --claims          the verdict on each of its claims
   python -m fmnist.compare --study smoke data.limit=3000     ... of the study run with that override
+  python -m fmnist.compare --where model.filters=64          only these rows
   python -m fmnist.compare --format csv --out board.csv      in full precision, to a file
+  python -m fmnist.compare --study article --format html --out report.html
+  python -m fmnist.compare --study article --format html --out experiments/article
+                                                             a folder: report, figures, leaderboard, claims
 """
 
 
@@ -32,77 +40,150 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _condition(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"must be KEY=VALUE, model.filters=64, but got '{text}'")
+    return key, value
+
+
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = Parser(
         "fmnist.compare",
-        "Rank recorded runs by mean validation accuracy over their seeds, never by the test set.",
+        "Rank recorded runs by validation accuracy over their seeds, never by the test set, and judge claims.",
         EXAMPLES,
     )
-    parser.add_argument("--study", metavar="NAME", help="only the variants of a study in conf/study/")
+    parser.add_argument("--study", metavar="NAME", default="", help="only the variants of a study in conf/study/")
+    parser.add_argument("--claims", action="store_true", help="the verdicts on the study's claims instead")
     parser.add_argument("--epochs", metavar="N", type=_positive, help="only runs of that many epochs")
+    parser.add_argument("--metric", choices=METRICS, default=METRICS[0], help="what ranks (val/accuracy)")
+    parser.add_argument("--baseline", metavar="VARIANT", default="", help="compare with it (the study's baseline)")
+    parser.add_argument("--by", choices=("variant", "run"), default="variant", help="what a row is (variant)")
+    condition = "only rows whose runs have this option; may be repeated, changes no statistics"
+    parser.add_argument("--where", metavar="KEY=VALUE", type=_condition, action="append", default=[], help=condition)
     parser.add_argument("--top", metavar="N", type=_positive, help="only the first N rows")
     parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
-    parser.add_argument("--out", metavar="FILE", type=Path, help="write to a file, not to standard output")
+    parser.add_argument("--out", metavar="PATH", type=Path, help="write to a file, or into a folder (no suffix)")
     parser.add_argument("--store", metavar="DIR", default="mlruns", help="folder of the runs (mlruns)")
     parser.add_argument("overrides", nargs="*", help="options that the study was run with: data.limit=3000")
     arguments = parser.parse_intermixed_args(argv)
-    if arguments.overrides and arguments.study is None:
-        parser.error(f"'{arguments.overrides[0]}' changes a study and needs --study NAME")
+    if not arguments.study:
+        for option in (*arguments.overrides[:1], *(["--claims"] if arguments.claims else [])):
+            parser.error(f"'{option}' is about a study and needs --study NAME")
+    if arguments.format == "html" and arguments.out is None:
+        parser.error("--format html needs --out FILE.html or --out FOLDER")
     return arguments
 
 
-def _selected(runs: "pd.DataFrame", arguments: argparse.Namespace) -> "pd.DataFrame":
-    if arguments.study is not None:
-        from fmnist.study.sweeper import variants_of
-
-        runs = runs[runs["variant"].isin(variants_of(arguments.study, arguments.overrides))]
-    return runs if arguments.epochs is None else runs[runs["epochs"] == arguments.epochs]
+# ---- What is shown --------------------------------------------------------------------------------------
 
 
-def compare(arguments: argparse.Namespace) -> str:
-    """The leaderboard that the arguments ask for, as text.
+def _rows(answer: "Answer", arguments: argparse.Namespace) -> "pd.DataFrame":
+    """The rows of the leaderboard that are asked for: cut after the statistics, which do not depend on it."""
+    board, runs = answer.board, answer.runs
+    for key, value in arguments.where:
+        if key not in runs:
+            raise UserError(f"--where: runs have no '{key}'{suggest(key, [str(name) for name in runs])}")
+        chosen = set(runs.loc[_equals(runs[key], value), "run_id"])
+        board = board[[bool(chosen & set(ids.split())) for ids in board["run_id"]]]
+    return board if arguments.top is None else board.head(arguments.top)
 
-    Raises:
-        UserError: the study or one of its overrides is unknown.
-    """
-    from fmnist import tracking
-    from fmnist.analysis.leaderboard import NO_RUNS, leaderboard, render
 
-    runs = tracking.load(arguments.store)
-    board = leaderboard(_selected(runs, arguments))
-    if arguments.top is not None:
-        board = board.head(arguments.top)
+def _equals(column: "pd.Series", value: str) -> "pd.Series":
+    """Whether texts are this value, or this number however it is written."""
+    texts = column.astype(str)
+    try:
+        number = float(value)
+    except ValueError:
+        return texts == value
+    import pandas as pd
+
+    return (texts == value) | (pd.to_numeric(texts, errors="coerce") == number)
+
+
+def _text(answer: "Answer", arguments: argparse.Namespace, form: str) -> str:
+    """What goes to standard output, or into a file of that format."""
+    from fmnist.analysis import text
+
+    if arguments.claims:
+        return text.render_claims(answer.claims, form)
+    rows = _rows(answer, arguments)
     to_terminal = arguments.out is None and sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if to_terminal else 0
-    empty = NO_RUNS if runs.empty else f"none of the {len(runs)} recorded runs match"
-    return render(board, arguments.format, width=width, empty=empty)
+    empty = f"none of the {answer.recorded} recorded runs match" if answer.recorded else text.NO_RUNS
+    table = text.render(rows, form, width=width, empty=empty)
+    if form not in ("table", "md") or answer.board.empty:
+        return table
+    explained = text.explained(answer.claims, answer.notes, answer.shares, answer.diagnosis, form)
+    return "\n\n".join(part for part in (table, explained) if part)
 
 
-def _write(file: Path, text: str) -> None:
-    """Write all of a file or nothing."""
+# ---- Where it goes --------------------------------------------------------------------------------------
+
+
+def _write(file: Path, content: str | bytes) -> None:
+    """Write all of a file or nothing, and say so."""
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text + "\n", encoding="utf-8")
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
         part.replace(file)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise UserError(f"cannot write {file}: {error.strerror}") from error
+    print(f"wrote {file}", file=sys.stderr)
+
+
+def _write_report(answer: "Answer", out: Path) -> None:
+    """The report as a file, or in a folder with its figures."""
+    from fmnist.analysis import report, svg
+
+    findings = answer.findings()
+    if out.suffix:
+        return _write(out, report.render(findings))
+    _write(out / "report.html", report.render(findings))
+    for name, figure in report.figures(findings).items():
+        _write(out / "figures" / f"{name}.svg", svg.document(figure))
+    return None
+
+
+def _write_folder(answer: "Answer", arguments: argparse.Namespace) -> None:
+    for form in ("csv", "md"):
+        _write(arguments.out / f"leaderboard.{form}", _text(answer, arguments, form) + "\n")
+    if answer.claims:
+        from fmnist.analysis.text import render_claims
+
+        _write(arguments.out / "claims.csv", render_claims(answer.claims, "csv") + "\n")
+
+
+def _body(argv: list[str] | None) -> None:
+    arguments = _arguments(argv)
+    from fmnist.study.answer import Question, answer
+
+    question = Question(
+        store=arguments.store,
+        study=arguments.study,
+        overrides=arguments.overrides,
+        epochs=arguments.epochs,
+        metric=arguments.metric,
+        baseline=arguments.baseline,
+        by=arguments.by,
+    )
+    found = answer(question)
+    out = arguments.out
+    if out is not None and not out.suffix:
+        _write_folder(found, arguments)
+    if arguments.format == "html":
+        _write_report(found, out)
+    elif out is not None and out.suffix:
+        _write(out, _text(found, arguments, arguments.format) + "\n")
+    else:
+        print(_text(found, arguments, arguments.format))
 
 
 def main(argv: list[str] | None = None) -> int:
     """Carry out the command line; see `fmnist.door.enter` for the exit codes."""
-
-    def body() -> None:
-        arguments = _arguments(argv)
-        text = compare(arguments)
-        if arguments.out is None:
-            print(text)
-        else:
-            _write(arguments.out, text)
-            print(f"wrote {arguments.out}", file=sys.stderr)
-
-    return enter("fmnist.compare", body)
+    return enter("fmnist.compare", lambda: _body(argv))
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ class StudyConfig:
     design: str = "one_at_a_time"  # one_at_a_time | grid
     rungs: list[int] = field(default_factory=lambda: [10])  # epoch budgets
     seeds: list[int] = field(default_factory=lambda: [0])
-    claims: list[str] = field(default_factory=list)
+    claims: dict[str, Any] = field(default_factory=dict)  # key -> what is claimed; see study/asked.py
     dry_run: bool = False  # print the plan and stop
     fail_fast: bool = False  # start nothing more after the first failure
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from scipy import stats as distributions
 
 from fmnist.analysis import readable, stats
 from fmnist.analysis.leaderboard import ALPHA
-from fmnist.analysis.published import RUNS
+from fmnist.analysis.published import RUNS, Published
 from fmnist.config import CLASSES
 
 HOLDS, FAILS, OPEN, NOT_RUN = "holds", "does not hold", "not distinguishable", "not yet run"
@@ -59,7 +60,9 @@ class Verdict:
     because: str
 
 
-def judge(claims: Sequence[Claim], runs: pd.DataFrame, baseline: Side, correct: Correct) -> list[Verdict]:
+def judge(
+    claims: Sequence[Claim], runs: pd.DataFrame, baseline: Side, correct: Correct, epochs: int | None = None
+) -> list[Verdict]:
     """A verdict on each claim, at the 5 % level over all claims that can be judged together (Holm).
 
     A claim that compares more than two variants holds if every step is better than the one before it, and does not
@@ -72,16 +75,22 @@ def judge(claims: Sequence[Claim], runs: pd.DataFrame, baseline: Side, correct: 
             finished runs have are looked at.
         baseline: the variant that `weakest` and `published` are about.
         correct: the answers of a run, to support what a single seed shows.
+        epochs: the budget to judge at, for claims that do not name their own.
     """
     finished = runs[(runs["status"] == "FINISHED") & np.isfinite(runs["val/accuracy"].astype(float))]
     kinds = ["compute.precision", "data_digest"]
     if len(finished):
-        usual = finished.groupby(kinds)["run_id"].count().idxmax()
-        finished = finished[(finished[kinds] == list(usual)).all(axis=1)]
+        usual = finished[kinds].value_counts().index[0]
+        finished = finished[(finished[kinds] == usual).all(axis=1)]
     finished = finished.sort_values("start_time").drop_duplicates(["variant_signature", "epochs", "seed"], keep="last")
-    found = [_one(claim, finished, baseline, correct) for claim in claims]
+    at_epochs = finished if epochs is None else finished[finished["epochs"] == epochs]
+    found = [_one(claim, finished if _has_own(claim) else at_epochs, baseline, correct) for claim in claims]
     corrected = stats.holm([verdict.p_value for verdict in found])
     return [_weighed(verdict, p) for verdict, p in zip(found, corrected, strict=True)]
+
+
+def _has_own(claim: Claim) -> bool:
+    return claim.published or any(side.epochs is not None for side in claim.sides)
 
 
 def _one(claim: Claim, runs: pd.DataFrame, baseline: Side, correct: Correct) -> Verdict:
@@ -93,11 +102,9 @@ def _one(claim: Claim, runs: pd.DataFrame, baseline: Side, correct: Correct) -> 
 
 
 def _weighed(verdict: Verdict, p: float) -> Verdict:
-    """With the corrected p; what looked clear alone may not be so among several."""
-    clear = verdict.verdict in (HOLDS, FAILS) and verdict.key != "" and not np.isnan(p)
-    if clear and verdict.p_value < ALPHA <= p:
-        return replace(verdict, p_value=p, verdict=OPEN)
-    return replace(verdict, p_value=p)
+    """With the corrected p: what looked clear alone may not be so among several."""
+    unclear = verdict.p_value < ALPHA <= p
+    return replace(verdict, p_value=p, verdict=OPEN if unclear else verdict.verdict)
 
 
 def _of(runs: pd.DataFrame, side: Side) -> pd.DataFrame:
@@ -161,7 +168,7 @@ def _steps(means: NDArray[np.float64], p: NDArray[np.float64]) -> tuple[float, s
 
 def _because(claim: Claim, tables: list[pd.DataFrame], steps: stats.Paired, correct: Correct) -> str:
     said = []
-    for index, (before, after) in enumerate(zip(tables[:-1], tables[1:], strict=True)):
+    for index, (before, after) in enumerate(pairwise(tables)):
         names = f"{claim.sides[index + 1].name} against {claim.sides[index].name}"
         test = float((after["test/accuracy"].astype(float) - before["test/accuracy"].astype(float)).mean())
         text = f"{names}: {readable.points(steps.mean[index])} points in validation, {readable.points(test)} in test"
@@ -200,8 +207,9 @@ def _weakest(claim: Claim, name: str, runs: pd.DataFrame) -> Verdict:
     found = stats.paired(others.to_numpy(), recalls.loc[name].to_numpy())
     p, verdict = _steps(found.mean, found.p)
     nearest = int(np.argmin(found.mean))
-    said = [f"{other} {readable.percent(float(recalls.loc[other].mean()), 1)}" for other in (name, others.index[nearest])]
-    because = f"recall of {said[0]}, lowest of the others {said[1]}"
+    share = recalls.mean(axis=1).map("{:.1%}".format).str.replace("%", " %")
+    other = others.index[nearest]
+    because = f"recall of {name} {share[name]}, lowest of the others {other} {share[other]}"
     if len(runs) == 1:
         because += "; one seed cannot show the noise of training: add seeds"
     return Verdict(
@@ -250,14 +258,13 @@ def _published(claim: Claim, runs: pd.DataFrame) -> Verdict:
     )
 
 
-def _places(known: Sequence[object], said: list[NDArray[np.float64]]) -> Iterator[str]:
+def _places(known: Sequence[Published], said: list[NDArray[np.float64]]) -> Iterator[str]:
     for run, ours in zip(known, said, strict=True):
         low, high = (float(end[0]) for end in stats.prediction_interval(ours[None]))
         within = readable.interval(low, high)
-        yield (
-            f"test accuracy {readable.percent(run.test_accuracy)} published for {run.epochs} epochs, "  # type: ignore[attr-defined]
-            + (f"one more run of ours lies within {within}" if within else f"ours {readable.percent(float(ours.mean()))}")
-        )
+        mean = readable.percent(float(ours.mean()))
+        place = f"one more run of ours lies within {within}" if within else f"ours {mean}"
+        yield f"test accuracy {readable.percent(run.test_accuracy)} published for {run.epochs} epochs, {place}"
 
 
 def _p_of_one_more(value: float, ours: NDArray[np.float64]) -> float:

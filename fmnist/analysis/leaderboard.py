@@ -91,8 +91,9 @@ def _counted(runs: pd.DataFrame, metric: str, by: str) -> pd.DataFrame:
     # An unfinished run's latest number is not that of its epoch budget.
     frame[metric] = frame[metric].where(finished & np.isfinite(frame[metric]))
     frame["_ranked"] = finished & frame[metric].notna()
-    same = [frame[name].astype(str) for name in _BOTH if name in frame]
-    frame["_family"] = frame["epochs"].astype(str).str.cat(same, sep=" ")
+    frame["_family"] = frame["epochs"].astype(str)
+    for name in (name for name in _BOTH if name in frame):
+        frame["_family"] += " " + frame[name].astype(str)
     if by == "run":
         frame["variant"] = frame["variant"] + " · seed " + frame["seed"].astype(str)
         row = frame["run_id"].astype(str)
@@ -146,7 +147,7 @@ def _by_seed(counted: pd.DataFrame, index: str, metric: str) -> pd.DataFrame:
 
 
 def _measured(counted: pd.DataFrame, metric: str, rows: pd.Index) -> pd.DataFrame:
-    """Mean, interval and deviation of a metric for each row; of a single run the images' sampling gives the interval."""
+    """Mean, interval and deviation of a metric by row; a single run's interval comes from the images' sampling."""
     found = stats.means(_by_seed(counted, "_row", metric).reindex(rows).to_numpy(dtype=float))
     low, high = found.low, found.high
     if metric in _IMAGES:
@@ -169,7 +170,7 @@ def _compared(board: pd.DataFrame, counted: pd.DataFrame, baseline: str, metric:
     is_baseline = (board["_plain"] == baseline).to_numpy() & board["_ranked"].to_numpy()
     values = np.where(is_baseline[:, None], np.nan, values)
     found = stats.paired(values, reference)
-    p = pd.Series(found.p, board.index).groupby(board["_family"]).transform(lambda family: stats.holm(family))
+    p = pd.Series(found.p, board.index).groupby(board["_family"]).transform(stats.holm)
     clear = (p < ALPHA).to_numpy()
     verdict = np.where(clear, np.where(sign * found.mean > 0, BETTER, WORSE), OPEN)
     verdict = np.where(is_baseline, BASELINE, np.where(found.n > 0, verdict, ""))

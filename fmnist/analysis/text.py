@@ -4,17 +4,23 @@ import json
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
 
 import pandas as pd
 
 from fmnist.analysis import readable
+from fmnist.analysis.claims import Verdict
+from fmnist.analysis.diagnosis import Finding
 from fmnist.analysis.leaderboard import METRICS
 from fmnist.config import suggest
 
 NO_RUNS = "no runs yet: start some with 'make sweep'"
 FORMATS = ("table", "csv", "md", "json", "latex")
-_LEFT = ("variant", "verdict", "worst class", "run", "status")  # the other columns are numbers
+_LEFT = ("variant", "verdict", "worst class", "run", "status", "claim", "because")  # the other columns are numbers
+_MARKUP = {"md": "github", "latex": "latex_booktabs"}
+_MANY = 2  # findings of a kind that are spelled out
+_CLAIM = [field.name for field in fields(Verdict)]
 
 
 def render(board: pd.DataFrame, format: str, width: int | None = None, empty: str = NO_RUNS) -> str:
@@ -34,8 +40,8 @@ def render(board: pd.DataFrame, format: str, width: int | None = None, empty: st
     writers: dict[str, Callable[[], str]] = {
         "table": lambda: _table(_texts(board), _terminal() if width is None else width),
         "csv": lambda: board.to_csv(index=False).rstrip("\n"),
-        "md": lambda: _tabulated(_texts(board), "github"),
-        "latex": lambda: _tabulated(_texts(board), "latex_booktabs"),
+        "md": lambda: _tabulated(_texts(board), _MARKUP["md"]),
+        "latex": lambda: _tabulated(_texts(board), _MARKUP["latex"]),
         "json": lambda: _json(board),
     }
     if format not in writers:
@@ -53,6 +59,80 @@ def _terminal() -> int:
 def _json(board: pd.DataFrame) -> str:
     plain = board.astype(object).where(board.notna(), None)
     return json.dumps(plain.to_dict("records"), indent=1 if len(plain) else None)
+
+
+# ---- Words beside the table -----------------------------------------------------------------------------
+
+
+def render_claims(claims: Sequence[Verdict], format: str) -> str:
+    """The verdict on each claim: for `table` a paragraph each, for the other formats a row each."""
+    if format == "table":
+        return "\n".join(_claim(claim) for claim in claims) or "this study declares no claims"
+    frame = pd.DataFrame([{**asdict(claim), "run_ids": " ".join(claim.run_ids)} for claim in claims], columns=_CLAIM)
+    if format == "csv":
+        return frame.to_csv(index=False).rstrip("\n")
+    if format == "json":
+        return _json(frame)
+    texts = pd.DataFrame(
+        {
+            "verdict": frame["verdict"],
+            "claim": frame["says"],
+            "effect": [_interval(*ends) for ends in zip(frame["effect"], frame["low"], frame["high"], strict=True)],
+            "p": frame["p_value"].map(readable.p_value),
+            "epochs": frame["epochs"].astype(str),
+            "seeds": frame["seeds"].astype(str),
+            "because": frame["because"],
+        }
+    ).replace(readable.NARROW, " ", regex=True)
+    return _tabulated(texts, _MARKUP[format])
+
+
+def _claim(claim: Verdict) -> str:
+    numbers = "" if pd.isna(claim.effect) else f" {_interval(claim.effect, claim.low, claim.high)} points"
+    at = f", {readable.plural(claim.epochs, 'epoch')}, {readable.plural(claim.seeds, 'seed')}" if claim.seeds else ""
+    p = "" if pd.isna(claim.p_value) else f", p {readable.p_value(claim.p_value)}"
+    said = f"{claim.verdict.upper()}: {claim.says}.{numbers}{at}{p}".replace(readable.NARROW, " ")
+    because = claim.because.replace(readable.NARROW, " ")
+    return (
+        textwrap.fill(said, 118) + "\n" + textwrap.fill(because, 118, initial_indent="    ", subsequent_indent="    ")
+    )
+
+
+def explained(
+    claims: Sequence[Verdict], notes: Sequence[str], shares: pd.DataFrame, diagnosis: Sequence[Finding], format: str
+) -> str:
+    """What stands below a table to read (`table` or `md`): notes, claims, a grid's variance, diagnosis."""
+    variance = [
+        f"{row['term']}: {100 * row['share']:.1f} % of the variance"
+        + ("" if pd.isna(row["p"]) else f", p {readable.p_value(row['p'])}")
+        for row in shares.to_dict("records")
+    ]
+    parts = {
+        "How to read it": list(notes),
+        "What explains the differences (linear model, seeds as blocks)": variance,
+        "Diagnosis": _by_kind(diagnosis),
+    }
+    if format == "md":
+        bullets = {head: "\n".join(f"- {line}" for line in lines) for head, lines in parts.items() if lines}
+        if claims:
+            bullets = {"Claims": render_claims(claims, "md"), **bullets}
+        return "\n\n".join(f"## {head}\n\n{body}" for head, body in bullets.items()).replace(readable.NARROW, " ")
+    blocks = ["Claims\n" + render_claims(claims, "table")] if claims else []
+    for head, lines in parts.items():
+        if lines:
+            filled = [textwrap.fill(line, 118, initial_indent="  - ", subsequent_indent="    ") for line in lines]
+            blocks.append("\n".join([head, *filled]))
+    return "\n\n".join(blocks).replace(readable.NARROW, " ")
+
+
+def _by_kind(diagnosis: Sequence[Finding]) -> list[str]:
+    """What was found, of each kind no more than anyone reads."""
+    lines = []
+    for kind in dict.fromkeys(found.kind for found in diagnosis):
+        of_kind = [found.text for found in diagnosis if found.kind == kind]
+        rest = f" (and {len(of_kind) - _MANY} more in the report)" if len(of_kind) > _MANY else ""
+        lines.append(f"{kind}: {'; '.join(of_kind[:_MANY])}{rest}")
+    return lines
 
 
 # ---- Cells ----------------------------------------------------------------------------------------------
@@ -98,16 +178,17 @@ def _measured(board: pd.DataFrame, metric: str) -> list[str]:
 
 
 def _difference(board: pd.DataFrame, metric: str) -> list[str]:
-    scale, digits = (1, 4) if metric.endswith("loss") else (100, 2)
-    return [
-        readable.DASH
-        if pd.isna(value)
-        else f"{scale * value:+.{digits}f}"
-        + ("" if pd.isna(low) else f" [{scale * low:+.{digits}f}, {scale * high:+.{digits}f}]")
-        for value, low, high in zip(
-            board["difference"], board["difference_low"], board["difference_high"], strict=True
-        )
-    ]
+    ends = zip(board["difference"], board["difference_low"], board["difference_high"], strict=True)
+    return [_interval(value, low, high, metric.endswith("loss")) for value, low, high in ends]
+
+
+def _interval(value: float, low: float, high: float, is_loss: bool = False) -> str:
+    """A signed difference with its interval, in points or in nats: `+1.20 [+0.80, +1.60]`."""
+    if pd.isna(value):
+        return readable.DASH
+    scale, digits = (1, 4) if is_loss else (100, 2)
+    within = "" if pd.isna(low) else f" [{scale * low:+.{digits}f}, {scale * high:+.{digits}f}]"
+    return f"{scale * value:+.{digits}f}{within}".replace("-", "−")
 
 
 def _short(run_ids: str) -> str:
@@ -130,8 +211,8 @@ def _table(texts: pd.DataFrame, width: int) -> str:
     """An aligned table that keeps within the width as long as dropping columns and wrapping names helps."""
     if texts["status"].isin(["FINISHED", "published"]).all():
         texts = texts.drop(columns="status")
-    if (texts["difference"] == readable.DASH).all():
-        texts = texts.drop(columns=["difference", "p", "P(better)", "verdict"])
+    compared = ["difference", "p", "P(better)", *(["verdict"] if (texts["difference"] == readable.DASH).all() else [])]
+    texts = texts.drop(columns=[name for name in compared if name == "verdict" or (texts[name] == readable.DASH).all()])
     for column in ("run", "training", "parameters", "P(better)", "p", "worst class", "seeds", "test"):
         if width and column in texts and sum(_widths(texts).values()) > width:
             texts = texts.drop(columns=column)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from fmnist.config import Config, StudyConfig, UserError, check, from_flat
 from fmnist.cost import flops_per_image
-from fmnist.identity import Signatures, parameters, run_name, signatures, variant_name
+from fmnist.identity import Signatures, parameters, run_name, signatures
 
 DESIGNS = ("one_at_a_time", "grid")
 SECONDS_PER_RUN = 2.0  # drawing, logging and compiling the loop, beyond the training itself
@@ -161,8 +161,3 @@ def estimate(planned: Sequence[PlannedRun], workers: int) -> float:
         paths[run.signed.trajectory] = paths.get(run.signed.trajectory, 0.0) + run.seconds
     work = max(sum(paths.values()) / workers, max(paths.values(), default=0.0))
     return STARTUP_SECONDS + work if work else 0.0
-
-
-def variant_names(points: Sequence[Variant]) -> set[str]:
-    """The names under which the store knows these variants."""
-    return {variant_name(point.config) for point in points}

@@ -121,7 +121,8 @@ class Sweep:
     def _show_rungs(self, book: "Book") -> None:
         """Print the leaderboard of every rung that has become complete."""
         from fmnist import tracking
-        from fmnist.analysis.leaderboard import leaderboard, render
+        from fmnist.analysis.leaderboard import leaderboard
+        from fmnist.analysis.text import render
 
         runs = tracking.frame(book)
         failed = {record.trajectory for record in book.ended_since(self.began) if record.status == "FAILED"}

@@ -19,9 +19,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from fmnist import machine
-from fmnist.config import CONF, Config, StudyConfig, UserError, check, suggest
+from fmnist.config import Config, StudyConfig, UserError, check
 from fmnist.study import pace, plan
-from fmnist.study.compose import CONFIG_NAME, compose_config, to_config
+from fmnist.study.compose import CONFIG_NAME, to_config
 from fmnist.study.progress import plan_summary, plan_table, run_table
 from fmnist.study.sweep import Sweep
 from fmnist.study.worker import Worker, end_with
@@ -32,21 +32,6 @@ if TYPE_CHECKING:
 
 WORKER_BYTES = 1_500_000_000  # what a worker takes for the baseline on all images
 WORTH_MEASURING = 90.0  # seconds: for a plan shorter than that a guess will do
-
-
-def variants_of(study: str, overrides: Sequence[str] = ()) -> set[str]:
-    """Names of the variants of a declared study, its baseline moved by overrides.
-
-    Raises:
-        UserError: there is no such study, or an override makes it impossible.
-    """
-    known = sorted(file.stem for file in (CONF / "study").glob("*.yaml") if file.stem != "none")
-    if study not in known:
-        hint = suggest(study, known)
-        raise UserError(f"there is no study '{study}' in conf/study; known are {', '.join(known)}{hint}")
-    asked = [f"study={study}", *overrides]
-    config = compose_config(asked)
-    return plan.variant_names(plan.variants(config.study, lambda more: compose_config([*asked, *more])))
 
 
 def work(workers: list[Worker], composed: DictConfig) -> None:

@@ -1,0 +1,74 @@
+"""What each level of an axis changes: against the baseline alone, or over all combinations of a grid."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from fmnist.analysis import stats
+
+COLUMNS = ("axis", "level", "epochs", "seeds", "effect", "low", "high", "p_value")
+
+_OF_BOARD = ("epochs", "seeds", "difference", "difference_low", "difference_high", "p_value")
+Levels = Mapping[str, Mapping[str, str]]  # variant signature -> axis -> level
+
+
+def one_at_a_time(board: pd.DataFrame, levels: Levels) -> pd.DataFrame:
+    """The effect of each level at each budget: its row's difference from the baseline.
+
+    Args:
+        board: a leaderboard by variant; its corrected p-values are taken over.
+        levels: of each variant, the axis that it varies and the level.
+
+    Returns:
+        axis, level, epochs, seeds, effect, low, high (shares of accuracy), p_value.
+    """
+    rows = [
+        (axis, level, *(row[name] for name in _OF_BOARD))
+        for row in board[board["difference"].notna()].sort_values("epochs", kind="stable").to_dict("records")
+        for axis, level in levels.get(row["variant_signature"], {}).items()
+    ]
+    return _frame(rows).sort_values(["axis", "level"], key=_as_numbers, kind="stable", ignore_index=True)
+
+
+def main_effects(runs: pd.DataFrame, levels: Levels, base: Mapping[str, str]) -> pd.DataFrame:
+    """The effect of each level of a grid's axes, averaged over the combinations of the others.
+
+    For each seed the mean over all combinations that were run with both the level and the baseline's level is
+    compared; the seeds are the pairs. p-values are corrected by Holm over the levels at the same number of epochs.
+
+    Args:
+        runs: finished runs, a row a run.
+        levels: of each variant, the level of every axis.
+        base: the level of each axis that the others are compared with.
+
+    Returns:
+        as `one_at_a_time`.
+    """
+    table = pd.DataFrame([dict(levels[signature]) for signature in runs["variant_signature"]], runs.index)
+    table = table.assign(epochs=runs["epochs"], seed=runs["seed"], accuracy=runs["val/accuracy"].astype(float))
+    rows = []
+    for epochs, at in table.groupby("epochs"):
+        of_budget = []
+        for axis, start in base.items():
+            others = [name for name in base if name != axis]
+            wide = at.pivot_table(index=[*others, "seed"], columns=axis, values="accuracy")
+            for level in (name for name in wide if name != start and start in wide):
+                difference = (wide[level] - wide[start]).dropna().groupby("seed").mean()
+                found = stats.paired(difference.to_numpy()[None], np.zeros(len(difference)))
+                numbers = (array[0] for array in (found.n, found.mean, found.low, found.high, found.p))
+                of_budget.append((axis, level, epochs, *numbers))
+        corrected = stats.holm([row[-1] for row in of_budget])
+        rows += [(*row[:-1], p) for row, p in zip(of_budget, corrected, strict=True)]
+    return _frame(rows)
+
+
+def _frame(rows: Sequence[tuple[object, ...]]) -> pd.DataFrame:
+    types = {"epochs": int, "seeds": int, "effect": float, "low": float, "high": float, "p_value": float}
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(types)
+
+
+def _as_numbers(column: pd.Series) -> pd.Series:
+    """Levels in their natural order: 3, 5, 16 rather than 16, 3, 5."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    return numbers.fillna(-1.0) if column.name == "level" and numbers.notna().any() else column

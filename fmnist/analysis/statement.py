@@ -1,0 +1,81 @@
+"""How the numbers were come by, and what the seeds can and cannot show: sentences to stand below a leaderboard."""
+
+import numpy as np
+import pandas as pd
+
+from fmnist.analysis import readable, stats
+from fmnist.analysis.leaderboard import ALPHA, BETTER, METRICS, OPEN, PUBLISHED, WORSE
+
+_NAMED = 3  # open questions that are spoken of
+
+
+def notes(board: pd.DataFrame) -> list[str]:
+    """What a reader has to know of a leaderboard's intervals, p-values, ranks and seeds.
+
+    Args:
+        board: what `leaderboard` returned.
+    """
+    ours = board[board["rank"].notna()]
+    if ours.empty:
+        return []
+    said = []
+    if ours["seeds"].max() > 1:
+        said.append("[ ]: 95 % intervals of the mean over the seeds (Student's t).")
+    if ours["seeds"].min() == 1:
+        said.append(
+            "Rows of 1 seed: [ ] is Wilson's 95 % interval, of the images alone. Differences between single trainings "
+            "include training noise that one seed cannot show; more seeds do: study.seeds=[0,1,2]."
+        )
+    compared = ours[ours["verdict"].isin([BETTER, WORSE, OPEN])]
+    tested = compared[compared["p_value"].notna()]
+    if len(tested):
+        family = tested.groupby("epochs").size().max()
+        comparisons = readable.plural(int(family), "comparison")
+        said.append(
+            "difference: in points from the baseline on the same seeds; p: paired t test, corrected (Holm) over the "
+            f"{comparisons} at the same number of epochs; better and worse: p < {ALPHA}."
+        )
+        said += _power(tested, int(family))
+    if len(ours) > 1 and ours["rank"].duplicated().any():
+        said.append("Rows that share a rank cannot be told from the first of them.")
+    if (board["verdict"] == PUBLISHED).any():
+        said.append("published: one training of the article, whose validation images were augmented.")
+    return [text.replace(readable.NARROW, " ") for text in said]
+
+
+def _power(tested: pd.DataFrame, family: int) -> list[str]:
+    """What a difference must be to be found with these seeds, and how many would settle what is open."""
+    metric = next(name for name in METRICS if name.replace("/", "_") in tested)
+    if not metric.endswith("accuracy"):
+        return []
+    tested = tested[tested["epochs"] == tested["epochs"].max()]
+    alpha = ALPHA / family  # as Holm begins
+    half = tested["difference_high"] - tested["difference"]
+    seeds = tested["seeds"].to_numpy()
+    sd = (half / _quantile(seeds) * np.sqrt(seeds)).to_numpy(dtype=float)
+    least = int(np.min(seeds))
+    found = stats.detectable(float(np.nanmedian(sd)), least, alpha) if np.isfinite(sd).any() else float("nan")
+    said = []
+    if np.isfinite(found):
+        said.append(
+            f"At {tested['epochs'].max()} epochs {least} seeds show a difference of {100 * found:.2f} points or more "
+            f"(80 % power, median spread of the differences {100 * float(np.nanmedian(sd)):.2f})."
+        )
+    unsettled = tested.assign(spread=sd)[(tested["verdict"] == OPEN).to_numpy()]
+    unsettled = unsettled.reindex(unsettled["difference"].abs().sort_values(ascending=False).index)
+    needs = []
+    for row in unsettled.head(_NAMED).to_dict("records"):
+        count = stats.pairs_needed(row["difference"], row["spread"], alpha)
+        number = f"over {stats.MOST_PAIRS:,}" if count is None else f"{count}"
+        needs.append(f"{row['variant']} ({readable.points(row['difference'])}) {number}")
+    if needs:
+        said.append(
+            "Seeds to settle what is open, if the differences are as large as they look: " + "; ".join(needs) + "."
+        )
+    return said
+
+
+def _quantile(seeds: np.ndarray) -> np.ndarray:
+    from scipy.stats import t
+
+    return np.asarray(t.ppf(0.975, np.maximum(seeds - 1, 1)))

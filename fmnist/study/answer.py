@@ -1,0 +1,206 @@
+"""What a store says on a question: gathered once, for the terminal, for files and for the report."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fmnist.analysis import claims, effects, stats
+from fmnist.analysis.claims import Verdict
+from fmnist.analysis.diagnosis import Finding, diagnose
+from fmnist.analysis.leaderboard import BASELINE, leaderboard
+from fmnist.analysis.report import Findings
+from fmnist.analysis.statement import notes
+from fmnist.config import UserError, suggest
+from fmnist.study.asked import Asked, ask
+from fmnist.study.compose import compose_config
+from fmnist.tracking import Book, load
+
+Predictions = Mapping[str, NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a store; without a study all its runs are looked at."""
+
+    store: str
+    study: str = ""
+    overrides: Sequence[str] = ()  # that the study was run with
+    epochs: int | None = None  # none: every budget
+    metric: str = "val/accuracy"
+    baseline: str = ""  # none: the study's own
+    by: str = "variant"
+
+
+@dataclass
+class Answer:
+    """The runs that a question is about, and what they say; what costs time is worked out when it is asked for."""
+
+    question: Question
+    asked: Asked | None
+    runs: pd.DataFrame
+    recorded: int  # runs that the store holds
+    _answers: dict[str, dict[str, NDArray[np.uint8]] | None] = field(default_factory=dict)
+
+    @cached_property
+    def book(self) -> Book:
+        """The store, open."""
+        return Book(self.question.store)
+
+    @cached_property
+    def board(self) -> pd.DataFrame:
+        """The leaderboard."""
+        baseline = self.question.baseline or (self.asked.baseline.name if self.asked else BASELINE)
+        return leaderboard(self._at_epochs, baseline, self.question.metric, self.question.by)
+
+    @property
+    def _at_epochs(self) -> pd.DataFrame:
+        return self.runs if self.question.epochs is None else self.runs[self.runs["epochs"] == self.question.epochs]
+
+    @cached_property
+    def claims(self) -> list[Verdict]:
+        """A verdict on each claim of the study."""
+        if self.asked is None:
+            return []
+        return claims.judge(self.asked.claims, self.runs, self.asked.baseline, self._correct, self.question.epochs)
+
+    def _correct(self, run_id: str) -> NDArray[np.bool_] | None:
+        answers = self._predicted(run_id)
+        return None if answers is None else np.asarray(answers["test_predicted"] == answers["test_labels"])
+
+    def _predicted(self, run_id: str) -> dict[str, NDArray[np.uint8]] | None:
+        if run_id not in self._answers:
+            arrays = self.book.predictions(run_id) or {}
+            names = ["test_labels", "test_predicted"]
+            kept = {name: arrays[name] for name in names if name in arrays}
+            self._answers[run_id] = kept if len(kept) == 2 else None
+        return self._answers[run_id]
+
+    @cached_property
+    def effects(self) -> pd.DataFrame:
+        """What each level of the study's axes changes."""
+        if self.asked is None or self.question.by != "variant" or self.question.metric != "val/accuracy":
+            return effects.one_at_a_time(self.board.iloc[:0], {})
+        if self.asked.design == "grid":
+            return effects.main_effects(self._finished, self.asked.levels, self.asked.base_levels)
+        return effects.one_at_a_time(self.board, self.asked.levels)
+
+    @property
+    def _finished(self) -> pd.DataFrame:
+        runs = self._at_epochs
+        return runs[(runs["status"] == "FINISHED") & runs["val/accuracy"].notna()]
+
+    @cached_property
+    def shares(self) -> pd.DataFrame:
+        """Of a grid: how much of the variance each axis and each pair of them explains at the longest budget."""
+        if self.asked is None or self.asked.design != "grid" or self._finished.empty:
+            return pd.DataFrame(columns=list(stats.EFFECT_COLUMNS))
+        longest = self._finished[self._finished["epochs"] == self._finished["epochs"].max()]
+        levels = pd.DataFrame([self.asked.levels[signed] for signed in longest["variant_signature"]], longest.index)
+        frame = levels.assign(seed=longest["seed"], accuracy=longest["val/accuracy"].astype(float))
+        return stats.grid_effects(frame, "accuracy", list(self.asked.axes), "seed")
+
+    @cached_property
+    def histories(self) -> dict[str, pd.DataFrame]:
+        """The epochs of each variant's runs at its longest budget."""
+        ranked = self.board[self.board["rank"].notna()]
+        longest = ranked[ranked["epochs"] == ranked.groupby("variant")["epochs"].transform("max")]
+        return self.book.histories([run for ids in longest["run_id"] for run in ids.split()])
+
+    @cached_property
+    def diagnosis(self) -> list[Finding]:
+        """What to look at next, of a study."""
+        if self.asked is None or self.question.by != "variant" or self.question.metric != "val/accuracy":
+            return []
+        ranked = self.board[self.board["rank"].notna()]
+        at_longest = ranked[ranked["epochs"] == ranked["epochs"].max()]
+        wanted = at_longest[(at_longest["verdict"] == BASELINE) | (at_longest.index == at_longest.index.min())]
+        predictions, labels = self.predictions([run for ids in wanted["run_id"] for run in ids.split()])
+        return diagnose(
+            self._at_epochs,
+            self.board,
+            self.asked.axes,
+            histories=self.histories,
+            predictions=predictions,
+            labels=labels,
+        )
+
+    def predictions(self, run_ids: Sequence[str]) -> tuple[dict[str, NDArray[np.uint8]], NDArray[np.uint8]]:
+        """The classes that runs predict for each test image, and the true ones; runs without are left out."""
+        known = {run: answers for run in run_ids if (answers := self._predicted(run)) is not None}
+        labels = next((answers["test_labels"] for answers in known.values()), np.zeros(0, np.uint8))
+        same = {run: answers for run, answers in known.items() if np.array_equal(answers["test_labels"], labels)}
+        return {run: answers["test_predicted"] for run, answers in same.items()}, labels
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """How the numbers were come by."""
+        return notes(self.board)
+
+    def findings(self) -> Findings:
+        """All of it, for the report."""
+        finished = self._finished
+        predictions, labels = self.predictions(list(finished["run_id"]))
+        return Findings(
+            study=self.question.study or "all runs",
+            question=self.asked.question if self.asked else "",
+            command=self.asked.command if self.asked else "",
+            board=self.board,
+            claims=self.claims,
+            effects=self.effects,
+            diagnosis=self.diagnosis,
+            runs=finished,
+            histories=self.histories,
+            predictions=predictions,
+            labels=labels,
+            images=self._images(labels),
+            notes=self.notes,
+            provenance=self.provenance(),
+        )
+
+    def _images(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The test images if they can be had here and are those that the runs saw, else none."""
+        from fmnist.training import data
+
+        none = np.zeros((0, 28, 28), np.uint8)
+        try:
+            dataset = data.load(compose_config(self.question.overrides).data)
+        except UserError:
+            return none
+        return dataset.test_images[..., 0] if np.array_equal(dataset.test_labels, labels) else none
+
+    def provenance(self) -> dict[str, str]:
+        """Where the runs came from."""
+        runs = self._finished
+        said = {"runs": f"{len(runs):,}"}
+        for name, column in (
+            ("data digest", "data_digest"),
+            ("precision", "compute.precision"),
+            ("CPU", "machine.cpu"),
+        ):
+            said[name] = ", ".join(sorted({str(value) for value in runs[column] if value})) if column in runs else ""
+        if len(runs):
+            days = [
+                time.strftime("%Y-%m-%d", time.gmtime(runs["start_time"].agg(end) / 1000)) for end in ("min", "max")
+            ]
+            said["run"] = " to ".join(dict.fromkeys(days))
+        return {name: value for name, value in said.items() if value}
+
+
+def answer(question: Question) -> Answer:
+    """Look a question up.
+
+    Raises:
+        UserError: the study, an override or the baseline is unknown.
+    """
+    runs = load(question.store)
+    asked = ask(question.study, question.overrides, runs) if question.study else None
+    selected = asked.of(runs) if asked else runs
+    names = list(dict.fromkeys(selected["variant"]))
+    if question.baseline and question.baseline not in names:
+        raise UserError(f"--baseline: no run of variant '{question.baseline}'{suggest(question.baseline, names)}")
+    return Answer(question, asked, selected, len(runs))

@@ -1,0 +1,127 @@
+"""A declared study as a question to the store: which runs belong to it, and what its claims compare."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import pandas as pd
+
+from fmnist.analysis.claims import Claim, Side
+from fmnist.config import CLASSES, CONF, ComputeConfig, Config, UserError, suggest
+from fmnist.identity import signatures, variant_name
+from fmnist.study import plan
+from fmnist.study.compose import compose_config
+
+_HOW = "axis and levels, weakest, or published"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A study, worked out for a store."""
+
+    name: str
+    question: str
+    command: str  # that carries it out
+    design: str
+    axes: dict[str, list[Any]]
+    baseline: Side
+    levels: dict[str, dict[str, str]]  # variant signature -> axis -> its level there
+    base_levels: dict[str, str]  # axis -> the baseline's level
+    claims: list[Claim]
+
+    def of(self, runs: pd.DataFrame) -> pd.DataFrame:
+        """The runs of a store that belong to the study, whichever study they were made for."""
+        return runs[runs["variant_signature"].isin(list(self.levels))]
+
+
+def ask(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> Asked:
+    """Work out a declared study for what a store holds: variants are signed as its runs were computed.
+
+    Args:
+        study: its name, a file of conf/study/.
+        overrides: that it was run with.
+        runs: a row a run, as `fmnist.tracking.load` returns them.
+
+    Raises:
+        UserError: there is no such study, an override makes it impossible, or a claim cannot be understood.
+    """
+    known = sorted(file.stem for file in (CONF / "study").glob("*.yaml") if file.stem != "none")
+    if study not in known:
+        hint = suggest(study, known)
+        raise UserError(f"there is no study '{study}' in conf/study; known are {', '.join(known)}{hint}")
+    asked = [f"study={study}", *overrides]
+
+    @cache
+    def composed(more: tuple[str, ...]) -> Config:
+        return compose_config([*asked, *more])
+
+    def compose(more: Sequence[str]) -> Config:
+        return composed(tuple(more))
+
+    base = compose(())
+    points = plan.variants(base.study, compose)
+    contexts = (
+        list(dict.fromkeys(zip(runs["compute.precision"], runs["data_digest"], strict=True))) if len(runs) else []
+    )
+
+    def side(config: Config, name: str, epochs: int | None = None) -> Side:
+        return Side(name, frozenset(_signature(config, *context) for context in contexts), epochs)
+
+    levels = {
+        signature: dict(override.split("=", 1) for override in point.overrides)
+        for point in points
+        for signature in side(point.config, "").signatures
+    }
+    baseline = side(base, variant_name(base))
+    options = f' ARGS="{" ".join(overrides)}"' if overrides else ""
+    return Asked(
+        name=study,
+        question=base.study.question,
+        command=f"make sweep STUDY={study}{options}",
+        design=base.study.design,
+        axes=base.study.axes,
+        baseline=baseline,
+        levels=levels,
+        base_levels=_base_levels(base.study.axes, base, compose),
+        claims=[_claim(key, given, baseline, compose, side) for key, given in base.study.claims.items()],
+    )
+
+
+def _signature(config: Config, precision: str, digest: str) -> str:
+    return signatures(replace(config, compute=ComputeConfig(precision=precision, threads=1)), digest).variant
+
+
+def _base_levels(axes: Mapping[str, list[Any]], base: Config, compose: plan.Compose) -> dict[str, str]:
+    """The level of each axis that changes nothing of the baseline, else its first."""
+    found: dict[str, str] = {}
+    for axis, levels in axes.items():
+        texts = [plan.override(axis, level) for level in levels]
+        same = [text for text in texts if variant_name(compose((text,))) == variant_name(base)]
+        found[axis] = (same or texts)[0].split("=", 1)[1]
+    return found
+
+
+def _claim(key: str, given: Any, baseline: Side, compose: plan.Compose, side: Any) -> Claim:
+    """A claim as the study's file writes it.
+
+    Raises:
+        UserError: it does not say what it compares.
+    """
+    where = f"study.claims.{key}"
+    if not isinstance(given, dict) or "says" not in given:
+        raise UserError(f"{where} must be {{says: A SENTENCE, ...}} with {_HOW}, but got {given}")
+    says, how = given["says"], {name: value for name, value in given.items() if name != "says"}
+    match how:
+        case {"weakest": name} if len(how) == 1:
+            if name not in CLASSES:
+                raise UserError(f"{where}.weakest must be a class, but got '{name}'{suggest(str(name), CLASSES)}")
+            return Claim(key, says, weakest=name)
+        case {"published": True} if len(how) == 1:
+            return Claim(key, says, published=True)
+        case {"axis": "epochs", "levels": [_, _, *_] as levels} if len(how) == 2:
+            return Claim(key, says, tuple(replace(baseline, name=f"{level} epochs", epochs=level) for level in levels))
+        case {"axis": axis, "levels": [_, _, *_] as levels} if len(how) == 2:
+            texts = [plan.override(axis, level) for level in levels]
+            return Claim(key, says, tuple(side(compose((text,)), text) for text in texts))
+    raise UserError(f"{where} must have {_HOW} beside says, but got {', '.join(how) or 'nothing'}")
