@@ -82,16 +82,15 @@ def differences(config: Config) -> dict[str, str]:
     return found
 
 
+def short_key(key: str) -> str:
+    """An option as names write it: `filters` for model.filters."""
+    return "optimizer" if key == "optimizer.name" else key.rsplit(".", maxsplit=1)[-1]
+
+
 def variant_name(config: Config) -> str:
     """`filters=64 scale=unit`, or `baseline`."""
     changes = differences(config)
-    return (
-        " ".join(
-            f"{key.split('.')[-1] if key != 'optimizer.name' else 'optimizer'}={level}"
-            for key, level in changes.items()
-        )
-        or "baseline"
-    )
+    return " ".join(f"{short_key(key)}={level}" for key, level in changes.items()) or "baseline"
 
 
 def command(config: Config) -> str:

@@ -27,7 +27,8 @@ class Findings:
 
     study: str
     question: str
-    command: str  # that repeats the study and its report
+    setting: str  # options that the study was run with, data.limit=12000
+    command: str  # that repeats the study
     board: pd.DataFrame
     claims: Sequence[Verdict]
     effects: pd.DataFrame  # axis, level, epochs, seeds, effect, low, high, p_value (shares)

@@ -148,6 +148,7 @@ class Answer:
         return Findings(
             study=self.question.study or "all runs",
             question=self.asked.question if self.asked else "",
+            setting=" ".join(self.question.overrides),
             command=self.asked.command if self.asked else "",
             board=self.board,
             claims=self.claims,

@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 
 from fmnist.analysis.claims import Claim, Side
+from fmnist.analysis.leaderboard import BASELINE
 from fmnist.config import CLASSES, CONF, ComputeConfig, Config, UserError, suggest
-from fmnist.identity import signatures, variant_name
+from fmnist.identity import short_key, signatures, variant_name
 from fmnist.study import plan
 from fmnist.study.compose import compose_config
 
@@ -31,8 +32,19 @@ class Asked:
     claims: list[Claim]
 
     def of(self, runs: pd.DataFrame) -> pd.DataFrame:
-        """The runs of a store that belong to the study, whichever study they were made for."""
-        return runs[runs["variant_signature"].isin(list(self.levels))]
+        """The runs of a store that belong to the study, whichever study they were made for.
+
+        Variants go by what they change of the study's own baseline: `pooling=average`, whatever all have in common.
+        """
+        found = runs[runs["variant_signature"].isin(list(self.levels))]
+        return found.assign(variant=found["variant_signature"].map(self._name).astype(object))
+
+    def _name(self, signature: str) -> str:
+        if signature in self.baseline.signatures:
+            return self.baseline.name
+        levels = self.levels[signature].items()
+        changed = [(axis, level) for axis, level in levels if level != self.base_levels[axis]] or levels
+        return " ".join(f"{short_key(axis)}={level}" for axis, level in changed)
 
 
 def ask(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> Asked:
@@ -73,7 +85,8 @@ def ask(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> Asked:
         for point in points
         for signature in side(point.config, "").signatures
     }
-    baseline = side(base, variant_name(base))
+    own = variant_name(base)
+    baseline = side(base, own if own == BASELINE else f"{BASELINE} ({own})")
     options = f' ARGS="{" ".join(overrides)}"' if overrides else ""
     return Asked(
         name=study,
