@@ -1,7 +1,7 @@
 # `make` lists the targets. STUDY=NAME picks a study of conf/study/, ARGS="..." is handed on to the command.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup data plan sweep watch ui compare test chaos lint bench lock clean
+.PHONY: help setup data plan sweep watch ui compare report test chaos lint bench lock clean
 
 PYTHON ?= python3
 STUDY ?=
@@ -46,8 +46,11 @@ watch: $(READY)  ## show the sweep that is going on, from another terminal
 ui: $(READY)  ## open the runs in MLflow's charts
 	@$(PY) -m fmnist.ui $(ARGS)
 
-compare: $(READY)  ## print the leaderboard (STUDY=filters of one study, ARGS="--epochs 10")
-	@$(PY) -m fmnist.compare $(if $(STUDY),--study $(STUDY)) $(ARGS)
+compare: $(READY)  ## print the leaderboard of all runs (STUDY=filters: of a study, also written to experiments/filters)
+	@$(PY) -m fmnist.compare $(if $(STUDY),--study $(STUDY) --out experiments/$(STUDY)) $(ARGS)
+
+report: $(READY)  ## write the report of study article with its figures to experiments/article (STUDY=filters another)
+	@$(PY) -m fmnist.compare --study $(or $(STUDY),article) --format html --out experiments/$(or $(STUDY),article) $(ARGS)
 
 test: $(READY) $(DATA)  ## run the tests
 	@$(PY) -m pytest -n auto $(ARGS)
@@ -61,8 +64,10 @@ lint: $(READY)  ## check style and types
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 
-bench: $(READY) $(DATA)  ## measure training speed against this machine's limit
+bench: $(READY) $(DATA)  ## measure training against this machine's limit, memory of a worker, reading of many runs
 	@$(PY) -m bench.throughput $(ARGS)
+	@$(PY) -m bench.memory
+	@$(PY) -m bench.compare
 
 lock: $(READY)  ## renew requirements.lock from pyproject.toml
 	@.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --extra dev \

@@ -63,8 +63,8 @@ def findings(
     parts: dict[str, Any] = {
         "study": "article",
         "question": "Which of the article's choices matter, each varied alone around its baseline?",
-        "setting": "study.seeds=[0,1,2]",
-        "command": 'make sweep STUDY=article ARGS="study.seeds=[0,1,2]" && make report STUDY=article',
+        "setting": "",
+        "command": "make sweep STUDY=article",
         "board": board(runs),
         "claims": claims(seeds, rungs),
         "effects": effects(runs, chosen),
