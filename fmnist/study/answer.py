@@ -149,7 +149,7 @@ class Answer:
             study=self.question.study or "all runs",
             question=self.asked.question if self.asked else "",
             setting=" ".join(self.question.overrides),
-            command=self.asked.command if self.asked else "",
+            command=self.asked.command if self.asked else "make sweep",
             board=self.board,
             claims=self.claims,
             effects=self.effects,
