@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from fmnist.analysis import drawing
@@ -283,7 +283,8 @@ def pareto(board: pd.DataFrame, cost: str) -> Figure | None:
     axes.margins(x=0.12)
     axes.yaxis.set_major_formatter(PERCENT)
     axes.xaxis.set_major_formatter(COUNT)
-    axes.xaxis.set_minor_formatter(COUNT if x.max() < 8 * x.min() else NullFormatter())
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if x.max() < 100 * x.min() else (1,)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     dots = (("baseline", INK), ("Pareto front", BLUE), ("others", MUTED))
     drawing.heading(axes, "validation accuracy", [drawing.dot(colour, label=name) for name, colour in dots])
     chosen = [*best[::-1], *(index for index, row in enumerate(rows) if row["verdict"] == "baseline")]

@@ -149,7 +149,7 @@ class Answer:
             study=self.question.study or "all runs",
             question=self.asked.question if self.asked else "",
             setting=" ".join(self.question.overrides),
-            command=self.asked.command if self.asked else "make sweep",
+            command=self._command(),
             board=self.board,
             claims=self.claims,
             effects=self.effects,
@@ -162,6 +162,16 @@ class Answer:
             notes=self.notes,
             provenance=self.provenance(),
         )
+
+    def _command(self) -> str:
+        """The sweep that gives these runs."""
+        if self.asked is None:
+            return "make sweep"
+        budgets, seeds = (sorted({int(value) for value in self._finished[name]}) for name in ("epochs", "seed"))
+        own = {"study.rungs": (budgets, self.asked.rungs), "study.seeds": (seeds, self.asked.seeds)}
+        found = [f"{key}={ours}".replace(" ", "") for key, (ours, asked) in own.items() if ours and ours != asked]
+        options = " ".join([*self.question.overrides, *found])
+        return f"make sweep STUDY={self.asked.name}" + (f' ARGS="{options}"' if options else "")
 
     def _images(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The test images if they can be had here and are those that the runs saw, else none."""

@@ -23,9 +23,10 @@ class Asked:
 
     name: str
     question: str
-    command: str  # that carries it out
     design: str
     axes: dict[str, list[Any]]
+    rungs: list[int]
+    seeds: list[int]
     baseline: Side
     levels: dict[str, dict[str, str]]  # variant signature -> axis -> its level there
     base_levels: dict[str, str]  # axis -> the baseline's level
@@ -87,13 +88,13 @@ def ask(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> Asked:
     }
     own = variant_name(base)
     baseline = side(base, own if own == BASELINE else f"{BASELINE} ({own})")
-    options = f' ARGS="{" ".join(overrides)}"' if overrides else ""
     return Asked(
         name=study,
         question=base.study.question,
-        command=f"make sweep STUDY={study}{options}",
         design=base.study.design,
         axes=base.study.axes,
+        rungs=sorted(base.study.rungs),
+        seeds=sorted(base.study.seeds),
         baseline=baseline,
         levels=levels,
         base_levels=_base_levels(base.study.axes, base, compose),
