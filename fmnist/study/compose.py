@@ -15,8 +15,9 @@ from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 
 from fmnist.config import CONF, Config, StudyConfig, UserError, flatten, suggest
+from fmnist.study.space import SearchConfig
 
-CONFIG_NAME = "config"
+CONFIG_NAME, SEARCH_NAME = "config", "tune"
 
 
 def register(sweeper: type[Sweeper] | None = None) -> None:
@@ -30,6 +31,9 @@ def register(sweeper: type[Sweeper] | None = None) -> None:
     OmegaConf.set_struct(schema.study.axes, False)  # study.axes.KEY=[LEVEL,LEVEL] may name any option
     store = ConfigStore.instance()
     store.store(name="schema", node=schema)
+    search = OmegaConf.structured(SearchConfig)
+    OmegaConf.set_struct(search.tuner.space, False)
+    store.store(name="tune_schema", node=search)
     store.store(group="hydra/sweeper", name="study", node={"_target_": plugin})
     if sweeper is not None:
         Plugins.instance().class_name_to_class[plugin] = sweeper
@@ -64,8 +68,8 @@ def _refuse_unknown(node: Any, prefix: str = "") -> None:
             _refuse_unknown(value, f"{prefix}{key}.")
 
 
-def compose_config(overrides: Sequence[str] = ()) -> Config:
-    """The config that these overrides describe, composed outside a Hydra application.
+def compose_config(overrides: Sequence[str] = (), name: str = CONFIG_NAME) -> Config:
+    """The config that these overrides describe, composed outside a Hydra application; a search's by its name.
 
     Raises:
         UserError: an override is not understood.
@@ -74,12 +78,12 @@ def compose_config(overrides: Sequence[str] = ()) -> Config:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONF), version_base="1.3", job_name="fmnist"):
-            return to_config(compose(CONFIG_NAME, list(overrides)))
+            return to_config(compose(name, list(overrides)))
     except HydraException as error:
         raise UserError(explain(error)) from error
 
 
-def run_application(task: Callable[[Config], Any], sweeper: type[Sweeper]) -> None:
+def run_application(task: Callable[[Any], Any], sweeper: type[Sweeper] | None, name: str = CONFIG_NAME) -> None:
     """Let Hydra read the command line and carry out the task, or the sweeper that the command line asks for.
 
     Raises:
@@ -97,7 +101,7 @@ def run_application(task: Callable[[Config], Any], sweeper: type[Sweeper]) -> No
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us whole instead of being printed
     register(sweeper)
     try:
-        main(version_base="1.3", config_path=str(CONF), config_name=CONFIG_NAME)(guarded)()
+        main(version_base="1.3", config_path=str(CONF), config_name=name)(guarded)()
     except HydraException as error:
         raise UserError(explain(error)) from error
     if raised:
@@ -129,9 +133,8 @@ def explain(error: HydraException) -> str:
 
 
 def _no_option(key: str) -> str:
-    return (
-        f"there is no option '{key}'{suggest(key, list(flatten(Config())))} (python -m fmnist.train --help lists all)"
-    )
+    door, known = ("tune", SearchConfig()) if key.startswith("tun") else ("train", Config())
+    return f"there is no option '{key}'{suggest(key, list(flatten(known)))} (python -m fmnist.{door} --help lists all)"
 
 
 def _first_lines(text: str, cause: str) -> str:

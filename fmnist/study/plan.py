@@ -140,13 +140,13 @@ def work_out(
             done = signed.run in finished
             start = max(reached.get(signed.trajectory, 0), checkpointed(signed.trajectory, rung))
             reached[signed.trajectory] = rung if not done else start
-            seconds = 0.0 if done else SECONDS_PER_RUN + _work(config, images, start) / flops_per_second(config)
+            seconds = 0.0 if done else SECONDS_PER_RUN + work(config, images, start) / flops_per_second(config)
             of_rung.append(PlannedRun(config, point.overrides, signed, done, start, seconds))
         planned += sorted(of_rung, key=lambda run: -run.seconds)
     return planned
 
 
-def _work(config: Config, images: int, start: int) -> float:
+def work(config: Config, images: int, start: int) -> float:
     """Floating-point operations of a run from epoch `start` on; a forward pass is a third of a training step."""
     rows = config.data.limit or images
     validation = round(rows * config.data.validation)

@@ -3,6 +3,7 @@
 from fmnist.tracking.book import Book, Record, experiment_id, save_view
 from fmnist.tracking.client import AwayError, StoreError, address
 from fmnist.tracking.frame import frame, load
+from fmnist.tracking.searches import SearchRecord
 from fmnist.tracking.writer import ERROR, FAILED, FINISHED, KILLED, PREDICTIONS, RUNNING, Writer
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "AwayError",
     "Book",
     "Record",
+    "SearchRecord",
     "StoreError",
     "Writer",
     "address",

@@ -26,6 +26,7 @@ from fmnist.tracking.writer import ERROR, FINISHED, PREDICTIONS, RUNNING, Writer
 OPENING_SECONDS = 5.0  # that a store may take which nothing is known of
 EXPERIMENT, SWEEPS = "fmnist", "fmnist sweeps"
 PLAN = "plan.json"
+SEARCH = "fmnist.search"
 PAGE = 250  # runs of one answer: a busy server needs seconds for them, and 20 s is all that a call waits
 PER_EPOCH = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "time/epoch_s")
 
@@ -52,13 +53,14 @@ class Book:
                 if is_new(self.uri):
                     create(self.uri)
                 self.client = Client(self.uri, patience if known else min(patience, OPENING_SECONDS))
-                self.id = self._experiment_id(folder, EXPERIMENT)
-                self._sweeps = self._experiment_id(folder, SWEEPS)
+                self.id = self.experiment_by_name(folder, EXPERIMENT)
+                self._sweeps = self.experiment_by_name(folder, SWEEPS)
                 self.client.patience = patience
         except (StoreError, OSError) as error:
             raise UserError(f"the store cannot be opened: {error}") from error
 
-    def _experiment_id(self, folder: Path, name: str) -> str:
+    def experiment_by_name(self, folder: Path, name: str) -> str:
+        """The id of an experiment, made if need be; its artifacts lie in the store's folder."""
         experiment = self.client.get_experiment_by_name(name)
         if experiment is not None:
             return str(experiment.experiment_id)
@@ -178,6 +180,17 @@ class Book:
     def is_running(self, run_id: str) -> bool:
         """Whether a run still stands as running."""
         return bool(self.client.get_run(run_id).info.status == RUNNING)
+
+    def mark(self, run_id: str, search: str, tags: dict[str, str]) -> None:
+        """Mark a run as used by a search; one that several searches used names all, and belongs to the first."""
+        known = self.client.get_run(run_id).data.tags
+        names = known.get(SEARCH, "").split()
+        if search in names:
+            return
+        fresh = tags if not names else {}
+        self.client.log_batch(
+            run_id, tags=[RunTag(key, value) for key, value in {**fresh, SEARCH: " ".join([*names, search])}.items()]
+        )
 
     def close(self, run_id: str, status: str) -> None:
         """End a run or a sweep that nobody is at any more."""

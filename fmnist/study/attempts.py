@@ -1,0 +1,81 @@
+"""What stands of a search in its folder: one file, written whole, that needs no Keras Tuner to be read."""
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+STATE, LOCK = "oracle.json", "oracle.lock"
+RUNNING, COMPLETED, FAILED = "RUNNING", "COMPLETED", "FAILED"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A trial of a search."""
+
+    trial: str  # its number, as text
+    status: str  # RUNNING | COMPLETED | FAILED
+    values: dict[str, Any]  # by dimension, only the active ones; hyperband's own as tuner/epochs
+    score: float | None
+    message: str | None  # why it failed
+    scores: dict[str, float] = field(default_factory=dict)  # of every execution, by its seed
+    run_ids: dict[str, str] = field(default_factory=dict)
+    name: str = ""  # of its first run
+    epochs: int = 0  # that the search needed for it: those that a continued path already had are not counted
+    trained: int = 0  # that were trained for it now: none if the store had its runs
+    seconds: float = 0.0
+    work: float = 0.0  # operations of its training
+    ended: int = 0  # ms
+
+    @property
+    def reached(self) -> int:
+        """Epochs after which hyperband's trial was scored, 0 for other kinds."""
+        return int(self.values.get("tuner/epochs", 0))
+
+    @property
+    def start(self) -> int:
+        """The epoch from which hyperband's trial continued another's path."""
+        return int(self.values.get("tuner/initial_epoch", 0))
+
+
+def attempts(folder: Path) -> list[Attempt]:
+    """All trials of a search, oldest first; none where it has not begun."""
+    state = read(folder)
+    return [_attempt(trial, state["records"].get(trial["trial_id"], {})) for trial in state["trials"]] if state else []
+
+
+def _attempt(trial: dict[str, Any], record: dict[str, Any]) -> Attempt:
+    values, score, message = trial["hyperparameters"]["values"], trial["score"], trial["message"]
+    return Attempt(trial["trial_id"], trial["status"], values, score, message, **record)
+
+
+def ended(found: list[Attempt]) -> list[Attempt]:
+    """Those that are over, in the order of their ends."""
+    return sorted((a for a in found if a.status in (COMPLETED, FAILED)), key=lambda a: (a.ended, a.trial))
+
+
+def best(found: list[Attempt], direction: str) -> Attempt | None:
+    """The best of those that reached the most epochs: a score after one epoch says little beside one after nine."""
+    scored = [a for a in found if a.status == COMPLETED and a.score is not None]
+    furthest = max((a.reached for a in scored), default=0)
+    sign = 1 if direction == "max" else -1
+    return max(
+        (a for a in scored if a.reached == furthest), key=lambda a: (sign * (a.score or 0.0), a.trial), default=None
+    )
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """The state of a search as it was last saved."""
+    file = folder / STATE
+    return json.loads(file.read_text()) if file.exists() else None
+
+
+def write(file: Path, content: Any) -> None:
+    """Leave all of it in the file, or what was there before."""
+    part = file.with_name(f".{file.name}.part")
+    with part.open("w") as stream:
+        json.dump(content, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    part.replace(file)

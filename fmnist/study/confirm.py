@@ -1,0 +1,164 @@
+"""The end of a search: what it found, and whether that holds on seeds that it has not chosen by."""
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fmnist.analysis import stats
+from fmnist.config import Config, RunError
+from fmnist.identity import signatures
+from fmnist.study import attempts, found
+from fmnist.study.crew import Crew
+from fmnist.study.plan import SECONDS_PER_RUN, STARTUP_SECONDS, PlannedRun, work
+from fmnist.study.search import LOOK_SECONDS, Search
+from fmnist.study.sweep import CLOSING_SECONDS, close_orphans
+from fmnist.study.worker import Worker
+
+if TYPE_CHECKING:
+    from fmnist.tracking import Book, SearchRecord
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The best configuration and the baseline, on the same fresh seeds."""
+
+    seeds: list[int]
+    tuned: list[float]  # objective by seed
+    baseline: list[float]
+    run_ids: list[str]  # the tuned ones
+
+
+def conclude(search: Search, record: "SearchRecord") -> None:
+    """Say what the search found, confirm it, and close its record.
+
+    Raises:
+        RunError: no trial has a score, or a run of the comparison failed.
+    """
+    from fmnist.tracking import FAILED, FINISHED, KILLED, Book, StoreError
+
+    try:
+        trials = attempts.attempts(search.folder)
+        leader = attempts.best(trials, search.direction)
+        if search.reached:
+            search.console.print(f"stopped by {search.reached}", soft_wrap=True)
+        if leader is None:
+            raise RunError("no trial has a score; see the messages above")
+        _tell(search, trials)
+        told = found.weights(trials, search.space)
+        for line in found.importance_lines(told):
+            search.console.print(line, soft_wrap=True)
+        text = found.page(trials, search.space, search.direction, search.config.tuner.objective, told)
+        numbers = {f"importance/{key}": float(share) for key, share in told.shares.items()}
+        over = len(attempts.ended(trials))
+        record.describe(text, numbers, over, {"fmnist.search_trials": str(over), "fmnist.best_trial": leader.trial})
+        verdict = _confirm(search, leader, Book(search.config.store, search.config.patience), record)
+        search.console.print(verdict, soft_wrap=True)
+        record.describe(f"{verdict}\n\n{text}", {}, over, {"fmnist.verdict": verdict})
+    except BaseException as error:
+        with suppress(StoreError):
+            record.end(KILLED if isinstance(error, KeyboardInterrupt) else FAILED)
+        raise
+    record.end(FINISHED)
+
+
+def _tell(search: Search, trials: list[attempts.Attempt]) -> None:
+    over = attempts.ended(trials)
+    failed = sum(a.status == attempts.FAILED for a in over)
+    needed, trained = sum(a.epochs for a in over), sum(a.trained for a in over)
+    title = (
+        f"\nSearch {search.name}: {len(over)} trials{f', {failed} failed' if failed else ''}, "
+        f"{needed} epochs, {trained} of them trained for it; best {search.config.tuner.objective}"
+    )
+    search.console.print(found.table(trials, search.direction, title))
+    if any("tuner/bracket" in a.values for a in over):
+        search.console.print(found.bracket_table(trials))
+
+
+def _confirm(search: Search, leader: attempts.Attempt, book: "Book", record: "SearchRecord") -> str:
+    """Train the best and the baseline on fresh seeds, and return the verdict in a sentence."""
+    tuner = search.config.tuner
+    if not tuner.confirm_seeds:
+        return (
+            "not compared with the baseline on fresh seeds (tuner.confirm_seeds=0): nothing says yet that it is better"
+        )
+    limits = search.limits()
+    first = search.config.seed + tuner.executions_per_trial
+    seeds = list(range(first, first + tuner.confirm_seeds))
+    point = replace(limits.configs(leader.values)[0], epochs=leader.reached or tuner.max_epochs)
+    baseline = replace(search.base, epochs=point.epochs)
+    configs = [replace(config, seed=seed) for seed in seeds for config in (point, baseline)]
+    planned = [_planned(search, config) for config in configs]
+    left = [entry for entry in planned if (run := book.find(entry.signed.run)) is None or run.info.status != "FINISHED"]
+    if tuner.minutes is not None and left:
+        pace, end = limits.pace, search.began + 60 * tuner.minutes
+        needed = STARTUP_SECONDS + sum(SECONDS_PER_RUN + work(e.config, search.images, 0) / pace for e in left) / min(
+            tuner.workers, len(left)
+        )
+        if time.time() + needed > end:
+            return (
+                f"not compared with the baseline on fresh seeds: that takes about {needed:.0f} s, more than is left of "
+                f"tuner.minutes={tuner.minutes:g}; nothing says yet that it is better"
+            )
+    search.console.print(
+        f"\ncomparing trial {int(leader.trial)} with the baseline on seeds {', '.join(map(str, seeds))}, "
+        f"which no trial has seen ({len(left)} of {len(configs)} runs to do) ...",
+        soft_wrap=True,
+    )
+    if left:
+        _carry_out(search, left, book)
+    return _verdict(search, _pairs(search, planned, seeds, book, record, leader.trial), leader)
+
+
+def _planned(search: Search, config: Config) -> PlannedRun:
+    return PlannedRun(config, (), signatures(config, search.data_digest), done=False, start=0, seconds=0.0)
+
+
+def _carry_out(search: Search, left: list[PlannedRun], book: "Book") -> None:
+    began = int(time.time() * 1000)
+    crew = Crew([Worker(left, began)] * min(search.config.tuner.workers, len(left)))
+    try:
+        while crew.is_busy():
+            time.sleep(LOOK_SECONDS)
+    finally:
+        crew.stop()
+        close_orphans(book, search.config.store, CLOSING_SECONDS)
+
+
+def _pairs(
+    search: Search, planned: list[PlannedRun], seeds: list[int], book: "Book", record: "SearchRecord", trial: str
+) -> Pairs:
+    scores, ids = [], []
+    for entry in planned:
+        run = book.find(entry.signed.run)
+        if run is None or run.info.status != "FINISHED":
+            raise RunError(f"{entry.name} failed; see its record")
+        scores.append(run.data.metrics[search.config.tuner.objective])
+        ids.append(run.info.run_id)
+    for run_id in ids[::2]:
+        book.mark(
+            run_id, search.name, {"mlflow.parentRunId": record.run_id, "fmnist.trial": trial, "fmnist.confirms": "true"}
+        )
+    return Pairs(seeds, scores[::2], scores[1::2], ids[::2])
+
+
+def _verdict(search: Search, pairs: Pairs, leader: attempts.Attempt) -> str:
+    tuned, baseline = np.array([pairs.tuned]), np.array(pairs.baseline)
+    compared = stats.paired(tuned, baseline)
+    mean, low, high = (float(part[0]) for part in (compared.mean, compared.low, compared.high))
+    sign = 1 if search.direction == "max" else -1
+    if len(pairs.seeds) == 1:
+        word, interval = "one seed decides nothing", ""
+    else:
+        better, worse = (low > 0, high < 0) if sign > 0 else (high < 0, low > 0)
+        word = "better than the baseline" if better else "worse than the baseline" if worse else "not distinguishable"
+        interval = f" (95 %: {low:+.4f} .. {high:+.4f})"
+    return (
+        f"on {len(pairs.seeds)} fresh seeds: {np.mean(pairs.tuned):.4f} against the baseline's {baseline.mean():.4f}, "
+        f"{mean:+.4f}{interval}: {word}; the search itself had seen {leader.score:.4f}"
+    )
+
+
+__all__ = ["Pairs", "conclude"]

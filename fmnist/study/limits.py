@@ -1,0 +1,104 @@
+"""What a search may still begin, and what its trials are as runs."""
+
+import math
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fmnist.config import Config, UserError
+from fmnist.study.plan import SECONDS_PER_RUN, work
+from fmnist.study.space import Dimension, SearchConfig, TunerConfig, base_of, to_run
+
+CAUTION = 1.25  # by which a trial is taken to last longer than those before it
+
+
+@dataclass
+class Limits:
+    """What a search may still begin."""
+
+    search: SearchConfig
+    space: list[Dimension]
+    images: int  # of the data set, for training and validation
+    pace: float  # operations a second, as long as no trial has shown it
+    until: float | None = None  # time.time() of the latest end of a trial
+    reached: str = ""  # the limit that was reached, for people
+    base: Config = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Work out the run that trials start from."""
+        self.base = base_of(self.search)
+
+    def configs(self, values: dict[str, Any]) -> list[Config]:
+        """The runs of a trial, one for each seed.
+
+        Raises:
+            UserError: such a run is impossible.
+        """
+        point = to_run(self.base, self.space, values)
+        epochs, first = values.get("tuner/epochs", self.search.tuner.max_epochs), self.search.seed
+        seeds = range(first, first + self.search.tuner.executions_per_trial)
+        return [replace(point, epochs=epochs, seed=seed) for seed in seeds]
+
+    def cost(self, values: dict[str, Any]) -> tuple[int, float]:
+        """Epochs that the search needs for a trial, and operations; a continued path's first epochs cost nothing."""
+        start = values.get("tuner/initial_epoch", 0)
+        try:
+            configs = self.configs(values)
+        except UserError:
+            return 0, 0.0  # it will fail at once
+        return sum(c.epochs - start for c in configs), sum(work(c, self.images, start) for c in configs)
+
+    def total(self) -> tuple[int, int] | None:
+        """Trials and epochs that the search comes to if none fails; None where only time bounds it."""
+        tuner, each = self.search.tuner, self.search.tuner.max_epochs * self.search.tuner.executions_per_trial
+        trials = tuner.max_trials
+        epochs = trials * each if trials else None
+        if tuner.kind == "hyperband":
+            rounds = [entry for bracket in brackets(tuner) for entry in bracket]
+            whole = tuner.iterations * sum(size for size, _, _ in rounds)
+            trials = min(trials or whole, whole)
+            epochs = tuner.iterations * sum(size * (end - start) for size, start, end in rounds)
+            epochs = epochs * tuner.executions_per_trial
+        elif tuner.kind == "grid" and all(entry.type == "choice" and not entry.when for entry in self.space):
+            whole = math.prod(len(entry.values) for entry in self.space)
+            trials = min(trials or whole, whole)
+            epochs = trials * each
+        if tuner.epochs_budget is not None and (epochs is None or tuner.epochs_budget < epochs):
+            epochs = tuner.epochs_budget
+            trials = None if tuner.kind == "hyperband" else epochs // each
+        return None if epochs is None else (trials or 0, epochs)
+
+    def seconds(self, operations: float, records: list[dict[str, Any]]) -> float:
+        """How long so many operations will take, by the trials that were trained in full."""
+        told = sorted(r["work"] / r["seconds"] for r in records if r.get("trained") and r["trained"] == r["epochs"])
+        return SECONDS_PER_RUN + operations / (told[len(told) // 2] if told else self.pace)
+
+    def allow(self, values: dict[str, Any], records: dict[str, dict[str, Any]], begun: list[dict[str, Any]]) -> bool:
+        """Whether a trial may be begun, after all those that have been."""
+        tuner = self.search.tuner
+        epochs, operations = self.cost(values)
+        if tuner.max_trials is not None and len(begun) >= tuner.max_trials:
+            self.reached = f"tuner.max_trials={tuner.max_trials}"
+        elif tuner.epochs_budget is not None:
+            spent = sum(self.cost(other)[0] for other in begun)
+            if spent + epochs > tuner.epochs_budget:
+                self.reached = f"tuner.epochs_budget={tuner.epochs_budget} (the next trial needs {epochs} more epochs)"
+        if self.until is not None and not self.reached:
+            needed = CAUTION * self.seconds(operations, list(records.values()))
+            if time.time() + needed > self.until:
+                self.reached = f"tuner.minutes={tuner.minutes:g} (the next trial needs about {needed:.0f} s)"
+        return not self.reached
+
+
+def brackets(tuner: TunerConfig) -> list[list[tuple[int, int, int]]]:
+    """Hyperband's rounds, as Keras Tuner cuts them: of each bracket (trials, from epoch, to epoch), longest first."""
+    count, left = 0, float(tuner.max_epochs)
+    while left >= 1:
+        count, left = count + 1, left / tuner.factor
+    last = math.ceil(1 + math.log(tuner.max_epochs, tuner.factor))
+    found = []
+    for number in reversed(range(count)):
+        ends = [math.ceil(tuner.max_epochs / tuner.factor ** (number - level)) for level in range(number + 1)]
+        sizes = [math.ceil(last / (number + 1) * tuner.factor ** (number - level)) for level in range(number + 1)]
+        found.append(list(zip(sizes, [0, *ends], ends, strict=False)))
+    return found

@@ -1,0 +1,281 @@
+"""Keras Tuner's oracles, mended so that a search can be stopped at any moment, shared, and repeated exactly.
+
+As they come they save a file for each trial and one for themselves, which a kill leaves at odds; Bayesian search forgets
+the state of its generator, grid search its place, and Hyperband promotes by whoever ends first, or, after a failed
+trial, not at all. Here the state is one file, written whole, and what is drawn depends on the seed and on the trial.
+"""
+
+import hashlib
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from threadpoolctl import threadpool_limits
+
+import fmnist.training.engine  # noqa: F401  # before Keras Tuner, which would load TensorFlow with all that it prints
+from fmnist.study.attempts import COMPLETED, FAILED, LOCK, STATE, read, write
+from fmnist.study.space import OBJECTIVES, Dimension, TunerConfig
+from fmnist.training.quiet import quiet_stderr
+
+with quiet_stderr():
+    import keras_tuner
+    from keras_tuner.engine.trial import Trial
+    from keras_tuner.oracles import (
+        BayesianOptimizationOracle,
+        GridSearchOracle,
+        HyperbandOracle,
+        RandomSearchOracle,
+    )
+
+POLL_SECONDS = 0.5  # between looks for a trial where one has to wait for others
+RUNNING, STOPPED, IDLE = "RUNNING", "STOPPED", "IDLE"
+Values = dict[str, Any]
+
+
+def hyperparameters(space: list[Dimension]) -> keras_tuner.HyperParameters:
+    """A space in Keras Tuner's terms."""
+    found = keras_tuner.HyperParameters()
+    for entry in space:
+        parent = {"parent_name": entry.when[0], "parent_values": [entry.when[1]]} if entry.when else {}
+        if entry.type == "choice":
+            found.Choice(entry.key, list(entry.values), **parent)
+        else:
+            make = found.Float if entry.type == "float" else found.Int
+            make(entry.key, entry.low, entry.high, step=entry.step, sampling=entry.sampling, **parent)
+    return found
+
+
+def seed_of(*key: Any) -> int:
+    """A seed below 2^32 that depends on all of the key."""
+    return int(hashlib.sha256(repr(key).encode()).hexdigest()[:8], 16)
+
+
+class Kept(keras_tuner.Oracle):  # type: ignore[misc]  # Keras Tuner has no types
+    """What all oracles here have in common: processes share one through its file, and none repeats another's trial."""
+
+    folder: Path
+    fits: Callable[[Values], bool]  # whether a trial may still be begun
+    draw_key: tuple[Any, ...] | None = None  # what is drawn; none: the trial's number
+
+    def keep(self, folder: Path, fits: Callable[[Values], bool]) -> None:
+        """Keep the state in a folder, and begin only what fits."""
+        self.folder, self.fits, self.records = folder, fits, dict[str, dict[str, Any]]()
+        self._noted: tuple[dict[str, float], dict[str, Any]] = ({}, {})
+        self.max_trials = None  # the numbers of trials shall not depend on how many there may be: `fits` knows
+        self.verbose = 0
+
+    # ---- What the tuner calls
+
+    def create_trial(self, tuner_id: str) -> Trial:
+        """The next trial for a worker: the one that it was at when it was stopped, one of another that is gone, or new."""
+        with self._shared():
+            self._reclaim(tuner_id)
+            trial = super().create_trial(tuner_id)
+        if trial.status == IDLE:
+            time.sleep(POLL_SECONDS)
+        return trial
+
+    def update_trial(self, trial_id: str, metrics: dict[str, float], step: int = 0) -> None:
+        """Note a trial's scores, which `end_trial` keeps."""
+        self._noted = (metrics, self._noted[1])
+
+    def note(self, record: dict[str, Any]) -> None:
+        """Note what else there is to say of a trial that has ended."""
+        self._noted = (self._noted[0], record)
+
+    def end_trial(self, trial: Trial) -> None:
+        """Keep a trial with its scores, all at once."""
+        with self._shared():
+            metrics, record = self._noted
+            if metrics:
+                super().update_trial(trial.trial_id, metrics)
+            self.records[trial.trial_id] = record
+            self._noted = ({}, {})
+            super().end_trial(trial)
+            self.save()  # once more without the trial among those that are going on
+
+    # ---- How it is kept
+
+    @contextmanager
+    def _shared(self) -> Iterator[None]:
+        with FileLock(self.folder / LOCK), warnings.catch_warnings(), threadpool_limits(1):
+            warnings.simplefilter("ignore")  # of old names in Keras Tuner, and that a process of few points fits badly
+            self.reload()
+            yield
+
+    def save(self) -> None:
+        """Write all there is to one file."""
+        trials = [trial.get_state() for trial in self.trials.values()]
+        write(self.folder / STATE, {"oracle": self.get_state(), "trials": trials, "records": self.records})
+
+    def reload(self) -> None:
+        """Take over what stands in the file."""
+        state = read(self.folder)
+        if state is not None:
+            self.trials = {entry["trial_id"]: Trial.from_state(entry) for entry in state["trials"]}
+            self.records = state["records"]
+            self.set_state(state["oracle"])
+
+    def _save_trial(self, trial: Trial) -> None:
+        pass  # `save` does
+
+    def _check_consecutive_failures(self) -> None:
+        pass  # the search looks at them
+
+    def _reclaim(self, tuner_id: str) -> None:
+        """Queue the trials of workers that are gone; the oldest is taken first."""
+        for other, trial in sorted(self.ongoing_trials.items(), key=lambda entry: entry[1].trial_id, reverse=True):
+            if other != tuner_id and is_free(self.folder, other):
+                del self.ongoing_trials[other]
+                self._retry_queue.append(trial.trial_id)
+
+    def populate_space(self, trial_id: str) -> Values:
+        """What Keras Tuner proposes, or the end where that does not fit."""
+        proposed: Values = super().populate_space(trial_id)
+        if proposed["status"] == RUNNING and not self.fits(proposed["values"]):
+            return {"status": STOPPED, "values": None}  # and the file knows nothing of it
+        return proposed
+
+    def _random_values(self) -> Values | None:
+        self._seed_state = seed_of(self.seed, *(self.draw_key or (len(self.trials),)))
+        found: Values | None = super()._random_values()
+        return found
+
+
+def slot(folder: Path) -> tuple[str, FileLock]:
+    """A name for a worker that no other has, and the lock that shows it to be alive."""
+    for number in range(10_000):
+        lock = FileLock(folder / f"worker-{number}.lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            continue
+        return f"worker-{number}", lock
+    raise RuntimeError("ten thousand workers")
+
+
+def is_free(folder: Path, name: str) -> bool:
+    """Whether no living worker has this name."""
+    try:
+        with FileLock(folder / f"{name}.lock", blocking=False):
+            return True
+    except Timeout:
+        return False
+
+
+# ---- The four kinds -------------------------------------------------------------------------------------
+
+
+class Random(Kept, RandomSearchOracle):  # type: ignore[misc]
+    """Random search."""
+
+
+class _Grid(GridSearchOracle):  # type: ignore[misc]
+    def populate_space(self, trial_id: str) -> Values:
+        """The combination after the last that was begun; what it came to plays no role."""
+        if not self.trials:
+            space = self.get_space()
+            return {"status": RUNNING, "values": {hp.name: hp.default for hp in space.space if space.is_active(hp)}}
+        values = self._get_next_combination(self.trials[max(self.trials)].hyperparameters.values)
+        if values is None:
+            return {"status": IDLE if self.ongoing_trials else STOPPED, "values": None}
+        return {"status": RUNNING, "values": values}
+
+
+class Grid(Kept, _Grid):  # type: ignore[misc]
+    """Grid search."""
+
+
+class _Bayesian(BayesianOptimizationOracle):  # type: ignore[misc]
+    def populate_space(self, trial_id: str) -> Values:
+        """Start the optimizer from points that depend on the trial, not on what was drawn in this process."""
+        self._random_state = np.random.RandomState(seed_of(self.seed, "starts", len(self.trials)))
+        if self.ongoing_trials:  # Keras Tuner asks the model of the last proposal about them, which a new process lacks
+            known, going_on = self.trials, self.ongoing_trials
+            self.trials, self.ongoing_trials = {k: t for k, t in known.items() if t.status == COMPLETED}, {}
+            if len(self.trials) >= self.num_initial_points:
+                self.gpr.fit(*self._vectorize_trials())
+            self.trials, self.ongoing_trials = known, going_on
+        proposed: Values = super().populate_space(trial_id)
+        return proposed
+
+
+class Bayesian(Kept, _Bayesian):  # type: ignore[misc]
+    """Bayesian optimisation; with several workers it depends on the order in which they end."""
+
+
+class _Hyperband(HyperbandOracle):  # type: ignore[misc]
+    def populate_space(self, trial_id: str) -> Values:
+        """The next trial of the first bracket that has one ready; a round begins when the last one is over."""
+        count = self._get_num_brackets()
+        for index in range(self.hyperband_iterations * count):
+            number = count - 1 - index % count
+            if index == len(self._brackets):
+                self._brackets.append({"bracket_num": number, "rounds": [[] for _ in range(number + 1)]})
+            values = self._next(index, number, trial_id)
+            if values is not None:
+                return {"status": RUNNING, "values": values}
+        return {"status": IDLE if self.ongoing_trials else STOPPED, "values": None}
+
+    def _next(self, index: int, number: int, trial_id: str) -> Values | None:
+        rounds = self._brackets[index]["rounds"]
+        for level, entries in enumerate(rounds):
+            if level == 0:
+                chosen = [None] * self._get_size(number, 0)
+            else:
+                chosen = self._promoted(rounds[level - 1], self._get_size(number, level))
+            if len(entries) < len(chosen):
+                parent = chosen[len(entries)]
+                if parent is None:
+                    self.draw_key = (index, len(entries))
+                    values = self._random_values()
+                    if values is None:
+                        return None
+                else:
+                    values = {**parent.hyperparameters.values, "tuner/trial_id": parent.trial_id}
+                entries.append({"past_id": parent and parent.trial_id, "id": trial_id})
+                before = self._get_epochs(number, level - 1) if level else 0
+                return {
+                    **values,
+                    "tuner/epochs": self._get_epochs(number, level),
+                    "tuner/initial_epoch": before,
+                    "tuner/bracket": number,
+                    "tuner/round": level,
+                }
+            if not all(self.trials[entry["id"]].status in (COMPLETED, FAILED) for entry in entries):
+                return None
+        return None
+
+    def _promoted(self, entries: list[Values], size: int) -> list[Trial]:
+        """The best of a round that is over, best first; those that failed are not among them."""
+        completed = [trial for entry in entries if (trial := self.trials[entry["id"]]).status == COMPLETED]
+        return sorted(completed, key=lambda trial: trial.score, reverse=self.objective.direction == "max")[:size]
+
+
+class Hyperband(Kept, _Hyperband):  # type: ignore[misc]
+    """Hyperband by whole rounds: the same trials, however many workers and whoever ends first."""
+
+
+def oracle(tuner: TunerConfig, space: list[Dimension]) -> Kept:
+    """The oracle of a search, not yet kept anywhere."""
+    common = {
+        "objective": keras_tuner.Objective(tuner.objective, OBJECTIVES[tuner.objective]),
+        "hyperparameters": hyperparameters(space),
+        "seed": tuner.seed + 1,  # 0 would be none
+        "allow_new_entries": False,
+        "tune_new_entries": False,
+    }
+    if tuner.kind == "hyperband":
+        made = Hyperband(
+            max_epochs=tuner.max_epochs, factor=tuner.factor, hyperband_iterations=tuner.iterations, **common
+        )
+        made._brackets = []
+        return made
+    if tuner.kind == "bayesian":
+        return Bayesian(num_initial_points=tuner.initial_points, **common)
+    return (Grid if tuner.kind == "grid" else Random)(**common)

@@ -1,0 +1,220 @@
+"""A search from its first trial to its last: whatever is stopped, its folder says what is left."""
+
+import hashlib
+import json
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+from rich.console import Console
+
+from fmnist import machine
+from fmnist.config import Config, RunError, UserError, flatten
+from fmnist.identity import parameters
+from fmnist.study import attempts, found, pace
+from fmnist.study.crew import Crew
+from fmnist.study.limits import Limits
+from fmnist.study.lookout import Lookout, shown
+from fmnist.study.plan import SECONDS_PER_RUN, STARTUP_SECONDS, work
+from fmnist.study.space import (
+    OBJECTIVES,
+    Dimension,
+    SearchConfig,
+    base_of,
+    check_search,
+    dimensions,
+)
+from fmnist.study.sweep import CLOSING_SECONDS, close_orphans
+from fmnist.study.worker import GRACE_SECONDS
+from fmnist.training import data
+
+if TYPE_CHECKING:
+    from fmnist.tracking import Book, SearchRecord
+
+DEFINITION, PARENTS = "definition.json", "parents.json"
+GROWS = ("max_trials", "minutes", "epochs_budget", "iterations", "workers", "confirm_seeds", "name")  # may change
+LOOK_SECONDS = 0.5
+HOPELESS = 3  # workers that die without a trial ended in between
+RESERVED = 0.5  # of tuner.minutes, which the last comparison gets at most
+
+
+@dataclass
+class Search:
+    """A search that this process carries out with its workers; others may be at it too."""
+
+    config: SearchConfig
+    console: Console
+    began: float = field(default_factory=time.time)
+
+    def __post_init__(self) -> None:
+        """Check all there is to check; nothing starts.
+
+        Raises:
+            UserError: the search is impossible, or its name belongs to another.
+        """
+        check_search(self.config)
+        self.space = dimensions(self.config.tuner.space)
+        base = machine.resolve(base_of(self.config))
+        self.config = replace(self.config, compute=base.compute)
+        self.base: Config = base_of(self.config)
+        dataset = data.load(base.data)
+        self.data_digest, self.images = dataset.digest, len(dataset.train_labels)
+        self.definition = _definition(self.config, self.space, self.data_digest)
+        digest = hashlib.sha256(json.dumps(self.definition, sort_keys=True).encode()).hexdigest()[:6]
+        self.name = self.config.tuner.name or f"{self.config.tuner.kind}-{digest}"
+        self.folder = (Path(self.config.store) / "tuner" / self.name).resolve()
+        _agree(self.folder, self.definition)
+        self.reached = ""
+
+    @property
+    def direction(self) -> str:
+        """`max` or `min`."""
+        return OBJECTIVES[self.config.tuner.objective]
+
+    def carry_out(self) -> "SearchRecord":
+        """Run trials until there is none left or a limit is reached; returns the record, which is still open.
+
+        Raises:
+            UserError: the store cannot be opened.
+            RunError: trials fail one after the other, or workers die; what is done is kept.
+        """
+        from fmnist.tracking import KILLED, Book, SearchRecord, StoreError
+
+        book = Book(self.config.store, self.config.patience)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        attempts.write(self.folder / DEFINITION, self.definition)
+        _wait_for_orphans(self.folder)
+        close_orphans(book, self.config.store)
+        record = SearchRecord(book, self.config.store, self.name, self.definition)
+        try:
+            self._until_done(book, record)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                book.hurry()
+            with suppress(StoreError):  # the reason tells more
+                close_orphans(book, self.config.store, CLOSING_SECONDS)
+                record.end(KILLED)
+            raise
+        return record
+
+    def _until_done(self, book: "Book", record: "SearchRecord") -> None:
+        limits = self.limits()
+        lookout = Lookout(book, limits, self.folder, self.direction, self.data_digest, self.began)
+        crew = Crew([partial(_search, limits, self.folder, record.run_id)] * self.config.tuner.workers)
+        ended = 0
+        try:
+            with _Parent(self.folder), shown(lookout, self.console) as look:
+                while crew.is_busy():
+                    time.sleep(LOOK_SECONDS)
+                    look()
+                    now = len(attempts.ended(lookout.attempts))
+                    if now > ended:
+                        ended, crew.deaths = now, 0
+                        found.log(record, lookout.attempts, self.direction)
+                    if crew.deaths == HOPELESS:
+                        raise RunError(
+                            f"workers died {HOPELESS} times without ending a trial, for lack of memory perhaps; "
+                            "try tuner.workers=1"
+                        )
+                look()
+        finally:
+            crew.stop()
+        found.log(record, lookout.attempts, self.direction)
+        self.reached = next((reached for reached in crew.results if reached), "")
+
+    def limits(self) -> Limits:
+        """What may still be begun, from now on."""
+        tuner, until = self.config.tuner, None
+        speed = self._pace()
+        if tuner.minutes is not None:
+            spent = sum(a.seconds for a in attempts.attempts(self.folder)) / tuner.workers
+            total = 60 * tuner.minutes
+            runs = 2 * tuner.confirm_seeds
+            each = SECONDS_PER_RUN + work(self.base, self.images, 0) / speed
+            last = min(RESERVED * total, STARTUP_SECONDS + runs * each / tuner.workers) if runs else 0.0
+            until = self.began + total - spent - last
+        return Limits(self.config, self.space, self.images, speed, until)
+
+    def _pace(self) -> float:
+        from fmnist.tracking import load
+
+        known = pace.recorded(load(self.config.store), self.base)
+        if not known:
+            return 0.6 * machine.matmul_flops_per_second()
+        return pace.at(known, self.base)
+
+
+def _search(limits: Limits, folder: Path, parent: str) -> str:
+    from fmnist.study import tuner  # in a worker alone: it loads TensorFlow
+
+    return tuner.search(limits, folder, parent)
+
+
+def _definition(config: SearchConfig, space: list[Dimension], data_digest: str) -> dict[str, Any]:
+    """What determines which trials come one after the other, and what they come to."""
+    tuner = {key: value for key, value in asdict(config.tuner).items() if key not in (*GROWS, "space")}
+    tuner["space"] = {entry.key: str(entry) for entry in space}
+    run = {key: value for key, value in parameters(base_of(config)).items() if key != "epochs"}
+    return {**{f"tuner.{key}": value for key, value in flatten(tuner).items()}, **run, "data": data_digest}
+
+
+def _agree(folder: Path, definition: dict[str, Any]) -> None:
+    """Refuse to go on with a search that was begun with other options.
+
+    Raises:
+        UserError: it was.
+    """
+    file = folder / DEFINITION
+    if not file.exists():
+        return
+    known, ours = json.loads(file.read_text()), json.loads(json.dumps(definition))
+    other = [key for key in {**known, **ours} if known.get(key) != ours.get(key)]
+    if other:
+        key = other[0]
+        raise UserError(
+            f"search '{folder.name}' was begun with {key}={known.get(key)}, but now it is {ours.get(key)}; "
+            "give this one another tuner.name"
+        )
+
+
+# ---- Workers of a process that was killed ---------------------------------------------------------------
+
+
+class _Parent:
+    """While it lasts, the folder names this process as one that has workers."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file, self._lock = folder / PARENTS, FileLock(folder / f".{PARENTS}.lock")
+
+    def __enter__(self) -> None:
+        self._change(lambda names: [*names, machine.this_process()])
+
+    def __exit__(self, *reason: object) -> None:
+        self._change(lambda names: [name for name in names if name != machine.this_process()])
+
+    def _change(self, change: Any) -> None:
+        with self._lock:
+            names = json.loads(self._file.read_text()) if self._file.exists() else []
+            attempts.write(self._file, change([name for name in names if not machine.is_gone(name)]))
+
+
+def _wait_for_orphans(folder: Path) -> None:
+    """Let the workers of a killed process end before others take their places: there is one at a trial then."""
+    file = folder / PARENTS
+    if not file.exists() or not (names := json.loads(file.read_text())) or not all(map(machine.is_gone, names)):
+        return
+    deadline = time.monotonic() + GRACE_SECONDS + 5.0
+    while time.monotonic() < deadline and not all(map(_is_free, folder.glob("worker-*.lock"))):
+        time.sleep(0.2)
+
+
+def _is_free(lock: Path) -> bool:
+    try:
+        with FileLock(lock, blocking=False):
+            return True
+    except Timeout:
+        return False

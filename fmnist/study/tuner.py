@@ -1,0 +1,129 @@
+"""Keras Tuner drives our runs: a worker of a search takes trials from the oracle until it has none, and runs them."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fmnist import run
+from fmnist.config import Config, RunError, UserError
+from fmnist.identity import run_name, signatures
+from fmnist.study import oracles  # which imports Keras Tuner first, and quietly
+from fmnist.study.attempts import COMPLETED, FAILED
+from fmnist.study.limits import Limits
+from fmnist.training.trajectory import DivergedError
+
+from keras_tuner.engine.base_tuner import BaseTuner  # isort: skip
+from keras_tuner.engine.trial import Trial  # isort: skip
+from keras_tuner.errors import FailedTrialError  # isort: skip
+
+if TYPE_CHECKING:
+    from fmnist.tracking import Book
+
+HOPELESS = 3  # trials in a row that fail: something is wrong with more than their values
+
+
+class Searcher(BaseTuner):  # type: ignore[misc]  # Keras Tuner has no types
+    """A worker: Keras Tuner's loop over trials, with our runs in it and our oracle's file behind it."""
+
+    def __init__(self, oracle: oracles.Kept, name: str, limits: Limits, book: "Book", parent: str) -> None:
+        """Of that name among the workers; `parent` is the id of the search's record."""
+        folder = oracle.folder
+        super().__init__(oracle, directory=str(folder.parent), project_name=folder.name)
+        self.tuner_id, self.limits, self.book, self.parent = name, limits, book, parent
+        self._failed = 0
+
+    def run_trial(self, trial: Trial, *args: Any, **options: Any) -> dict[str, float]:
+        """Carry out a trial's runs and return the objective over all, and of each by its seed.
+
+        Raises:
+            FailedTrialError: the point is impossible, or the run went wrong; the message is the reason.
+            UserError: the data or the store cannot be had.
+            RunError: the store or the disk does not take what was trained.
+        """
+        values, objective = trial.hyperparameters.values, self.oracle.objective.name
+        epochs, operations = self.limits.cost(values)
+        record: dict[str, Any] = {"epochs": epochs, "work": operations, "trained": 0, "scores": {}, "run_ids": {}}
+        began = time.monotonic()
+        try:
+            for config in self.limits.configs(values):
+                record["name"] = record.get("name") or run_name(config)
+                outcome = self._run(config, trial.trial_id)
+                record["trained"] += outcome.trained
+                record["scores"][str(config.seed)] = outcome.metrics[objective]
+                record["run_ids"][str(config.seed)] = outcome.run_id
+        except UserError as error:
+            raise FailedTrialError(str(error)) from error
+        finally:
+            self.oracle.note({**record, "seconds": time.monotonic() - began, "ended": int(time.time() * 1000)})
+        scores = record["scores"]
+        return {objective: sum(scores.values()) / len(scores)} | {f"seed {seed}": s for seed, s in scores.items()}
+
+    def _run(self, config: Config, trial: str) -> run.Outcome:
+        """A run, whose record is marked as the search's whatever becomes of it."""
+        try:
+            outcome = run.execute(config, book=self.book)
+        except UserError as error:  # of the data or the store: no trial's fault
+            raise RunError(str(error)) from error
+        except Exception as error:
+            if isinstance(error, RunError) and not isinstance(error, DivergedError):
+                raise
+            self._mark_failed(config, trial)
+            raise FailedTrialError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
+        self._mark(outcome.run_id, trial)
+        return outcome
+
+    def _mark(self, run_id: str, trial: str) -> None:
+        name = self.oracle.folder.name
+        self.book.mark(run_id, name, {"mlflow.parentRunId": self.parent, "fmnist.trial": trial})
+
+    def _mark_failed(self, config: Config, trial: str) -> None:
+        from fmnist import machine
+        from fmnist.training.data import load
+
+        known = self.book.find(signatures(machine.resolve(config), load(config.data).digest).run)
+        if known is not None:
+            self._mark(known.info.run_id, trial)
+
+    def _try_run_and_update_trial(self, trial: Trial, *args: Any, **options: Any) -> None:
+        """As Keras Tuner's own, which would take an error of ours, or of the disk, for one of the trial."""
+        try:
+            self._run_and_update_trial(trial)
+            trial.status = COMPLETED
+        except FailedTrialError as error:
+            trial.status, trial.message = FAILED, str(error)
+
+    def on_trial_end(self, trial: Trial) -> None:
+        """Keep the trial.
+
+        Raises:
+            RunError: trials fail one after the other.
+        """
+        super().on_trial_end(trial)
+        self._failed = self._failed + 1 if trial.status == FAILED else 0
+        if self._failed == HOPELESS:
+            raise RunError(f"{HOPELESS} trials in a row failed (the last: {trial.message})")
+
+    def save(self) -> None:
+        """The oracle keeps all there is."""
+
+
+def search(limits: Limits, folder: Path, parent: str) -> str:
+    """Work on a search until it has no trial for us, and return the limit that was reached, if it was one.
+
+    Raises:
+        UserError: the store cannot be had.
+        RunError: trials fail one after the other, or what they trained cannot be kept.
+    """
+    from fmnist.tracking import Book
+
+    made = oracles.oracle(limits.search.tuner, limits.space)
+
+    def fits(values: dict[str, Any]) -> bool:
+        return limits.allow(values, made.records, [trial.hyperparameters.values for trial in made.trials.values()])
+
+    made.keep(folder, fits)
+    book = Book(limits.search.store, limits.search.patience, known=True)
+    name, lock = oracles.slot(folder)
+    with lock:
+        Searcher(made, name, limits, book, parent).search()
+    return limits.reached
