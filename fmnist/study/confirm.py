@@ -2,7 +2,7 @@
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,13 +12,15 @@ from fmnist.config import Config, RunError
 from fmnist.identity import signatures
 from fmnist.study import attempts, found
 from fmnist.study.crew import Crew
-from fmnist.study.plan import SECONDS_PER_RUN, STARTUP_SECONDS, PlannedRun, work
+from fmnist.study.plan import STARTUP_SECONDS, PlannedRun, work
 from fmnist.study.search import LOOK_SECONDS, Search
 from fmnist.study.sweep import CLOSING_SECONDS, close_orphans
 from fmnist.study.worker import Worker
 
 if TYPE_CHECKING:
     from fmnist.tracking import Book, SearchRecord
+
+UNPROVEN = "nothing says yet that it is better"
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ def _tell(search: Search, trials: list[attempts.Attempt]) -> None:
         f"\nSearch {search.name}: {len(over)} trials{f', {failed} failed' if failed else ''}, "
         f"{needed} epochs, {trained} of them trained for it; best {search.config.tuner.objective}"
     )
-    search.console.print(found.table(trials, search.direction, title))
+    for line in (title, *found.top_lines(trials, search.direction)):
+        search.console.print(line, soft_wrap=True)
     if any("tuner/bracket" in a.values for a in over):
         search.console.print(found.bracket_table(trials))
 
@@ -81,27 +84,16 @@ def _confirm(search: Search, leader: attempts.Attempt, book: "Book", record: "Se
     """Train the best and the baseline on fresh seeds, and return the verdict in a sentence."""
     tuner = search.config.tuner
     if not tuner.confirm_seeds:
-        return (
-            "not compared with the baseline on fresh seeds (tuner.confirm_seeds=0): nothing says yet that it is better"
-        )
-    limits = search.limits()
+        return f"not compared with the baseline on fresh seeds (tuner.confirm_seeds=0): {UNPROVEN}"
     first = search.config.seed + tuner.executions_per_trial
     seeds = list(range(first, first + tuner.confirm_seeds))
-    point = replace(limits.configs(leader.values)[0], epochs=leader.reached or tuner.max_epochs)
+    point = replace(search.limits().configs(leader.values)[0], epochs=leader.reached or tuner.max_epochs)
     baseline = replace(search.base, epochs=point.epochs)
     configs = [replace(config, seed=seed) for seed in seeds for config in (point, baseline)]
     planned = [_planned(search, config) for config in configs]
     left = [entry for entry in planned if (run := book.find(entry.signed.run)) is None or run.info.status != "FINISHED"]
-    if tuner.minutes is not None and left:
-        pace, end = limits.pace, search.began + 60 * tuner.minutes
-        needed = STARTUP_SECONDS + sum(SECONDS_PER_RUN + work(e.config, search.images, 0) / pace for e in left) / min(
-            tuner.workers, len(left)
-        )
-        if time.time() + needed > end:
-            return (
-                f"not compared with the baseline on fresh seeds: that takes about {needed:.0f} s, more than is left of "
-                f"tuner.minutes={tuner.minutes:g}; nothing says yet that it is better"
-            )
+    if left and (lacking := _lacking(search, left)):
+        return f"not compared with the baseline on fresh seeds: {lacking}: {UNPROVEN}"
     search.console.print(
         f"\ncomparing trial {int(leader.trial)} with the baseline on seeds {', '.join(map(str, seeds))}, "
         f"which no trial has seen ({len(left)} of {len(configs)} runs to do) ...",
@@ -109,7 +101,24 @@ def _confirm(search: Search, leader: attempts.Attempt, book: "Book", record: "Se
     )
     if left:
         _carry_out(search, left, book)
-    return _verdict(search, _pairs(search, planned, seeds, book, record, leader.trial), leader)
+    pairs = _pairs(tuner.objective, planned, seeds, book)
+    for run_id in pairs.run_ids:
+        tags = {"mlflow.parentRunId": record.run_id, "fmnist.trial": leader.trial, "fmnist.confirms": "true"}
+        book.mark(run_id, search.name, tags)
+    return _verdict(search, pairs, leader)
+
+
+def _lacking(search: Search, left: list[PlannedRun]) -> str:
+    """Why the comparison does not fit into the minutes; empty if it does."""
+    end = search.deadline()
+    if end is None:
+        return ""
+    limits, records = search.limits(), [asdict(a) for a in attempts.attempts(search.folder)]
+    seconds = sum(limits.seconds(work(entry.config, search.images, 0), records) for entry in left)
+    needed = STARTUP_SECONDS + seconds / min(search.config.tuner.workers, len(left))
+    if time.time() + needed <= end:
+        return ""
+    return f"that takes about {needed:.0f} s, more than is left of tuner.minutes={search.config.tuner.minutes:g}"
 
 
 def _planned(search: Search, config: Config) -> PlannedRun:
@@ -127,20 +136,14 @@ def _carry_out(search: Search, left: list[PlannedRun], book: "Book") -> None:
         close_orphans(book, search.config.store, CLOSING_SECONDS)
 
 
-def _pairs(
-    search: Search, planned: list[PlannedRun], seeds: list[int], book: "Book", record: "SearchRecord", trial: str
-) -> Pairs:
+def _pairs(objective: str, planned: list[PlannedRun], seeds: list[int], book: "Book") -> Pairs:
     scores, ids = [], []
     for entry in planned:
         run = book.find(entry.signed.run)
         if run is None or run.info.status != "FINISHED":
             raise RunError(f"{entry.name} failed; see its record")
-        scores.append(run.data.metrics[search.config.tuner.objective])
+        scores.append(run.data.metrics[objective])
         ids.append(run.info.run_id)
-    for run_id in ids[::2]:
-        book.mark(
-            run_id, search.name, {"mlflow.parentRunId": record.run_id, "fmnist.trial": trial, "fmnist.confirms": "true"}
-        )
     return Pairs(seeds, scores[::2], scores[1::2], ids[::2])
 
 
@@ -159,6 +162,3 @@ def _verdict(search: Search, pairs: Pairs, leader: attempts.Attempt) -> str:
         f"on {len(pairs.seeds)} fresh seeds: {np.mean(pairs.tuned):.4f} against the baseline's {baseline.mean():.4f}, "
         f"{mean:+.4f}{interval}: {word}; the search itself had seen {leader.score:.4f}"
     )
-
-
-__all__ = ["Pairs", "conclude"]

@@ -10,7 +10,6 @@ from rich.table import Table
 from fmnist.analysis.searching import Importance, importance
 from fmnist.study import attempts
 from fmnist.study.attempts import COMPLETED, FAILED, Attempt
-from fmnist.study.lookout import percent
 from fmnist.study.space import Dimension
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def weights(found: list[Attempt], space: list[Dimension]) -> Importance:
 
 def top(found: list[Attempt], direction: str) -> list[Attempt]:
     """The best trials, of those that reached the most epochs."""
-    left, best = attempts.ended(found), []
+    left, best = attempts.ended(found), list[Attempt]()
     reached = None
     while len(best) < TOP and (leader := attempts.best(left, direction)) is not None:
         if reached is not None and leader.reached < reached:
@@ -58,15 +57,13 @@ def top(found: list[Attempt], direction: str) -> list[Attempt]:
     return best
 
 
-def table(found: list[Attempt], direction: str, title: str) -> Table:
-    """The best trials, with the score of every execution."""
-    shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for heading in ("trial", "score", "executions", "run"):
-        shown.add_column(heading, justify="left" if heading == "run" else "right")
+def top_lines(found: list[Attempt], direction: str) -> list[str]:
+    """The best trials in a line each, with the score of every execution if there are several."""
+    lines = []
     for a in top(found, direction):
-        each = " ".join(f"{seed}: {score:.4f}" for seed, score in a.scores.items())
-        shown.add_row(str(int(a.trial)), f"{a.score:.4f}", each, a.name)
-    return shown
+        each = ", ".join(f"seed {seed} {score:.4f}" for seed, score in a.scores.items())
+        lines.append(f"{a.score:.4f}  trial {int(a.trial)}: {a.name}{f' ({each})' if len(a.scores) > 1 else ''}")
+    return lines
 
 
 def bracket_table(found: list[Attempt]) -> Table:
@@ -109,6 +106,3 @@ def page(found: list[Attempt], space: list[Dimension], direction: str, objective
     lines += ["", f"Importance: {told.warning or f'the forest explains {told.explained:.0%} of unseen trials'}."]
     lines += [f"- trial {int(a.trial)} failed: {a.message}" for a in failures]
     return "\n".join(lines)
-
-
-__all__ = ["bracket_table", "importance_lines", "log", "page", "percent", "table", "top", "weights"]

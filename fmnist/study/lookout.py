@@ -65,9 +65,10 @@ class Lookout:
         outcome = f"{percent(a.score)}" if a.status == COMPLETED else f"FAILED: {a.message}"
         number = over.index(a) + 1
         continued = f", continued from epoch {a.start}" if a.start else ""
-        line = f"{number}{f'/{total[0]}' if total else ''}  trial {int(a.trial)}: {a.name or 'no run'}{continued}: {outcome}"
+        counted = f"{number}/{total[0]}" if total and total[0] else str(number)
+        line = f"{counted}  trial {int(a.trial)}: {a.name or 'no run'}{continued}: {outcome}"
         if best is not None:
-            line += f"; best {percent(best.score)} (trial {int(best.trial)}), {self.needed()} epochs"
+            line += f"; best {percent(best.score)} (trial {int(best.trial)}), epochs so far: {self.needed()}"
         left = self.seconds_left()
         return line + (f", left about {clock(left)}" if left is not None else "")
 

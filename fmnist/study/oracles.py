@@ -1,8 +1,8 @@
 """Keras Tuner's oracles, mended so that a search can be stopped at any moment, shared, and repeated exactly.
 
-As they come they save a file for each trial and one for themselves, which a kill leaves at odds; Bayesian search forgets
-the state of its generator, grid search its place, and Hyperband promotes by whoever ends first, or, after a failed
-trial, not at all. Here the state is one file, written whole, and what is drawn depends on the seed and on the trial.
+As they come they save a file for each trial and one for themselves, which a kill leaves at odds; Bayesian search
+forgets the state of its generator, grid search its place, and Hyperband promotes by whoever ends first, or, after a
+failed trial, not at all. Here the state is one file, written whole, and what is drawn depends on seed and trial alone.
 """
 
 import hashlib
@@ -22,7 +22,8 @@ from fmnist.study.attempts import COMPLETED, FAILED, LOCK, STATE, read, write
 from fmnist.study.space import OBJECTIVES, Dimension, TunerConfig
 from fmnist.training.quiet import quiet_stderr
 
-with quiet_stderr():
+with quiet_stderr(), warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of old names in other libraries
     import keras_tuner
     from keras_tuner.engine.trial import Trial
     from keras_tuner.oracles import (
@@ -72,7 +73,7 @@ class Kept(keras_tuner.Oracle):  # type: ignore[misc]  # Keras Tuner has no type
     # ---- What the tuner calls
 
     def create_trial(self, tuner_id: str) -> Trial:
-        """The next trial for a worker: the one that it was at when it was stopped, one of another that is gone, or new."""
+        """The next trial for a worker: the one that it was stopped at, one of another that is gone, or a new one."""
         with self._shared():
             self._reclaim(tuner_id)
             trial = super().create_trial(tuner_id)
@@ -187,11 +188,14 @@ class _Grid(GridSearchOracle):  # type: ignore[misc]
         return {"status": RUNNING, "values": values}
 
 
-class Grid(Kept, _Grid):  # type: ignore[misc]
+class Grid(Kept, _Grid):
     """Grid search."""
 
 
 class _Bayesian(BayesianOptimizationOracle):  # type: ignore[misc]
+    trials: dict[str, Trial]
+    ongoing_trials: dict[str, Trial]
+
     def populate_space(self, trial_id: str) -> Values:
         """Start the optimizer from points that depend on the trial, not on what was drawn in this process."""
         self._random_state = np.random.RandomState(seed_of(self.seed, "starts", len(self.trials)))
@@ -205,7 +209,7 @@ class _Bayesian(BayesianOptimizationOracle):  # type: ignore[misc]
         return proposed
 
 
-class Bayesian(Kept, _Bayesian):  # type: ignore[misc]
+class Bayesian(Kept, _Bayesian):
     """Bayesian optimisation; with several workers it depends on the order in which they end."""
 
 

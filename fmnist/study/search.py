@@ -126,17 +126,22 @@ class Search:
         found.log(record, lookout.attempts, self.direction)
         self.reached = next((reached for reached in crew.results if reached), "")
 
+    def deadline(self) -> float | None:
+        """When the minutes are over, less those that trials took before this process began."""
+        tuner = self.config.tuner
+        if tuner.minutes is None:
+            return None
+        before = [a.seconds for a in attempts.attempts(self.folder) if a.ended < 1000 * self.began]
+        return self.began + 60 * tuner.minutes - sum(before) / tuner.workers
+
     def limits(self) -> Limits:
         """What may still be begun, from now on."""
         tuner, until = self.config.tuner, None
         speed = self._pace()
-        if tuner.minutes is not None:
-            spent = sum(a.seconds for a in attempts.attempts(self.folder)) / tuner.workers
-            total = 60 * tuner.minutes
-            runs = 2 * tuner.confirm_seeds
+        if (end := self.deadline()) is not None:
             each = SECONDS_PER_RUN + work(self.base, self.images, 0) / speed
-            last = min(RESERVED * total, STARTUP_SECONDS + runs * each / tuner.workers) if runs else 0.0
-            until = self.began + total - spent - last
+            last = STARTUP_SECONDS + 2 * tuner.confirm_seeds * each / tuner.workers if tuner.confirm_seeds else 0.0
+            until = end - min(RESERVED * (end - self.began), last)
         return Limits(self.config, self.space, self.images, speed, until)
 
     def _pace(self) -> float:

@@ -5,13 +5,14 @@ from typing import Any
 
 import yaml
 
-from fmnist.config import Config, UserError, check, flatten, from_flat, suggest
+from fmnist.config import Config, UserError, check, filters_per_convolution, flatten, from_flat, suggest
 
 KINDS = ("random", "bayesian", "hyperband", "grid")
 OBJECTIVES = {"val/accuracy": "max", "val/loss": "min"}  # the test set never decides
 TYPES = ("choice", "float", "int")
 DIGITS = 4  # that a number of the space keeps: enough to be continuous, few enough to be read
 _PARTS = ("type", "values", "min", "max", "step", "sampling", "when", "otherwise")
+_FIXED = ("study.", "store", "patience", "seed", "epochs", "data.dir", "data.source", "compute.")  # no dimensions
 _FILTERS = ("model.filters.0", "model.filters.1")
 
 
@@ -90,15 +91,12 @@ def check_search(search: SearchConfig) -> None:
         if not (key in optional and given is None) and not given >= limit:
             raise UserError(f"tuner.{key} must be at least {limit}, but got {given}")
     if search.epochs != Config().epochs:
-        raise UserError(
-            f"a search trains for tuner.max_epochs epochs at most; set that instead of epochs={search.epochs}"
-        )
+        raise UserError(f"a trial trains for tuner.max_epochs at most; set that instead of epochs={search.epochs}")
     if "/" in tuner.name or tuner.name.startswith("."):
         raise UserError(f"tuner.name is the name of a folder, but got '{tuner.name}'")
     if tuner.kind in ("random", "bayesian") and not (tuner.max_trials or tuner.epochs_budget or tuner.minutes):
-        raise UserError(
-            f"a {tuner.kind} search never ends; give tuner.max_trials, tuner.epochs_budget or tuner.minutes"
-        )
+        bounds = "tuner.max_trials, tuner.epochs_budget or tuner.minutes"
+        raise UserError(f"a {tuner.kind} search has no end of its own; give {bounds}")
     check(base_of(search))
 
 
@@ -129,9 +127,7 @@ _HOW = "write {type: choice, values: [..]}, or {type: float|int, min: .., max: .
 
 
 def _dimension(key: str, parts: dict[str, Any], before: list[Dimension]) -> Dimension:
-    options = [
-        name for name in flatten(Config()) if not name.startswith(("study.", "store", "patience", "seed", "epochs"))
-    ]
+    options = [name for name in flatten(Config()) if not name.startswith(_FIXED)]
     if "." in key and key not in (*options, *_FILTERS):
         raise UserError(f"tuner.space: there is no option '{key}'{suggest(key, [*options, *_FILTERS])}")
     kind = parts.get("type")
@@ -167,14 +163,17 @@ def to_run(base: Config, space: list[Dimension], values: dict[str, Any]) -> Conf
         UserError: such a run is impossible.
     """
     options: dict[str, Any] = {}
+    known = flatten(base)
     for entry in space:
-        if "." in entry.key or entry.key in flatten(base):
-            value = values.get(entry.key, entry.otherwise)
-            options[entry.key] = _plain(entry, value) if entry.key in values else value
+        is_option = "." in entry.key or entry.key in known
+        if is_option and entry.key in values:
+            options[entry.key] = _plain(entry, values[entry.key])
+        elif is_option and entry.when:
+            options[entry.key] = entry.otherwise
     filters = [options.pop(key, None) for key in _FILTERS]
     if any(filters):
-        known = base.model.filters if isinstance(base.model.filters, list) else [base.model.filters] * 2
-        options["model.filters"] = [given or old for given, old in zip(filters, known, strict=True)]
+        before = filters_per_convolution(base.model)
+        options["model.filters"] = [given or old for given, old in zip(filters, before, strict=True)]
     return check(from_flat(base, options))
 
 

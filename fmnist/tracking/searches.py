@@ -36,7 +36,7 @@ class SearchRecord:
         }
 
     def trials(self, rows: list[tuple[int, dict[str, float]]]) -> None:
-        """Log numbers of trials that have ended, each (ms, metric -> value), in the order of their ends: steps 1 to n."""
+        """Log numbers of the trials that have ended, each (ms, metric -> value), the first to end at step 1."""
         fresh = [
             Metric(key, value, moment, step)
             for step, (moment, values) in enumerate(rows, 1)
