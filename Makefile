@@ -1,11 +1,13 @@
 # `make` lists the targets. STUDY=NAME picks a study of conf/study/, ARGS="..." is handed on to the command.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup data plan sweep watch ui compare report test chaos lint bench lock clean
+.PHONY: help setup data plan sweep tune watch ui compare report test chaos lint bench lock clean
 
 PYTHON ?= python3
 STUDY ?=
 ARGS ?=
+TUNER ?=
+WORKERS ?=
 PY := .venv/bin/python
 READY := .venv/.ready
 # The data set is needed unless the arguments name another.
@@ -39,6 +41,9 @@ sweep: $(READY) $(DATA)  ## run study article (STUDY=filters another, ARGS="stud
 
 plan: $(READY) $(DATA)  ## say what sweep would do, and how long it would take
 	@$(PY) -m fmnist.train study=$(or $(STUDY),article) study.dry_run=true $(ARGS)
+
+tune: $(READY) $(DATA)  ## search for the best configuration (TUNER=random|bayesian|hyperband|grid, WORKERS=2)
+	@$(PY) -m fmnist.tune $(if $(TUNER),tuner=$(TUNER)) $(if $(WORKERS),tuner.workers=$(WORKERS)) $(ARGS)
 
 watch: $(READY)  ## show the sweep that is going on, from another terminal
 	@$(PY) -m fmnist.watch $(ARGS)

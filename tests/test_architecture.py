@@ -12,7 +12,7 @@ MODULES = {
     for file in PACKAGE.rglob("*.py")
     if file.parent != PACKAGE or file.name != "__init__.py"
 }
-DOORS = {"train", "compare", "ui", "watch"}
+DOORS = {"train", "compare", "tune", "ui", "watch"}
 LEVELS = [  # a module imports from levels below its own, or from its own folder
     {"config"},
     {"identity", "cost"},
@@ -23,13 +23,14 @@ LEVELS = [  # a module imports from levels below its own, or from its own folder
     DOORS,
 ]
 LIBRARIES = {
-    "mlflow": {"tracking.book", "tracking.client", "tracking.frame", "tracking.writer"},
+    "mlflow": {"tracking.book", "tracking.client", "tracking.frame", "tracking.searches", "tracking.writer"},
     "hydra": {"study.compose", "study.sweeper"},
     "omegaconf": {"study.compose", "study.sweeper"},
+    "keras_tuner": {"study.oracles", "study.tuner"},
     "tensorflow": {"training.engine"},
     "keras": {"training.engine", "training.model", "training.augment"},
     "matplotlib": {"analysis.drawing", "analysis.figures", "analysis.plots", "analysis.svg"},
-    "rich": {"watch", "study.board", "study.progress", "study.sweep", "study.sweeper"},
+    "rich": {"tune", "watch", "study.board", "study.found", "study.lookout", "study.search", "study.progress", "study.sweep", "study.sweeper"},
 }
 
 

@@ -3,7 +3,7 @@
 from fmnist.tracking.book import Book, Record, experiment_id, save_view
 from fmnist.tracking.client import AwayError, StoreError, address
 from fmnist.tracking.frame import frame, load
-from fmnist.tracking.searches import SearchRecord
+from fmnist.tracking.searches import SearchRecord, SearchSummary, searches
 from fmnist.tracking.writer import ERROR, FAILED, FINISHED, KILLED, PREDICTIONS, RUNNING, Writer
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Book",
     "Record",
     "SearchRecord",
+    "SearchSummary",
     "StoreError",
     "Writer",
     "address",
@@ -24,4 +25,5 @@ __all__ = [
     "frame",
     "load",
     "save_view",
+    "searches",
 ]

@@ -1,6 +1,7 @@
 """The record of a search: the parent of its trials' runs, in an experiment of its own, so that it counts as no run."""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,40 @@ from fmnist.tracking.writer import RUNNING, as_text
 
 SEARCHES = "fmnist searches"
 _VALUE = 500  # letters of a parameter that every server takes
+
+
+@dataclass(frozen=True)
+class SearchSummary:
+    """What the store knows of a search."""
+
+    name: str
+    run_id: str  # of its record
+    status: str
+    trials: int  # that have ended
+    best_trial: str  # as the column `trial` of a frame has it
+    verdict: str  # of the comparison on fresh seeds, in a sentence; empty if there is none yet
+    scores: list[float]  # of the trials, in the order of their ends, without those that failed
+
+
+def searches(book: Book, store: str) -> list[SearchSummary]:
+    """All searches of a store, the latest first."""
+    experiment = book.experiment_by_name(Path(store).resolve(), SEARCHES)
+    found = []
+    for run in book.client.search_runs([experiment]):
+        tags, run_id = run.data.tags, run.info.run_id
+        history = sorted(book.client.get_metric_history(run_id, "search/score"), key=lambda metric: metric.step)
+        found.append(
+            SearchSummary(
+                name=tags[SEARCH],
+                run_id=run_id,
+                status=run.info.status,
+                trials=int(tags.get("fmnist.search_trials", len(history))),
+                best_trial=tags.get("fmnist.best_trial", ""),
+                verdict=tags.get("fmnist.verdict", ""),
+                scores=[metric.value for metric in history],
+            )
+        )
+    return found
 
 
 class SearchRecord:
