@@ -30,7 +30,17 @@ LIBRARIES = {
     "tensorflow": {"training.engine"},
     "keras": {"training.engine", "training.model", "training.augment"},
     "matplotlib": {"analysis.drawing", "analysis.figures", "analysis.plots", "analysis.svg"},
-    "rich": {"tune", "watch", "study.board", "study.found", "study.lookout", "study.search", "study.progress", "study.sweep", "study.sweeper"},
+    "rich": {
+        "tune",
+        "watch",
+        "study.board",
+        "study.found",
+        "study.lookout",
+        "study.progress",
+        "study.search",
+        "study.sweep",
+        "study.sweeper",
+    },
 }
 
 

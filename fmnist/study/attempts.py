@@ -60,9 +60,8 @@ def best(found: list[Attempt], direction: str) -> Attempt | None:
     scored = [a for a in found if a.status == COMPLETED and a.score is not None]
     furthest = max((a.reached for a in scored), default=0)
     sign = 1 if direction == "max" else -1
-    return max(
-        (a for a in scored if a.reached == furthest), key=lambda a: (sign * (a.score or 0.0), a.trial), default=None
-    )
+    leading = [a for a in scored if a.reached == furthest]
+    return max(leading, key=lambda a: (sign * (a.score or 0.0), -int(a.trial)), default=None)
 
 
 def read(folder: Path) -> dict[str, Any] | None:

@@ -24,7 +24,8 @@ def frame(book: Book) -> pd.DataFrame:
     """All runs of a store as a frame, a row a run, oldest first.
 
     Columns: run_id, run_name, status, variant, variant_signature, trajectory_signature, signature, data_digest,
-    study (the last that asked for it), search (names of all that used it), trial (its number in the first of them), machine.cpu, epochs, seed, start_time (ms), parameters, flops_per_image,
+    study (the last that asked for it), search (names of all that used it), trial (its number in the first of them),
+    machine.cpu, epochs, seed, start_time (ms), parameters, flops_per_image,
     test_images, validation_images (whole numbers, 0 where unknown), train_seconds, every metric by its name
     (`val/accuracy`, the last value) and every option by its key (`model.filters`, as text).
     """
