@@ -23,7 +23,15 @@ _WHOLE = ("epochs", "seeds", "pairs", "parameters")
 def columns(metric: str = "val/accuracy") -> list[str]:
     """Names of a leaderboard's columns, in their order."""
     measured = [f"{name}{end}" for name in (_column(metric), "test_accuracy") for end in ("", "_low", "_high", "_sd")]
-    compared = ["pairs", "difference", "difference_low", "difference_high", "bootstrap_low", "bootstrap_high", "p_value"]
+    compared = [
+        "pairs",
+        "difference",
+        "difference_low",
+        "difference_high",
+        "bootstrap_low",
+        "bootstrap_high",
+        "p_value",
+    ]
     rest = ["worst_class", "worst_recall", "parameters", "train_seconds", "run_id", "status", "variant_signature"]
     return ["rank", "variant", "epochs", "seeds", *measured, *compared, "better_probability", "verdict", *rest]
 
@@ -42,11 +50,12 @@ def leaderboard(
     Returns:
         the columns of `columns(metric)`. Rows share a rank with the best of them that they cannot be told from. The
         metric and test_accuracy are means over the seeds with 95 % intervals: Student's t, or with 1 seed Wilson's for
-        the number of images (none for a loss). difference is that from the baseline on the pairs of runs with the
-        same seed, with Student's and the bootstrap's interval; p_value is the paired t test's, corrected by Holm over the rows at the same
-        epochs, precision and data; better_probability that of a run to beat one of the baseline's. verdict: better,
-        worse, not distinguishable, baseline, published (a row of the article, beside the article's baseline at the
-        same epochs), or empty without a baseline. run_id: of all runs of the row, by seed, with spaces between.
+        the number of images (none for a loss). difference is that from the baseline over pairs of runs with the same
+        seed, with Student's and the bootstrap's interval; p_value is the paired t test's, corrected by Holm over the
+        rows at the same epochs, precision and data; better_probability that of a run to beat one of the baseline's.
+        verdict: better, worse, not distinguishable, baseline, published (a row of the article, beside the article's
+        baseline at the same epochs), or empty without a baseline. run_id: of all runs of the row, by seed, with spaces
+        between.
 
     Raises:
         KeyError: a column that every run has is missing.
