@@ -61,9 +61,8 @@ def ask(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> Asked:
 
     base = compose(())
     points = plan.variants(base.study, compose)
-    contexts = (
-        list(dict.fromkeys(zip(runs["compute.precision"], runs["data_digest"], strict=True))) if len(runs) else []
-    )
+    kinds = runs.reindex(columns=["compute.precision", "data_digest"]).dropna()  # attempts killed at once have none
+    contexts = list(dict.fromkeys(kinds.itertuples(index=False, name=None)))
 
     def side(config: Config, name: str, epochs: int | None = None) -> Side:
         return Side(name, frozenset(_signature(config, *context) for context in contexts), epochs)
