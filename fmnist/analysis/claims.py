@@ -88,11 +88,10 @@ def judge(
 
 def usual(runs: pd.DataFrame) -> pd.DataFrame:
     """Of the runs those of the precision and the data that most of them have: only these are pairs."""
-    kinds = ["compute.precision", "data_digest"]
     if runs.empty:
         return runs
-    counts = runs.groupby(kinds).size()
-    return runs[(runs[kinds] == counts.idxmax()).all(axis=1)]
+    precision, digest = runs.groupby(["compute.precision", "data_digest"]).size().idxmax()
+    return runs[(runs["compute.precision"] == precision) & (runs["data_digest"] == digest)]
 
 
 def _has_own(claim: Claim) -> bool:

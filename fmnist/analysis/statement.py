@@ -30,11 +30,11 @@ def notes(board: pd.DataFrame) -> list[str]:
     tested = compared[compared["p_value"].notna()]
     if len(tested):
         families = tested.groupby("epochs").size()
-        up_to = "up to " if families.nunique() > 1 else ""
+        amount = "up to" if families.nunique() > 1 else "the"
         unit = "points" if "val_accuracy" in board else "nats"
         said.append(
-            f"difference: in {unit} from the baseline on the same seeds; p: paired t test, corrected (Holm) over the "
-            f"{up_to}{readable.plural(int(families.max()), 'comparison')} at the same number of epochs; better and "
+            f"difference: in {unit} from the baseline on the same seeds; p: paired t test, corrected (Holm) over "
+            f"{amount} {readable.plural(int(families.max()), 'comparison')} at the same number of epochs; better and "
             f"worse: p < {ALPHA}."
         )
         said += _power(tested[tested["epochs"] == tested["epochs"].max()])
