@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -90,8 +91,8 @@ def usual(runs: pd.DataFrame) -> pd.DataFrame:
     """Of the runs those of the precision and the data that most of them have: only these are pairs."""
     if runs.empty:
         return runs
-    precision, digest = runs.groupby(["compute.precision", "data_digest"]).size().idxmax()
-    return runs[(runs["compute.precision"] == precision) & (runs["data_digest"] == digest)]
+    most: Any = runs.groupby(["compute.precision", "data_digest"]).size().idxmax()
+    return runs[(runs["compute.precision"] == most[0]) & (runs["data_digest"] == most[1])]
 
 
 def _has_own(claim: Claim) -> bool:
