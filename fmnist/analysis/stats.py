@@ -243,7 +243,7 @@ def wilson(share: ArrayLike, n: ArrayLike, confidence: float = 0.95) -> tuple[Ar
 
     shares, counts = np.broadcast_arrays(np.asarray(share, dtype=np.float64), n)
     low, high = proportion_confint(shares * counts, counts, alpha=1 - confidence, method="wilson")
-    return np.asarray(low), np.asarray(high)
+    return np.minimum(low, shares), np.maximum(high, shares)  # which rounding may put outside at 0 and 1
 
 
 def mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> float:
