@@ -5,9 +5,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from fmnist.config import RunError, UserError
+
+SHOW_CURSOR = b"\x1b[?25h"  # which a live table hides
 
 
 class Parser(argparse.ArgumentParser):
@@ -34,7 +37,7 @@ def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
     Returns:
         0; 1 if runs failed; 2 after a mistake of the user; 130 if interrupted. Other errors are ours and pass.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    _hear(_interrupt)
     try:
         body()
         sys.stdout.flush()
@@ -50,8 +53,30 @@ def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
         return 130
     except BrokenPipeError:  # `| head` has seen enough; Python would complain again at its exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    finally:
+        _hear(_stop_at_once)
     return 0
 
 
+def _hear(handler: Callable[[int, Any], None]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as of a command that a script has started with &
+            signal.signal(number, handler)
+
+
 def _interrupt(number: int, frame: Any) -> None:
+    """The first signal: everything gets to close what it has open."""
+    _hear(_stop_at_once)
     raise KeyboardInterrupt
+
+
+def _stop_at_once(number: int, frame: Any) -> None:
+    """The second signal, or one at the exit: nothing waits any more, and no process is left."""
+    import psutil
+
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            child.terminate()
+    if sys.stdout.isatty():
+        os.write(sys.stdout.fileno(), SHOW_CURSOR)
+    os._exit(130)

@@ -23,7 +23,6 @@ from fmnist.identity import signatures
 from fmnist.training import checkpoint
 from fmnist.training.data import load
 
-pytestmark = pytest.mark.xdist_group("outages")  # one MLflow server for all
 TINY_THREAD = [*TINY, "compute.threads=1"]
 PER_EPOCH = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "time/epoch_s")
 URI = "MLFLOW_TRACKING_URI"
