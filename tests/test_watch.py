@@ -7,10 +7,12 @@ import time
 
 import psutil
 import pytest
-from commands import mistake, run
+from commands import run
 
 from fmnist import machine, tracking
+from fmnist.config import UserError
 from fmnist.study.board import Announcement, Expected
+from fmnist.watch import watch
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +37,12 @@ def test_watching_a_sweep_that_was_killed_says_so_and_ends(announced):
     assert done.stderr == "fmnist.watch: the sweep was killed; the command that started it goes on where it stopped\n"
 
 
-def test_a_sweep_whose_plan_is_not_there_yet_is_a_matter_of_a_moment(tmp_path):
-    book = tracking.Book(str(tmp_path))
-    assert "no sweep has run" in mistake("watch", "--store", tmp_path)
-    client = book.client
-    client.create_run(client.get_experiment_by_name("fmnist sweeps").experiment_id)
-    assert "try again in a moment" in mistake("watch", "--store", tmp_path)
+def test_a_sweep_that_has_not_said_its_plan_yet_is_a_matter_of_a_moment(announced):
+    store, book, _ = announced
+    young = book.client.create_run(book.client.get_experiment_by_name("fmnist sweeps").experiment_id)
+    with pytest.raises(UserError, match="try again in a moment"):
+        watch(str(store))
+    book.client.delete_run(young.info.run_id)
 
 
 def test_a_process_is_gone_once_it_has_ended_though_nobody_has_asked_how(announced):

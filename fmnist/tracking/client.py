@@ -82,8 +82,6 @@ class Client:
 
 def _reason(error: Exception) -> str:
     """The reason of an error in a line: the database's own, or the innermost of requests, which comes last."""
-    if "out-of-date database schema" in str(error):
-        return "an older MLflow has written it; keep a copy, then run `python -m mlflow db upgrade` with this address"
     lines = str(error).splitlines()
     first = next((line for line in lines if line.startswith("(") and "Error)" in line), lines[0])
     return first.split(": ")[-1].strip("')\"") if "Caused by" in first else first
@@ -128,6 +126,17 @@ def _check_tables(path: Path) -> None:
             return
         remedy = "put a copy of it back, or move it away to start anew"
         raise UserError(f"{path} is damaged, or no database of MLflow ({error}); {remedy}") from error
-    migrations = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
-    if not any(migrations.glob(f"{version}_*.py")):
+    _check_version(path, version)
+
+
+def _check_version(path: Path, version: str) -> None:
+    """Refuse tables of another MLflow: it would rebuild older ones without asking, and lose its way in newer ones."""
+    folder = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
+    migrations = [file.read_text(encoding="utf-8") for file in folder.glob("*.py")]
+    if not any(f'\nrevision = "{version}"' in migration for migration in migrations):
         raise UserError(f"{path} was written by a newer MLflow than {mlflow.__version__}; install that, or move it away")
+    if any(f'\ndown_revision = "{version}"' in migration for migration in migrations):
+        raise UserError(
+            f"{path} was written by an older MLflow than {mlflow.__version__}; keep a copy, then run "
+            f"python -m mlflow db upgrade sqlite:///{path}"
+        )
