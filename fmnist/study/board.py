@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fmnist.tracking import Book, Record
 
 REFRESH_SECONDS = 1.0
+LEAVE_SECONDS = 1.0  # for a look that is under way when the block is interrupted: the store may hang
 LAST = 5  # ended runs that stay in sight on a terminal
 
 
@@ -138,9 +139,10 @@ def shown(board: Board, console: Console, on_end: Callable[["Record"], None]) ->
     live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
 
     def look() -> None:
-        for record in board.refresh():
-            if live is None:
-                console.print(_event(board, record), markup=False, soft_wrap=True)
+        fresh = board.refresh()
+        for record in fresh if live is None else []:
+            console.print(_event(board, record), markup=False, soft_wrap=True)
+        for record in fresh:
             on_end(record)
         if live is not None:
             live.update(_table(board), refresh=True)
@@ -156,14 +158,16 @@ def shown(board: Board, console: Console, on_end: Callable[["Record"], None]) ->
     if live is not None:
         live.start()
     watcher.start()
+    patience = None
     try:
         yield
     except BaseException:
+        patience = LEAVE_SECONDS
         board.book.hurry()
         raise
     finally:
         over.set()
-        watcher.join()
+        watcher.join(patience)
         if live is not None:
             live.stop()
     look()

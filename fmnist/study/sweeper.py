@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WORKER_BYTES = 1_500_000_000  # what a worker takes for the baseline on all images
+QUIET = "ignore:resource_tracker:UserWarning"  # joblib's, which cleans up after those that are killed
 WORTH_MEASURING = 90.0  # seconds: for a plan shorter than that a guess will do
 
 
@@ -170,6 +171,7 @@ class StudySweeper(Sweeper):
             hydra_context=self.hydra_context, task_function=partial(work, staff), config=config
         )
         if self.is_local:
+            os.environ.setdefault("PYTHONWARNINGS", QUIET)
             launcher.joblib |= {"initializer": end_with, "initargs": (os.getpid(),)}
         jobs = [_overrides(worker, fixed) if not self.is_local else fixed for worker in staff]
         for returned in launcher.launch(jobs, initial_job_idx=0):

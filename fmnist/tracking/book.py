@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import tempfile
 import time
 import zlib
@@ -59,8 +60,9 @@ class Book:
         return str(self.client.create_experiment(name, artifact_location=place))
 
     def hurry(self) -> None:
-        """Wait no longer for a store that does not answer, in calls under way neither."""
+        """Wait no longer for a store that does not answer, in calls under way neither, nor long for one that hangs."""
         self.client.patience = 0.0
+        os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "2"
 
     def runs(self, condition: str = "") -> Iterator[Run]:
         """All runs that are not deleted and meet MLflow's filter, newest first."""
