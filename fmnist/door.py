@@ -72,7 +72,7 @@ def _interrupt(said: str) -> NoReturn:
 
 
 def _stop(said: str) -> NoReturn:
-    """The second signal, or one at the exit: no process is left, and what stands open is for the next sweep to close."""
+    """The second signal, or one at the exit: no process is left; the next sweep closes what stands open."""
     import psutil
 
     for child in psutil.Process().children(recursive=True):

@@ -234,9 +234,7 @@ def test_a_server_that_is_away_in_mid_training_misses_no_epoch_and_gets_all_that
     assert numbers(record.data.metrics) == undisturbed(config, tmp_path / "alone", monkeypatch)
 
 
-def test_a_server_that_hangs_holds_training_up_once_and_is_waited_for_at_the_end(
-    server, images, tmp_path, monkeypatch
-):
+def test_a_server_that_hangs_holds_training_up_once_and_is_waited_for_at_the_end(server, images, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
     config = tiny(images, tmp_path, epochs=6, seed=4)
     silent, heard = socket.socket(), []

@@ -134,7 +134,9 @@ def _check_version(path: Path, version: str) -> None:
     folder = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
     migrations = [file.read_text(encoding="utf-8") for file in folder.glob("*.py")]
     if not any(f'\nrevision = "{version}"' in migration for migration in migrations):
-        raise UserError(f"{path} was written by a newer MLflow than {mlflow.__version__}; install that, or move it away")
+        raise UserError(
+            f"{path} was written by a newer MLflow than {mlflow.__version__}; install that, or move it away"
+        )
     if any(f'\ndown_revision = "{version}"' in migration for migration in migrations):
         raise UserError(
             f"{path} was written by an older MLflow than {mlflow.__version__}; keep a copy, then run "
