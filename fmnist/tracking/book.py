@@ -135,9 +135,10 @@ class Book:
         text = self._text(sweep, PLAN)
         return json.loads(text) if text else None
 
-    def is_running(self, run_id: str) -> bool:
-        """Whether a run still stands as running."""
-        return bool(self.client.get_run(run_id).info.status == RUNNING)
+    def is_running(self, run_id: str, wait: bool = True) -> bool:
+        """Whether a run or a sweep still stands as running; with or without waiting for a store that is away."""
+        get_run = self.client.get_run if wait else self.client.at_once("get_run")
+        return bool(get_run(run_id).info.status == RUNNING)
 
     def close(self, run_id: str, status: str) -> None:
         """End a run or a sweep that nobody is at any more."""
