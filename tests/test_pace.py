@@ -37,6 +37,13 @@ def test_finished_runs_of_this_processor_precision_and_threads_tell_the_pace_by_
     assert pace.recorded(pd.DataFrame(), BASE) == {}
 
 
+def test_finished_runs_tell_what_a_run_takes_beyond_its_epochs_and_where_none_does_it_is_guessed():
+    runs = pd.DataFrame([record(100, 1.0, **{"time/overhead_s": seconds}) for seconds in (1.5, 1.7, 9.0)])
+    assert pace.overhead(runs, BASE) == 1.7
+    assert pace.overhead(runs.assign(status="FAILED"), BASE) == pace.SECONDS_PER_RUN
+    assert pace.overhead(runs.drop(columns="time/overhead_s"), BASE) == pace.SECONDS_PER_RUN
+
+
 def test_only_the_ends_of_the_costs_are_measured_and_only_where_no_run_tells():
     middle = from_flat(BASE, {"model.filters": 32})
     assert pace.untold({}, [middle, BASE, SMALL]) == [SMALL, BASE]

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 
 import pandas as pd
 import pytest
@@ -73,7 +74,16 @@ def test_a_study_stopped_half_way_and_started_again_ends_bitwise_like_one_never_
     pd.testing.assert_frame_equal(finals(tmp_path), finals(store), check_exact=True)
 
 
-@pytest.mark.parametrize("launcher", ["hydra.launcher.n_jobs=1", "hydra/launcher=submitit_local"])
+RAY = pytest.param(
+    "hydra/launcher=ray",
+    marks=[
+        pytest.mark.slow,
+        pytest.mark.skipif(not find_spec("hydra_plugins.hydra_ray_launcher"), reason="Hydra's Ray launcher is missing"),
+    ],
+)
+
+
+@pytest.mark.parametrize("launcher", ["hydra.launcher.n_jobs=1", "hydra/launcher=submitit_local", RAY])
 def test_one_worker_and_a_cluster_s_jobs_give_the_same_bits_as_two_workers(launcher, smoke, tmp_path):
     study, store, _ = smoke
     run("train", *study, f"store={tmp_path}", launcher)

@@ -146,6 +146,7 @@ class StudySweeper(Sweeper):
                 images=len(dataset.train_labels),
                 checkpointed=checkpointed,
                 flops_per_second=lambda config: pace.at(known, config),
+                seconds_per_run=pace.overhead(runs, points[0].config),
             )
 
         known = pace.recorded(runs, points[0].config)
