@@ -122,6 +122,12 @@ class Board:
         """Whether every run has finished or failed."""
         return len(self.ended) == len(self.sweep.runs)
 
+    def rung(self) -> str:
+        """`rung 3 of 1, 3, 10; `: the lowest that is not complete, nothing at the end."""
+        rungs = sorted({run.epochs for run in self.sweep.runs})
+        open_ones = {run.epochs for run in self.sweep.runs if run.signature not in self.ended}
+        return f"rung {min(open_ones)} of {', '.join(map(str, rungs))}; " if open_ones else ""
+
     def seconds_left(self) -> float:
         """By the plan's estimates, corrected by how fast the plan has been worked off so far."""
         total = sum(run.seconds for run in self.sweep.runs)
@@ -145,7 +151,7 @@ def shown(board: Board, console: Console, on_end: Callable[["Record"], None]) ->
         for record in fresh:
             on_end(record)
         if live is not None:
-            live.update(_table(board), refresh=True)
+            live.update(table(board, console.height), refresh=True)
 
     def watch() -> None:
         from fmnist.tracking import StoreError
@@ -175,20 +181,21 @@ def shown(board: Board, console: Console, on_end: Callable[["Record"], None]) ->
 
 def _event(board: Board, record: "Record") -> str:
     left = "" if board.complete else f", left about {clock(board.seconds_left())}"
-    return _ending(board, record) + left
-
-
-def _ending(board: Board, record: "Record") -> str:
-    what = f"validation {100 * record.val_accuracy:.2f} %" if record.status == "FINISHED" else record.status
     number = list(board.ended).index(record.signature) + 1
-    return f"{number}/{len(board.sweep.runs)}  {record.name}: {what}"
+    return f"{number}/{len(board.sweep.runs)}  {record.name}: {_outcome(record)}{left}"
 
 
-def _table(board: Board) -> Group:
+def _outcome(record: "Record") -> str:
+    return f"validation {100 * record.val_accuracy:.2f} %" if record.status == "FINISHED" else record.status
+
+
+def table(board: Board, height: int) -> Group:
+    """What a terminal of so many lines shows: runs under way, how far the sweep is, and what ended last."""
     table = Table(box=None, pad_edge=False)
     for heading in ("run", "epoch", "validation", "s/epoch", "left"):
         table.add_column(heading, justify="left" if heading == "run" else "right")
-    for active in board.active:
+    shown = board.active[: max(1, (height - LAST - 4) // 2)]  # a long name takes two lines
+    for active in shown:
         table.add_row(
             escape(active.expected.name),
             f"{active.epoch}/{active.expected.epochs}",
@@ -196,9 +203,16 @@ def _table(board: Board) -> Group:
             "-" if active.epoch_seconds is None else f"{active.epoch_seconds:.1f}",
             clock(active.seconds_left),
         )
+    if len(shown) < len(board.active):
+        table.add_row(f"... and {len(board.active) - len(shown)} more")
     left = board.seconds_left()
     finish = time.strftime("%H:%M", time.localtime(time.time() + left))
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} runs"))
-    bar.add_task(f"left {clock(left)}, until {finish}", total=len(board.sweep.runs), completed=len(board.ended))
-    endings = [_ending(board, record) for record in list(board.ended.values())[-LAST:]]
-    return Group(table, bar, *(Text(line, style="red" if "FAILED" in line else "dim") for line in endings[::-1]))
+    description = f"{board.rung()}left {clock(left)}, until {finish}"
+    bar.add_task(description, total=len(board.sweep.runs), completed=len(board.ended))
+    return Group(table, bar, *(_line(record) for record in list(board.ended.values())[: -LAST - 1 : -1]))
+
+
+def _line(record: "Record") -> Text:
+    style = "dim" if record.status == "FINISHED" else "red"
+    return Text(f"{_outcome(record)}  {record.name}", style, no_wrap=True, overflow="ellipsis")
