@@ -20,11 +20,12 @@ def record(flops, images_per_s, **changes):
         "compute.threads": "1",
         "time/images_per_s": images_per_s,
         "flops_per_image": flops,
+        "epochs": 3,
         **changes,
     }
 
 
-def test_finished_runs_of_this_processor_precision_and_threads_tell_the_pace_by_their_median():
+def test_finished_runs_of_this_processor_precision_and_threads_tell_the_pace_by_the_median_of_the_longest():
     others = [
         {"status": "FAILED"},
         {"machine.cpu": "other"},
@@ -33,6 +34,7 @@ def test_finished_runs_of_this_processor_precision_and_threads_tell_the_pace_by_
     ]
     runs = [record(100, speed) for speed in (1.0, 2.0, 9.0)] + [record(100, 50.0, **other) for other in others]
     assert pace.recorded(pd.DataFrame(runs), BASE) == {100.0: 200.0}
+    assert pace.recorded(pd.DataFrame([*runs, record(100, 0.1, epochs=1)]), BASE) == {100.0: 200.0}
     assert pace.recorded(pd.DataFrame(runs[3:]), BASE) == {}
     assert pace.recorded(pd.DataFrame(), BASE) == {}
 

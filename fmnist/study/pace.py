@@ -21,10 +21,14 @@ Pace = dict[float, float]  # operations for an image -> operations a second of o
 
 
 def recorded(runs: pd.DataFrame, config: Config) -> Pace:
-    """What finished runs achieved on this kind of processor, in the precision and on the threads of a config."""
+    """What finished runs achieved on this kind of processor, in the precision and on the threads of a config.
+
+    Of each cost the longest runs tell: a first epoch is slower than those that follow.
+    """
     alike = _alike(runs, config, "time/images_per_s")
     if alike.empty:
         return {}
+    alike = alike[alike["epochs"] == alike.groupby("flops_per_image")["epochs"].transform("max")]
     speeds = (alike["flops_per_image"] * alike["time/images_per_s"]).groupby(alike["flops_per_image"]).median()
     return {float(str(flops)): float(speed) for flops, speed in speeds.items()}
 
