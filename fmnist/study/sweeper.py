@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WORKER_BYTES = 1_500_000_000  # what a worker takes for the baseline on all images
+QUIET = "ignore:resource_tracker:UserWarning"  # joblib's, which cleans up after those that are killed
 WORTH_MEASURING = 90.0  # seconds: for a plan shorter than that a guess will do
 
 
@@ -130,6 +131,7 @@ class StudySweeper(Sweeper):
                 images=len(dataset.train_labels),
                 checkpointed=checkpointed,
                 flops_per_second=lambda config: pace.at(known, config),
+                seconds_per_run=pace.overhead(runs, points[0].config),
             )
 
         known = pace.recorded(runs, points[0].config)
@@ -155,6 +157,7 @@ class StudySweeper(Sweeper):
             hydra_context=self.hydra_context, task_function=partial(work, staff), config=config
         )
         if self.is_local:
+            os.environ.setdefault("PYTHONWARNINGS", QUIET)
             launcher.joblib |= {"initializer": end_with, "initargs": (os.getpid(),)}
         jobs = [_overrides(worker, fixed) if not self.is_local else fixed for worker in staff]
         for returned in launcher.launch(jobs, initial_job_idx=0):
