@@ -317,3 +317,9 @@ def test_the_runs_given_are_left_as_they_were():
     before = runs.copy()
     judge([rising("x", "y"), SHIRT, PUBLISHED], runs, BASELINE, lambda run: None)
     pd.testing.assert_frame_equal(runs, before)
+
+
+def test_published_numbers_are_not_held_against_another_baseline():
+    moved = Side("baseline (limit=12000)", frozenset({"signed baseline"}))
+    (found,) = judge([PUBLISHED], frame(*scored([0.88, 0.89, 0.9])), moved, lambda run: None)
+    assert found.verdict == "not yet run" and "baseline (limit=12000)" in found.because

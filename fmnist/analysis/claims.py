@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats as distributions
 
 from fmnist.analysis import readable, stats
-from fmnist.analysis.leaderboard import ALPHA
+from fmnist.analysis.leaderboard import ALPHA, BASELINE
 from fmnist.analysis.published import RUNS, Published
 from fmnist.config import CLASSES
 
@@ -92,7 +92,8 @@ def usual(runs: pd.DataFrame) -> pd.DataFrame:
     if runs.empty:
         return runs
     most: Any = runs.groupby(["compute.precision", "data_digest"]).size().idxmax()
-    return runs[(runs["compute.precision"] == most[0]) & (runs["data_digest"] == most[1])]
+    found: pd.DataFrame = runs[(runs["compute.precision"] == most[0]) & (runs["data_digest"] == most[1])]
+    return found
 
 
 def _has_own(claim: Claim) -> bool:
@@ -103,6 +104,8 @@ def _one(claim: Claim, runs: pd.DataFrame, baseline: Side, correct: Correct) -> 
     if claim.weakest is not None:
         return _weakest(claim, claim.weakest, _of(runs, baseline))
     if claim.published:
+        if baseline.name != BASELINE:
+            return _not_run(claim, f"the article trained another baseline than this {baseline.name}")
         return _published(claim, _of(runs, baseline))
     return _rising(claim, runs, correct)
 
