@@ -92,7 +92,8 @@ def usual(runs: pd.DataFrame) -> pd.DataFrame:
     if runs.empty:
         return runs
     most: Any = runs.groupby(["compute.precision", "data_digest"]).size().idxmax()
-    return runs[(runs["compute.precision"] == most[0]) & (runs["data_digest"] == most[1])]
+    found: pd.DataFrame = runs[(runs["compute.precision"] == most[0]) & (runs["data_digest"] == most[1])]
+    return found
 
 
 def _has_own(claim: Claim) -> bool:
