@@ -90,7 +90,7 @@ def test_planted_effects_get_their_verdicts(found):
         "filters=64": "not distinguishable",
         "pooling=average": "not distinguishable",
     }
-    assert board["rank"].tolist()[:-1] == [1, 2, 3, 3, 3, 6]
+    assert board["rank"].tolist()[:-1] == [1, 1, 3, 3, 3, 6]
 
 
 def test_planted_claims_get_their_verdicts(found):
