@@ -73,6 +73,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
             parser.error(f"'{option}' is about a study and needs --study NAME")
     if arguments.format == "html" and arguments.out is None:
         parser.error("--format html needs --out FILE.html or --out FOLDER")
+    if arguments.format == "html" and arguments.metric != METRICS[0]:
+        parser.error(f"the report ranks by {METRICS[0]}: leave out --metric {arguments.metric}")
     return arguments
 
 

@@ -157,13 +157,15 @@ def bootstrap(values: Array, reference: Array, confidence: float = 0.95) -> tupl
 
 
 def holm(p: ArrayLike) -> Array:
-    """p-values (n,) corrected by Holm for being a family; NaN stay NaN and do not count as comparisons made."""
-    from statsmodels.stats.multitest import multipletests
+    """p-values (n,) corrected by Holm for being a family; NaN stay NaN and do not count as comparisons made.
 
+    The numbers of statsmodels' `multipletests`, which collects garbage at every call and so takes a tenth of a second.
+    """
     corrected = np.array(p, dtype=np.float64)
-    made = ~np.isnan(corrected)
-    if made.any():
-        corrected[made] = multipletests(corrected[made], method="holm")[1]
+    made = np.flatnonzero(~np.isnan(corrected))
+    order = made[np.argsort(corrected[made])]
+    steps = corrected[order] * np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)
     return corrected
 
 
