@@ -58,7 +58,7 @@ def _power(tested: pd.DataFrame) -> list[str]:
     said = []
     if np.isfinite(found):
         said.append(
-            f"At {tested['epochs'].max()} epochs {least} seeds show a difference of {100 * found:.2f} points or more "
+            f"At {readable.plural(int(tested['epochs'].max()), 'epoch')} {least} seeds show a difference of {100 * found:.2f} points or more "
             f"(80 % power, median spread of the differences {100 * float(np.nanmedian(sd)):.2f})."
         )
     unsettled = tested.assign(spread=sd)[(tested["verdict"] == OPEN).to_numpy() & np.isfinite(sd)]
