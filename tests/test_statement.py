@@ -55,6 +55,12 @@ def test_the_spread_is_that_of_the_pairs_not_of_all_seeds_of_a_row():
     assert spread.search(pairs)[0] == spread.search(more)[0]
 
 
+def test_one_epoch_is_no_epochs():
+    assert "At 1 epoch 3 seeds" in said(
+        seeds("baseline", [0.9, 0.91, 0.92], epochs=1), seeds("y", [0.9, 0.92, 0.92], epochs=1)
+    )
+
+
 def test_what_is_open_is_named_with_the_seeds_that_would_settle_it():
     text = said(BASELINE, OPEN)
     differences = np.array([0.003, -0.001, 0.004])

@@ -136,6 +136,15 @@ def test_holm_multiplies_the_smallest_by_the_family_and_keeps_the_order():
     np.testing.assert_allclose(stats.holm([0.01, 0.04, 0.03]), [0.03, 0.06, 0.06])
 
 
+def test_holm_is_that_of_statsmodels_with_ties_and_in_any_order():
+    from statsmodels.stats.multitest import multipletests
+
+    rng = np.random.default_rng(0)
+    for size in (1, 2, 7, 40):
+        p = rng.uniform(0, 0.3, size).round(2)
+        np.testing.assert_allclose(stats.holm(p), multipletests(p, method="holm")[1])
+
+
 def test_comparisons_without_p_do_not_count_in_the_family():
     np.testing.assert_allclose(stats.holm([NAN, 0.01, 0.5, NAN]), [NAN, 0.02, 0.5, NAN])
     assert np.isnan(stats.holm([NAN])).all()

@@ -58,8 +58,9 @@ def _power(tested: pd.DataFrame) -> list[str]:
     said = []
     if np.isfinite(found):
         said.append(
-            f"At {tested['epochs'].max()} epochs {least} seeds show a difference of {100 * found:.2f} points or more "
-            f"(80 % power, median spread of the differences {100 * float(np.nanmedian(sd)):.2f})."
+            f"At {readable.plural(int(tested['epochs'].max()), 'epoch')} {least} seeds show a difference of "
+            f"{100 * found:.2f} points or more (80 % power, median spread of the differences "
+            f"{100 * float(np.nanmedian(sd)):.2f})."
         )
     unsettled = tested.assign(spread=sd)[(tested["verdict"] == OPEN).to_numpy() & np.isfinite(sd)]
     unsettled = unsettled.reindex(unsettled["difference"].abs().sort_values(ascending=False).index)
