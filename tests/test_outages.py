@@ -466,7 +466,7 @@ def test_fail_fast_starts_nothing_more(images, tmp_path):
 def test_a_signal_ends_a_sweep_and_its_workers_soon_and_a_second_one_at_once(strike, numbers, images, tmp_path):
     arguments = ["-m", *TINY, f"data.dir={images}", f"store={tmp_path}", "seed=0,1"]
     with started(*arguments, "epochs=9999") as sweep:
-        until(lambda: len(list(tmp_path.glob("checkpoints/*/epoch-*.ckpt"))) > 2)
+        until(lambda: len(list(tmp_path.glob("checkpoints/*/epoch-*.ckpt"))) > 2, seconds=180)
         for number in numbers:
             strike(sweep.pid, number)
             time.sleep(0.2)
