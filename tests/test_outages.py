@@ -238,18 +238,25 @@ def test_a_server_that_hangs_holds_training_up_once_and_is_waited_for_at_the_end
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
     config = tiny(images, tmp_path, epochs=6, seed=4)
     silent, heard = socket.socket(), []
+    silent.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+    def binds():
+        with suppress(OSError):
+            silent.bind(("127.0.0.1", server.port))
+            return True
+        return False
 
     def hang(epoch, record):
-        heard.append(time.monotonic())
         if epoch == 2:
             server.kill()
-            silent.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            silent.bind(("127.0.0.1", server.port))
+            until(binds)  # once the system has let go of it
             silent.listen()  # the system accepts; nobody answers
+        heard.append(time.monotonic())
         if epoch == 6:
             threading.Timer(3.0, lambda: (silent.close(), server.start())).start()
 
-    outcome = run.execute(config, run.Listener(on_epoch=hang))
+    with silent:
+        outcome = run.execute(config, run.Listener(on_epoch=hang))
     assert heard[5] - heard[1] < 2 * 2, "one time-out in four epochs"
     assert MlflowClient(server.uri).get_run(outcome.run_id).info.status == "FINISHED"
     assert steps(tmp_path, outcome.run_id) == [1, 2, 3, 4, 5, 6]
@@ -459,7 +466,7 @@ def test_fail_fast_starts_nothing_more(images, tmp_path):
 def test_a_signal_ends_a_sweep_and_its_workers_soon_and_a_second_one_at_once(strike, numbers, images, tmp_path):
     arguments = ["-m", *TINY, f"data.dir={images}", f"store={tmp_path}", "seed=0,1"]
     with started(*arguments, "epochs=9999") as sweep:
-        until(lambda: len(list(tmp_path.glob("checkpoints/*/epoch-*.ckpt"))) > 2)
+        until(lambda: len(list(tmp_path.glob("checkpoints/*/epoch-*.ckpt"))) > 2, seconds=180)
         for number in numbers:
             strike(sweep.pid, number)
             time.sleep(0.2)
