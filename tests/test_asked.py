@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from fmnist.config import CONF, ComputeConfig, UserError
-from fmnist.identity import signatures, variant_name
+from fmnist.identity import signatures
 from fmnist.study.asked import ask
 from fmnist.study.compose import compose_config
 
@@ -40,7 +40,7 @@ def refusal(study, *overrides):
 def test_every_study_is_a_question_that_can_be_put(study):
     declared = yaml.safe_load((CONF / "study" / f"{study}.yaml").read_text())["study"]
     asked = ask(study, [], ONE)
-    assert (asked.name, asked.question) == (study, declared["question"]) and study in asked.command
+    assert (asked.name, asked.question) == (study, declared["question"])
     assert asked.axes == declared["axes"] and list(asked.base_levels) == list(declared["axes"])
     assert [claim.key for claim in asked.claims] == list(declared.get("claims", {}))
     assert asked.baseline.signatures <= set(asked.levels)
@@ -89,7 +89,7 @@ def test_where_no_level_is_the_baselines_the_first_stands_for_it():
 
 def test_options_beside_a_study_move_its_baseline_and_its_claims():
     asked = ask("pooling", ["model.filters=64"], ONE)
-    assert asked.baseline.name == "filters=64" == variant_name(compose_config(["model.filters=64"]))
+    assert asked.baseline.name == "baseline (filters=64)"
     assert asked.baseline.signatures == {signed("model.filters=64")}
     assert [side.signatures for side in asked.claims[0].sides] == [
         {signed("model.filters=64", "model.pooling=average")},
