@@ -95,7 +95,6 @@ def test_options_beside_a_study_move_its_baseline_and_its_claims():
         {signed("model.filters=64", "model.pooling=average")},
         {signed("model.filters=64")},
     ]
-    assert asked.command == 'make sweep STUDY=pooling ARGS="model.filters=64"'
 
 
 def test_an_axis_that_is_taken_out_takes_its_variants_with_it():
