@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fmnist.analysis import claims, effects, stats
+from fmnist.analysis import claims, effects, variance
 from fmnist.analysis.claims import Verdict
 from fmnist.analysis.diagnosis import Finding, diagnose
 from fmnist.analysis.leaderboard import BASELINE, leaderboard
@@ -99,12 +99,12 @@ class Answer:
     def shares(self) -> pd.DataFrame:
         """Of a grid: how much of the variance each axis and each pair of them explains at the longest budget."""
         if self.asked is None or self.asked.design != "grid" or self._finished.empty:
-            return pd.DataFrame(columns=list(stats.EFFECT_COLUMNS))
+            return pd.DataFrame(columns=list(variance.EFFECT_COLUMNS))
         runs = claims.usual(self._finished)
         longest = runs[runs["epochs"] == runs["epochs"].max()]
         levels = pd.DataFrame([self.asked.levels[signed] for signed in longest["variant_signature"]], longest.index)
         frame = levels.assign(seed=longest["seed"], accuracy=longest["val/accuracy"].astype(float))
-        return stats.grid_effects(frame, "accuracy", list(self.asked.axes), "seed")
+        return variance.grid_effects(frame, "accuracy", list(self.asked.axes), "seed")
 
     @cached_property
     def histories(self) -> dict[str, pd.DataFrame]:
@@ -162,7 +162,7 @@ class Answer:
             predictions=predictions,
             labels=labels,
             images=self._images(labels),
-            notes=self.notes,
+            notes=[*self.notes, *variance.words(self.shares)],
             provenance=self.provenance(),
         )
 
