@@ -135,12 +135,12 @@ def _board(answer: "Answer", arguments: argparse.Namespace, form: str) -> str:
 # ---- Where it goes --------------------------------------------------------------------------------------
 
 
-def _write(file: Path, content: str | bytes) -> None:
+def _write(file: Path, content: str) -> None:
     """Write all of a file or nothing, and say so."""
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        part.write_text(content, encoding="utf-8")
         part.replace(file)
     except OSError as error:
         with suppress(OSError):  # of a folder that is a file, say

@@ -59,10 +59,7 @@ def ask(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> Asked:
     Raises:
         UserError: there is no such study, an override makes it impossible, or a claim cannot be understood.
     """
-    known = sorted(file.stem for file in (CONF / "study").glob("*.yaml") if file.stem != "none")
-    if study not in known:
-        hint = suggest(study, known)
-        raise UserError(f"there is no study '{study}' in conf/study; known are {', '.join(known)}{hint}")
+    _check_name(study)
     asked = [f"study={study}", *overrides]
 
     @cache
@@ -104,6 +101,13 @@ def ask(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> Asked:
         base_levels=_base_levels(base.study.axes, base, compose),
         claims=[_claim(key, given, baseline, at) for key, given in base.study.claims.items()],
     )
+
+
+def _check_name(study: str) -> None:
+    known = sorted(file.stem for file in (CONF / "study").glob("*.yaml") if file.stem != "none")
+    if study not in known:
+        hint = suggest(study, known)
+        raise UserError(f"there is no study '{study}' in conf/study; known are {', '.join(known)}{hint}")
 
 
 def _signature(config: Config, precision: str, digest: str) -> str:
