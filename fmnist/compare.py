@@ -185,6 +185,8 @@ def _body(argv: list[str] | None) -> None:
     found = answer(question)
     out = arguments.out
     if out is not None and not out.suffix:
+        if found.board.empty:  # or nothing would take the place of what stands there
+            raise UserError(f"nothing to write into {out}: no recorded run matches; start some with 'make sweep'")
         _write_folder(found, arguments)
     if arguments.format == "html":
         _write_report(found, out)

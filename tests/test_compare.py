@@ -196,3 +196,13 @@ def test_from_another_folder_all_is_found_and_nothing_heavy_is_imported(store, t
         capture_output=True, text=True, check=True, timeout=120,
     )  # fmt: skip
     assert done.stderr.splitlines()[-1] == "[] 0" and (tmp_path / "found" / "report.html").exists()
+
+
+def test_what_stands_in_a_folder_is_not_replaced_by_nothing(tmp_path):
+    kept = tmp_path / "answers" / "report.html"
+    kept.parent.mkdir()
+    kept.write_text("an answer")
+    said = mistake(
+        "compare", "--store", tmp_path / "none", "--study", "smoke", "--format", "html", "--out", kept.parent
+    )
+    assert "nothing to write" in said and kept.read_text() == "an answer"
