@@ -4,6 +4,7 @@ import argparse
 import os
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
             parser.error(f"'{option}' is about a study and needs --study NAME")
     if arguments.format == "html" and arguments.out is None:
         parser.error("--format html needs --out FILE.html or --out FOLDER")
+    if arguments.format == "html" and arguments.metric != METRICS[0]:
+        parser.error(f"the report ranks by {METRICS[0]}: leave out --metric {arguments.metric}")
     return arguments
 
 
@@ -81,7 +84,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 def _rows(answer: "Answer", arguments: argparse.Namespace) -> "pd.DataFrame":
     """The rows of the leaderboard that are asked for: cut after the statistics, which do not depend on it."""
     board, runs = answer.board, answer.runs
-    for key, value in arguments.where:
+    for key, value in arguments.where if answer.recorded else ():
         if key not in runs:
             raise UserError(f"--where: runs have no '{key}'{suggest(key, [str(name) for name in runs])}")
         chosen = set(runs.loc[_equals(runs[key], value), "run_id"])
@@ -90,23 +93,34 @@ def _rows(answer: "Answer", arguments: argparse.Namespace) -> "pd.DataFrame":
 
 
 def _equals(column: "pd.Series", value: str) -> "pd.Series":
-    """Whether texts are this value, or this number however it is written."""
-    texts = column.astype(str)
+    """Whether texts are this value however it is written: 0.001 as 1e-3, [32,64] with a blank, true as True."""
+    texts, text = column.astype(str).str.replace(" ", "").str.lower(), value.replace(" ", "").lower()
     try:
-        number = float(value)
+        number = float(text)
     except ValueError:
-        return texts == value
+        return texts == text
     import pandas as pd
 
-    return (texts == value) | (pd.to_numeric(texts, errors="coerce") == number)
+    return (texts == text) | (pd.to_numeric(texts, errors="coerce") == number)
 
 
 def _text(answer: "Answer", arguments: argparse.Namespace, form: str) -> str:
     """What goes to standard output, or into a file of that format."""
+    if arguments.claims:
+        return _claims(answer, form)
+    return _board(answer, arguments, form)
+
+
+def _claims(answer: "Answer", form: str) -> str:
+    from fmnist.analysis.text import render_claims
+
+    return render_claims(answer.claims, form)
+
+
+def _board(answer: "Answer", arguments: argparse.Namespace, form: str) -> str:
+    """The leaderboard, and what it means where it is to be read."""
     from fmnist.analysis import text
 
-    if arguments.claims:
-        return text.render_claims(answer.claims, form)
     rows = _rows(answer, arguments)
     to_terminal = arguments.out is None and sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if to_terminal else 0
@@ -121,15 +135,16 @@ def _text(answer: "Answer", arguments: argparse.Namespace, form: str) -> str:
 # ---- Where it goes --------------------------------------------------------------------------------------
 
 
-def _write(file: Path, content: str | bytes) -> None:
+def _write(file: Path, content: str) -> None:
     """Write all of a file or nothing, and say so."""
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        part.write_text(content, encoding="utf-8")
         part.replace(file)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # of a folder that is a file, say
+            part.unlink()
         raise UserError(f"cannot write {file}: {error.strerror}") from error
     print(f"wrote {file}", file=sys.stderr)
 
@@ -149,11 +164,9 @@ def _write_report(answer: "Answer", out: Path) -> None:
 
 def _write_folder(answer: "Answer", arguments: argparse.Namespace) -> None:
     for form in ("csv", "md"):
-        _write(arguments.out / f"leaderboard.{form}", _text(answer, arguments, form) + "\n")
+        _write(arguments.out / f"leaderboard.{form}", _board(answer, arguments, form) + "\n")
     if answer.claims:
-        from fmnist.analysis.text import render_claims
-
-        _write(arguments.out / "claims.csv", render_claims(answer.claims, "csv") + "\n")
+        _write(arguments.out / "claims.csv", _claims(answer, "csv") + "\n")
 
 
 def _body(argv: list[str] | None) -> None:
@@ -172,6 +185,8 @@ def _body(argv: list[str] | None) -> None:
     found = answer(question)
     out = arguments.out
     if out is not None and not out.suffix:
+        if found.board.empty:  # or nothing would take the place of what stands there
+            raise UserError(f"nothing to write into {out}: no recorded run matches; start some with 'make sweep'")
         _write_folder(found, arguments)
     if arguments.format == "html":
         _write_report(found, out)

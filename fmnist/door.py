@@ -5,9 +5,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from fmnist.config import RunError, UserError
+
+SHOW_CURSOR = b"\x1b[?25h"  # which a live table hides
 
 
 class Parser(argparse.ArgumentParser):
@@ -29,12 +32,13 @@ def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
     Args:
         name: of the door, `fmnist.train`.
         body: what it does.
-        interrupted: what to say after Ctrl-C or SIGTERM.
+        interrupted: what to say after Ctrl-C or SIGTERM, of which a second one does not wait for anything to close.
 
     Returns:
         0; 1 if runs failed; 2 after a mistake of the user; 130 if interrupted. Other errors are ours and pass.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    said = f"\n{name}: interrupted; {interrupted}\n" if interrupted else ""
+    _hear(lambda number, frame: _interrupt(said))
     try:
         body()
         sys.stdout.flush()
@@ -45,13 +49,36 @@ def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        if interrupted:
-            print(f"\n{name}: interrupted; {interrupted}", file=sys.stderr)
+        _hear(lambda number, frame: _stop(""))
+        sys.stderr.write(said)
         return 130
     except BrokenPipeError:  # `| head` has seen enough; Python would complain again at its exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    finally:
+        _hear(lambda number, frame: _stop(""))
     return 0
 
 
-def _interrupt(number: int, frame: Any) -> None:
+def _hear(handler: Callable[[int, Any], Any]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as of a command that a script has started with &
+            signal.signal(number, handler)
+
+
+def _interrupt(said: str) -> NoReturn:
+    """The first signal: everything gets to close what it has open."""
+    _hear(lambda number, frame: _stop(said))
     raise KeyboardInterrupt
+
+
+def _stop(said: str) -> NoReturn:
+    """The second signal, or one at the exit: no process is left; the next sweep closes what stands open."""
+    import psutil
+
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            child.terminate()
+    if sys.stdout.isatty():
+        os.write(sys.stdout.fileno(), SHOW_CURSOR)
+    os.write(sys.stderr.fileno(), said.encode())
+    os._exit(130)

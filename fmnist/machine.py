@@ -80,7 +80,8 @@ def is_gone(process: str) -> bool:
     if host != platform.node():
         return False
     try:
-        return psutil.Process(int(pid)).create_time() != float(created)
+        found = psutil.Process(int(pid))
+        return found.create_time() != float(created) or found.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
 

@@ -158,19 +158,15 @@ def _carry_out(config: Config, dataset: Dataset, folder: Path, writer: tracking.
         test.probabilities[:2],
         [f"{name}=={importlib.metadata.version(name)}" for name in ("keras", "numpy", "tensorflow")],
     )
-    metrics = _final_metrics(path, test) | {"time/wall_s": time.monotonic() - began}
+    metrics = _final_metrics(path, test) | _times(path, resumed, time.monotonic() - began)
     writer.metrics(metrics, step=config.epochs)
     return Outcome(writer.run_id, {**path.history[-1], **metrics}, trained=config.epochs - resumed)
 
 
 def _final_metrics(path: "Trajectory", test: "Evaluation") -> dict[str, float]:
-    train_seconds = sum(record["time/epoch_s"] for record in path.history)
-    images = path.steps_per_epoch * path.config.batch_size * len(path.history)
     final: dict[str, float] = {
         "test/accuracy": test.accuracy,
         "test/loss": test.loss,
-        "time/train_s": train_seconds,
-        "time/images_per_s": images / train_seconds,
         "model/parameters": path.engine.model.count_params(),
     }
     for index, name in enumerate(CLASSES):
@@ -178,6 +174,19 @@ def _final_metrics(path: "Trajectory", test: "Evaluation") -> dict[str, float]:
         final[f"test/recall/{name}"] = test.recall[index]
         final[f"test/f1/{name}"] = test.f1[index]
     return final
+
+
+def _times(path: "Trajectory", resumed: int, wall: float) -> dict[str, float]:
+    """Seconds of the whole path and of this run alone; what compiling takes is no part of the pace."""
+    epochs = [record["time/epoch_s"] for record in path.history]
+    trained = sum(epochs[resumed:]) - path.compiling if len(epochs) > resumed else 0.0
+    images = path.steps_per_epoch * path.config.batch_size
+    return {
+        "time/train_s": sum(epochs),
+        "time/images_per_s": images * (len(epochs) - resumed) / trained if trained > 0 else images / min(epochs),
+        "time/wall_s": wall,
+        "time/overhead_s": wall - trained,
+    }
 
 
 def _log_pictures(config: Config, path: "Trajectory", test: "Evaluation", writer: tracking.Writer) -> None:

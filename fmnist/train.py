@@ -23,7 +23,7 @@ def _body() -> None:
     from fmnist.study.compose import run_application
     from fmnist.study.sweeper import StudySweeper
 
-    run_application(task, StudySweeper)
+    run_application(task, sweeper=StudySweeper)
 
 
 def main() -> int:

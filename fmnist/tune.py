@@ -4,15 +4,15 @@ import sys
 
 from fmnist.config import UserError
 from fmnist.door import enter
-from fmnist.study.space import SearchConfig
+from fmnist.search.space import SearchConfig
 
 
 def task(config: SearchConfig) -> None:
     """Carry out a search, and compare what it found with the baseline on fresh seeds."""
     from rich.console import Console
 
-    from fmnist.study.confirm import conclude
-    from fmnist.study.search import Search
+    from fmnist.search.confirm import conclude
+    from fmnist.search.search import Search
 
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     search = Search(config, console)
@@ -20,11 +20,12 @@ def task(config: SearchConfig) -> None:
 
 
 def _body() -> None:
-    from fmnist.study.compose import SEARCH_NAME, run_application
+    from fmnist.search.space import TUNE
+    from fmnist.study.compose import run_application
 
     if {"-m", "--multirun"} & set(sys.argv[1:]):
         raise UserError("a search chooses its points itself; what it may choose is tuner.space, without -m")
-    run_application(task, sweeper=None, name=SEARCH_NAME)
+    run_application(task, TUNE)
 
 
 def main() -> int:

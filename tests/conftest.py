@@ -1,7 +1,18 @@
+import signal
 from pathlib import Path
 
 import pytest
 from idx import synthetic, write_idx
+
+LONG = ("test_sweep", "test_outages", "test_chaos", "test_ui")  # the first to start: no worker shall end up alone
+
+
+def pytest_configure() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's & would have it ignored, and inherited
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
 @pytest.fixture(scope="session")

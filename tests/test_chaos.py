@@ -2,10 +2,7 @@
 
 import random
 
-import pytest
 from chaos import DECK, PARENT, WORKER, Chaos, compare, study, write_images
-
-pytestmark = [pytest.mark.xdist_group("chaos"), pytest.mark.slow]
 
 
 def test_a_study_whose_workers_and_parents_are_killed_ends_bitwise_like_one_left_alone(tmp_path, capsys):

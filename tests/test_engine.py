@@ -1,5 +1,7 @@
 """The compiled loop against plain ones, its states, its evaluation."""
 
+import gc
+import weakref
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 
 from fmnist.config import OPTIMIZERS, AugmentConfig, Config, from_flat
 from fmnist.training import augment
-from fmnist.training.engine import Arrays, Engine, keras, tf, use_threads
+from fmnist.training.engine import Arrays, Engine, keras, release, tf, use_threads
 from fmnist.training.model import build, logits_of
 
 use_threads(1)  # before any test computes: a process cannot change it later
@@ -204,3 +206,15 @@ def test_another_number_of_threads_is_refused_once_there_are_results() -> None:
     with pytest.raises(RuntimeError, match="cannot be modified"):
         use_threads(2)
     use_threads(1)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_nothing_of_an_engine_that_has_trained_stays_in_memory(optimizer):
+    trained = engine(**{"optimizer.name": optimizer})
+    trained.train(ROWS, None)
+    graph = weakref.ref(trained._train.get_concrete_function().graph)
+    assert graph() is not None
+    del trained
+    release()
+    gc.collect()
+    assert graph() is None, "its graph would keep the training images"

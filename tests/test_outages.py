@@ -23,7 +23,6 @@ from fmnist.identity import signatures
 from fmnist.training import checkpoint
 from fmnist.training.data import load
 
-pytestmark = pytest.mark.xdist_group("outages")  # one MLflow server for all
 TINY_THREAD = [*TINY, "compute.threads=1"]
 PER_EPOCH = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "time/epoch_s")
 URI = "MLFLOW_TRACKING_URI"
@@ -235,6 +234,34 @@ def test_a_server_that_is_away_in_mid_training_misses_no_epoch_and_gets_all_that
     assert numbers(record.data.metrics) == undisturbed(config, tmp_path / "alone", monkeypatch)
 
 
+def test_a_server_that_hangs_holds_training_up_once_and_is_waited_for_at_the_end(server, images, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+    config = tiny(images, tmp_path, epochs=6, seed=4)
+    silent, heard = socket.socket(), []
+    silent.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+    def binds():
+        with suppress(OSError):
+            silent.bind(("127.0.0.1", server.port))
+            return True
+        return False
+
+    def hang(epoch, record):
+        if epoch == 2:
+            server.kill()
+            until(binds)  # once the system has let go of it
+            silent.listen()  # the system accepts; nobody answers
+        heard.append(time.monotonic())
+        if epoch == 6:
+            threading.Timer(3.0, lambda: (silent.close(), server.start())).start()
+
+    with silent:
+        outcome = run.execute(config, run.Listener(on_epoch=hang))
+    assert heard[5] - heard[1] < 2 * 2, "one time-out in four epochs"
+    assert MlflowClient(server.uri).get_run(outcome.run_id).info.status == "FINISHED"
+    assert steps(tmp_path, outcome.run_id) == [1, 2, 3, 4, 5, 6]
+
+
 def test_a_trained_run_waits_for_a_server_that_is_away_at_its_end(server, images, tmp_path):
     config = tiny(images, tmp_path, epochs=2, seed=1)
 
@@ -434,16 +461,21 @@ def test_fail_fast_starts_nothing_more(images, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_sweep_and_its_workers_at_once(number, images, tmp_path):
-    arguments = ["-m", *TINY, f"data.dir={images}", f"store={tmp_path}", "epochs=9999", "seed=0,1"]
-    with started(*arguments) as sweep:
-        until(lambda: len(list(tmp_path.glob("checkpoints/*/epoch-*.ckpt"))) > 2)
-        sweep.send_signal(number)
-        _, err = ended(sweep, 130, seconds=5)
+@pytest.mark.parametrize("numbers", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGINT] * 2], ids=len)
+@pytest.mark.parametrize("strike", [os.kill, os.killpg])  # of a script, and of a terminal
+def test_a_signal_ends_a_sweep_and_its_workers_soon_and_a_second_one_at_once(strike, numbers, images, tmp_path):
+    arguments = ["-m", *TINY, f"data.dir={images}", f"store={tmp_path}", "seed=0,1"]
+    with started(*arguments, "epochs=9999") as sweep:
+        until(lambda: len(list(tmp_path.glob("checkpoints/*/epoch-*.ckpt"))) > 2, seconds=180)
+        for number in numbers:
+            strike(sweep.pid, number)
+            time.sleep(0.2)
+        _, err = ended(sweep, 130, seconds=5 if len(numbers) == 1 else 1)
         assert only_line(err) == "fmnist.train: interrupted; the same command goes on where this stopped"
         until(lambda: not alive(tmp_path), seconds=1)
-    assert set(statuses(tmp_path)) == {"KILLED"}
+    if len(numbers) == 2:
+        train(*arguments, "epochs=1")  # which closes what stands open
+    assert set(tracking.load(str(tmp_path)).query("epochs == 9999")["status"]) == {"KILLED"}
 
 
 def alive(store):

@@ -20,11 +20,12 @@ def record(flops, images_per_s, **changes):
         "compute.threads": "1",
         "time/images_per_s": images_per_s,
         "flops_per_image": flops,
+        "epochs": 3,
         **changes,
     }
 
 
-def test_finished_runs_of_this_processor_precision_and_threads_tell_the_pace_by_their_median():
+def test_finished_runs_of_this_processor_precision_and_threads_tell_the_pace_by_the_median_of_the_longest():
     others = [
         {"status": "FAILED"},
         {"machine.cpu": "other"},
@@ -33,8 +34,16 @@ def test_finished_runs_of_this_processor_precision_and_threads_tell_the_pace_by_
     ]
     runs = [record(100, speed) for speed in (1.0, 2.0, 9.0)] + [record(100, 50.0, **other) for other in others]
     assert pace.recorded(pd.DataFrame(runs), BASE) == {100.0: 200.0}
+    assert pace.recorded(pd.DataFrame([*runs, record(100, 0.1, epochs=1)]), BASE) == {100.0: 200.0}
     assert pace.recorded(pd.DataFrame(runs[3:]), BASE) == {}
     assert pace.recorded(pd.DataFrame(), BASE) == {}
+
+
+def test_finished_runs_tell_what_a_run_takes_beyond_its_epochs_and_where_none_does_it_is_guessed():
+    runs = pd.DataFrame([record(100, 1.0, **{"time/overhead_s": seconds}) for seconds in (1.5, 1.7, 9.0)])
+    assert pace.overhead(runs, BASE) == 1.7
+    assert pace.overhead(runs.assign(status="FAILED"), BASE) == pace.SECONDS_PER_RUN
+    assert pace.overhead(runs.drop(columns="time/overhead_s"), BASE) == pace.SECONDS_PER_RUN
 
 
 def test_only_the_ends_of_the_costs_are_measured_and_only_where_no_run_tells():

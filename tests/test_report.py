@@ -21,7 +21,6 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from fmnist.analysis import drawing, mistakes, plots, readable, report, svg
 from fmnist.config import CLASSES
 
-pytestmark = pytest.mark.xdist_group("report")  # one worker renders the page for all
 EVIL = "<script>alert(1)</script>"
 NAMES = {"effects", "learning_accuracy", "learning_loss", "rungs", "recall", "pareto_parameters", "pareto_seconds"}
 

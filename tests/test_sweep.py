@@ -5,14 +5,16 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 
 import pandas as pd
 import pytest
+from browser import BROWSER, FLAGS, NO_BROWSER
 from commands import ROOT, TINY, mistake, run
+from playwright.sync_api import sync_playwright
 
 from fmnist import tracking
 
-pytestmark = pytest.mark.xdist_group("sweep")  # one worker makes the store for all
 EXACT = ["compute.precision=float32"]
 
 
@@ -56,6 +58,7 @@ def test_a_finished_study_trains_nothing_again(smoke):
     pd.testing.assert_frame_equal(tracking.load(str(store)), before)
 
 
+@pytest.mark.slow  # the chaos test does this and worse
 def test_a_study_stopped_half_way_and_started_again_ends_bitwise_like_one_never_stopped(smoke, tmp_path):
     study, store, _ = smoke
     command = [sys.executable, "-m", "fmnist.train", *study, f"store={tmp_path}"]
@@ -73,7 +76,19 @@ def test_a_study_stopped_half_way_and_started_again_ends_bitwise_like_one_never_
     pd.testing.assert_frame_equal(finals(tmp_path), finals(store), check_exact=True)
 
 
-@pytest.mark.parametrize("launcher", ["hydra.launcher.n_jobs=1", "hydra/launcher=submitit_local"])
+RAY = pytest.param(
+    "hydra/launcher=ray",
+    marks=[
+        pytest.mark.slow,
+        pytest.mark.skipif(not find_spec("hydra_plugins.hydra_ray_launcher"), reason="Hydra's Ray launcher is missing"),
+    ],
+)
+
+
+CLUSTER = pytest.param("hydra/launcher=submitit_local", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("launcher", ["hydra.launcher.n_jobs=1", CLUSTER, RAY])
 def test_one_worker_and_a_cluster_s_jobs_give_the_same_bits_as_two_workers(launcher, smoke, tmp_path):
     study, store, _ = smoke
     run("train", *study, f"store={tmp_path}", launcher)
@@ -97,23 +112,15 @@ def test_watching_shows_what_ended_and_how(smoke, tmp_path):
     assert "no runs in" in mistake("watch", "--store", tmp_path / "none")
 
 
-def test_commas_are_a_plain_sweep_whose_longer_runs_continue_the_shorter(images, tmp_path):
-    arguments = [*TINY, f"data.dir={images}", f"store={tmp_path}", "model.pooling=max,average", "epochs=1,2", "seed=3"]
-    run("train", "-m", *arguments)
-    runs = tracking.load(str(tmp_path))
-    assert set(runs["status"]) == {"FINISHED"} and set(runs["seed"]) == {3}
-    assert sorted(zip(runs["epochs"], runs["model.pooling"], strict=True)) == [
-        (1, "average"), (1, "max"), (2, "average"), (2, "max"),
-    ]  # fmt: skip
-    assert runs["trajectory_signature"].nunique() == 2 and runs["signature"].nunique() == 4
-
-
-def test_a_run_that_fails_is_named_and_the_others_are_done(images, tmp_path):
-    arguments = [*TINY, f"data.dir={images}", f"store={tmp_path}", "epochs=1", "optimizer.learning_rate=0.001,1e30"]
-    done = run("train", "-m", *arguments, code=1)
-    assert "1 of 2 runs failed" in done.stderr and "learning_rate=1e+30" in done.stderr
+def test_commas_are_a_plain_sweep_in_which_a_run_that_fails_is_named_and_the_others_are_done(images, tmp_path):
+    arguments = [*TINY, f"data.dir={images}", f"store={tmp_path}", "epochs=1,2", "seed=3"]
+    done = run("train", "-m", *arguments, "optimizer.learning_rate=0.001,1e30", code=1)
+    assert "1 of 4 runs failed" in done.stderr and "learning_rate=1e+30" in done.stderr
     assert "DivergedError: the loss is no longer finite" in done.stdout and "Traceback" not in done.stderr
-    assert sorted(tracking.load(str(tmp_path))["status"]) == ["FAILED", "FINISHED"]
+    runs = tracking.load(str(tmp_path)).sort_values(["status", "epochs"])
+    assert list(runs["status"]) == ["FAILED", "FINISHED", "FINISHED"] and list(runs["epochs"]) == [1, 1, 2]
+    assert set(runs["seed"]) == {3} and runs["signature"].is_unique
+    assert runs.query("status == 'FINISHED'")["trajectory_signature"].nunique() == 1, "the longer continues the shorter"
 
 
 def test_a_single_run_shows_its_epochs_and_is_not_repeated(images, tmp_path):
@@ -143,14 +150,39 @@ def test_a_mistake_is_one_line_before_anything_starts(arguments, words, tmp_path
 def test_compare_ranks_what_a_study_left(smoke):
     _, store, _ = smoke
     board = json.loads(run("compare", "--store", store, "--format", "json", "--epochs", "2").stdout)
-    assert [row["rank"] for row in board] == [1, 2, 3]
+    assert [row["rank"] for row in board] == [1, 1, 1]  # one seed cannot tell them apart
     accuracies = [row["val_accuracy"] for row in board]
     assert accuracies == sorted(accuracies, reverse=True)
-    assert {"variant", "seeds", "test_accuracy", "worst_class", "worst_recall", "parameters", "train_seconds",
-            "run_id"} <= set(board[0])  # fmt: skip
     same = run("compare", "--store", store, "--study", "smoke", "--epochs", "2", "--format", "json", "--top", "3")
-    assert json.loads(same.stdout) == board
+    theirs = json.loads(same.stdout)
+    # A study names variants by what they change of its own baseline, and compares with that.
+    compared = [name for name in board[0] if name.startswith(("difference", "pairs", "verdict", "variant"))]
+    compared.remove("variant_signature")
+    assert [{**row, **{name: None for name in compared}} for row in board] == [
+        {**row, **{name: None for name in compared}} for row in theirs
+    ]
+    # Among all runs nothing is the article's baseline; the study has its own.
+    assert {row["verdict"] for row in board} == {""}
+    assert sorted(row["verdict"] for row in theirs) == ["baseline", "not distinguishable", "not distinguishable"]
     assert run("compare", "--store", store, "--study", "kernel").stdout.startswith("none of the 6 recorded runs match")
+
+
+@pytest.mark.skipif(BROWSER is None, reason=NO_BROWSER)
+def test_the_report_of_real_runs_opens_without_a_word_in_the_console(smoke, tmp_path):
+    study, store, _ = smoke
+    run("compare", "--store", store, "--study", "smoke", *study[1:], "study.seeds=[0]", "--format", "html",
+        "--out", tmp_path)  # fmt: skip
+    said = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
+        page = browser.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto((tmp_path / "report.html").as_uri())
+        assert "smoke" in page.inner_text("body") and page.locator("img[alt^='test image']").count() > 0
+        assert page.locator("svg[role=img]").count() == len(list((tmp_path / "figures").iterdir()))
+        browser.close()
+    assert said == []
 
 
 def test_compare_writes_a_file_and_refuses_what_it_does_not_know(smoke, tmp_path):

@@ -19,17 +19,17 @@ from mlflow import MlflowClient
 from fmnist import tracking
 from fmnist.analysis.searching import expected_best, importance
 from fmnist.config import CONF, UserError
-from fmnist.study import attempts, oracles
-from fmnist.study.compose import SEARCH_NAME, compose_config
-from fmnist.study.limits import Limits, brackets
-from fmnist.study.space import KINDS, TunerConfig, check_search, dimensions, to_run
+from fmnist.search import attempts, oracles
+from fmnist.search.limits import Limits, brackets
+from fmnist.search.space import KINDS, TUNE, TunerConfig, check_search, dimensions, to_run
+from fmnist.study.compose import compose_config
 
 pytestmark = pytest.mark.xdist_group("tuner")  # one worker makes the searches for all
 
 
 @cache
 def composed(*overrides):
-    return compose_config(overrides, SEARCH_NAME)
+    return compose_config(overrides, TUNE)
 
 
 # ---- The space -----------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ def test_the_brackets_that_are_announced_are_keras_tuners(epochs, factor):
 def test_a_search_begins_nothing_that_its_budget_does_not_hold():
     def limits(*overrides, **options):
         search = composed("tuner=random", "data.limit=600", "tuner.max_epochs=2", *overrides)
-        return Limits(search, dimensions(search.tuner.space), images=60_000, pace=1e9, **options)
+        return Limits(search, dimensions(search.tuner.space), images=60_000, pace=1e9, overhead=2.0, **options)
 
     trial = {"model.filters.0": 16, "model.filters.1": 32}
     assert limits("tuner.max_trials=2").allow(trial, {}, [trial])

@@ -20,7 +20,6 @@ from commands import ROOT, TINY, mistake
 from commands import run as run_door
 from playwright.sync_api import FloatRect, Locator, Page, Request, sync_playwright
 
-pytestmark = pytest.mark.xdist_group("ui")  # with --dist loadgroup one worker makes the store for all
 POOLINGS = ("max", "average")
 HERE = "127.0.0.1"
 

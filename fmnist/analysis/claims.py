@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats as distributions
 
 from fmnist.analysis import readable, stats
-from fmnist.analysis.leaderboard import ALPHA
+from fmnist.analysis.leaderboard import ALPHA, BASELINE
 from fmnist.analysis.published import RUNS, Published
 from fmnist.config import CLASSES
 
@@ -78,15 +79,21 @@ def judge(
         epochs: the budget to judge at, for claims that do not name their own.
     """
     finished = runs[(runs["status"] == "FINISHED") & np.isfinite(runs["val/accuracy"].astype(float))]
-    kinds = ["compute.precision", "data_digest"]
-    if len(finished):
-        usual = finished[kinds].value_counts().index[0]
-        finished = finished[(finished[kinds] == usual).all(axis=1)]
-    finished = finished.sort_values("start_time").drop_duplicates(["variant_signature", "epochs", "seed"], keep="last")
+    finished = usual(finished).sort_values("start_time", kind="stable")
+    finished = finished.drop_duplicates(["variant_signature", "epochs", "seed"], keep="last")
     at_epochs = finished if epochs is None else finished[finished["epochs"] == epochs]
     found = [_one(claim, finished if _has_own(claim) else at_epochs, baseline, correct) for claim in claims]
     corrected = stats.holm([verdict.p_value for verdict in found])
-    return [_weighed(verdict, p) for verdict, p in zip(found, corrected, strict=True)]
+    return [_weighed(*each) for each in zip(claims, found, corrected, strict=True)]
+
+
+def usual(runs: pd.DataFrame) -> pd.DataFrame:
+    """Of the runs those of the precision and the data that most of them have: only these are pairs."""
+    if runs.empty:
+        return runs
+    most: Any = runs.groupby(["compute.precision", "data_digest"]).size().idxmax()
+    found: pd.DataFrame = runs[(runs["compute.precision"] == most[0]) & (runs["data_digest"] == most[1])]
+    return found
 
 
 def _has_own(claim: Claim) -> bool:
@@ -97,14 +104,18 @@ def _one(claim: Claim, runs: pd.DataFrame, baseline: Side, correct: Correct) -> 
     if claim.weakest is not None:
         return _weakest(claim, claim.weakest, _of(runs, baseline))
     if claim.published:
+        if baseline.name != BASELINE:
+            return _not_run(claim, f"the article trained another baseline than this {baseline.name}")
         return _published(claim, _of(runs, baseline))
     return _rising(claim, runs, correct)
 
 
-def _weighed(verdict: Verdict, p: float) -> Verdict:
+def _weighed(claim: Claim, verdict: Verdict, p: float) -> Verdict:
     """With the corrected p: what looked clear alone may not be so among several."""
-    unclear = verdict.p_value < ALPHA <= p
-    return replace(verdict, p_value=p, verdict=OPEN if unclear else verdict.verdict)
+    if verdict.p_value < ALPHA <= p:
+        verdict = replace(verdict, verdict=OPEN)
+    in_favour = claim.published and verdict.verdict == HOLDS  # which no small p speaks for
+    return replace(verdict, p_value=NAN if in_favour else p)
 
 
 def _of(runs: pd.DataFrame, side: Side) -> pd.DataFrame:
@@ -229,17 +240,18 @@ def _weakest(claim: Claim, name: str, runs: pd.DataFrame) -> Verdict:
 
 def _published(claim: Claim, runs: pd.DataFrame) -> Verdict:
     """Whether the published test accuracies are such as one more run of ours could have."""
+    runs = runs[runs["test/accuracy"].notna()]
     known = [run for run in RUNS if (runs["epochs"] == run.epochs).any()]
     if not known:
         return _not_run(claim, f"no run yet of the baseline at {' or '.join(str(run.epochs) for run in RUNS)} epochs")
     said = [runs[runs["epochs"] == run.epochs]["test/accuracy"].to_numpy(dtype=float) for run in known]
     off = [float(run.test_accuracy - ours.mean()) for run, ours in zip(known, said, strict=True)]
     p = [_p_of_one_more(run.test_accuracy, ours) for run, ours in zip(known, said, strict=True)]
-    worst = int(np.argmax(np.abs(off)))
+    worst = int(np.argmax(np.abs(off)) if np.isnan(p).all() else np.nanargmin(p))
     ours, seeds = said[worst], min(map(len, said))
     low, high = (float(end[0]) - float(ours.mean()) for end in stats.prediction_interval(ours[None]))
     corrected = stats.holm(p)
-    verdict = OPEN if np.isnan(corrected).any() else FAILS if corrected.min() < ALPHA else HOLDS
+    verdict = FAILS if (corrected < ALPHA).any() else OPEN if np.isnan(corrected).any() else HOLDS
     texts = list(_places(known, said))
     if seeds == 1:
         texts.append("one seed has no interval: add seeds")
@@ -250,7 +262,7 @@ def _published(claim: Claim, runs: pd.DataFrame) -> Verdict:
         effect=off[worst],
         low=off[worst] - high,
         high=off[worst] - low,
-        p_value=float(np.min(corrected)) if verdict == FAILS else NAN,
+        p_value=float(corrected[worst]),
         seeds=seeds,
         epochs=known[worst].epochs,
         run_ids=tuple(runs[runs["epochs"].isin([run.epochs for run in known])]["run_id"]),

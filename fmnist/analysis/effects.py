@@ -9,7 +9,7 @@ from fmnist.analysis import stats
 
 COLUMNS = ("axis", "level", "epochs", "seeds", "effect", "low", "high", "p_value")
 
-_OF_BOARD = ("epochs", "seeds", "difference", "difference_low", "difference_high", "p_value")
+_OF_BOARD = ("epochs", "pairs", "difference", "difference_low", "difference_high", "p_value")
 Levels = Mapping[str, Mapping[str, str]]  # variant signature -> axis -> level
 
 
@@ -18,17 +18,19 @@ def one_at_a_time(board: pd.DataFrame, levels: Levels) -> pd.DataFrame:
 
     Args:
         board: a leaderboard by variant; its corrected p-values are taken over.
-        levels: of each variant, the axis that it varies and the level.
+        levels: of each variant, the axis that it varies and the level; rows come in this order.
 
     Returns:
-        axis, level, epochs, seeds, effect, low, high (shares of accuracy), p_value.
+        axis, level, epochs, seeds (that level and baseline share), effect, low, high (shares of accuracy), p_value.
     """
+    place = {signature: number for number, signature in enumerate(levels)}
+    board = board.assign(_place=board["variant_signature"].map(place)).sort_values(["_place", "epochs"], kind="stable")
     rows = [
         (axis, level, *(row[name] for name in _OF_BOARD))
-        for row in board[board["difference"].notna()].sort_values("epochs", kind="stable").to_dict("records")
+        for row in board[board["difference"].notna()].to_dict("records")
         for axis, level in levels.get(row["variant_signature"], {}).items()
     ]
-    return _frame(rows).sort_values(["axis", "level"], key=_as_numbers, kind="stable", ignore_index=True)
+    return _frame(rows)
 
 
 def main_effects(runs: pd.DataFrame, levels: Levels, base: Mapping[str, str]) -> pd.DataFrame:
@@ -66,9 +68,3 @@ def main_effects(runs: pd.DataFrame, levels: Levels, base: Mapping[str, str]) ->
 def _frame(rows: Sequence[tuple[object, ...]]) -> pd.DataFrame:
     types = {"epochs": int, "seeds": int, "effect": float, "low": float, "high": float, "p_value": float}
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(types)
-
-
-def _as_numbers(column: pd.Series) -> pd.Series:
-    """Levels in their natural order: 3, 5, 16 rather than 16, 3, 5."""
-    numbers = pd.to_numeric(column, errors="coerce")
-    return numbers.fillna(-1.0) if column.name == "level" and numbers.notna().any() else column

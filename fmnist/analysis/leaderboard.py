@@ -17,13 +17,21 @@ _RECALL = "test/recall/"
 _IMAGES = {"val/accuracy": ("validation_images", 6_000), "test/accuracy": ("test_images", 10_000)}
 _BOTH = ("compute.precision", "data_digest")  # runs that differ in these are no pairs
 _TEXTS = ("variant", "verdict", "worst_class", "run_id", "status", "variant_signature")
-_WHOLE = ("epochs", "seeds", "parameters")
+_WHOLE = ("epochs", "seeds", "pairs", "parameters")
 
 
 def columns(metric: str = "val/accuracy") -> list[str]:
     """Names of a leaderboard's columns, in their order."""
     measured = [f"{name}{end}" for name in (_column(metric), "test_accuracy") for end in ("", "_low", "_high", "_sd")]
-    compared = ["difference", "difference_low", "difference_high", "bootstrap_low", "bootstrap_high", "p_value"]
+    compared = [
+        "pairs",
+        "difference",
+        "difference_low",
+        "difference_high",
+        "bootstrap_low",
+        "bootstrap_high",
+        "p_value",
+    ]
     rest = ["worst_class", "worst_recall", "parameters", "train_seconds", "run_id", "status", "variant_signature"]
     return ["rank", "variant", "epochs", "seeds", *measured, *compared, "better_probability", "verdict", *rest]
 
@@ -42,11 +50,12 @@ def leaderboard(
     Returns:
         the columns of `columns(metric)`. Rows share a rank with the best of them that they cannot be told from. The
         metric and test_accuracy are means over the seeds with 95 % intervals: Student's t, or with 1 seed Wilson's for
-        the number of images (none for a loss). difference is that from the baseline on the same seeds, with Student's
-        and the bootstrap's interval; p_value is the paired t test's, corrected by Holm over the rows at the same
-        epochs, precision and data; better_probability that of a run to beat one of the baseline's. verdict: better,
-        worse, not distinguishable, baseline, published (a row of the article, beside the article's baseline at the
-        same epochs), or empty without a baseline. run_id: of all runs of the row, by seed, with spaces between.
+        the number of images (none for a loss). difference is that from the baseline over pairs of runs with the same
+        seed, with Student's and the bootstrap's interval; p_value is the paired t test's, corrected by Holm over the
+        rows at the same epochs, precision and data; better_probability that of a run to beat one of the baseline's.
+        verdict: better, worse, not distinguishable, baseline, published (a row of the article, beside the article's
+        baseline at the same epochs), or empty without a baseline. run_id: of all runs of the row, by seed, with spaces
+        between.
 
     Raises:
         KeyError: a column that every run has is missing.
@@ -176,6 +185,7 @@ def _compared(board: pd.DataFrame, counted: pd.DataFrame, baseline: str, metric:
     verdict = np.where(is_baseline, BASELINE, np.where(found.n > 0, verdict, ""))
     low, high = stats.bootstrap(values, reference)
     return board.assign(
+        pairs=found.n,
         difference=found.mean,
         difference_low=found.low,
         difference_high=found.high,
@@ -206,7 +216,9 @@ def _ranks(scores: NDArray[np.float64]) -> NDArray[np.int64]:
     ranks = np.zeros(len(scores), dtype=np.int64)
     first = 0
     while first < len(scores):
-        below = stats.holm(stats.paired(scores[first + 1 :], scores[first]).p) < ALPHA
+        found = stats.paired(scores[first + 1 :], scores[first])
+        # Of other seeds as well, the first may have the higher mean and yet lose on those that both have.
+        below = (stats.holm(found.p) < ALPHA) & (found.mean < 0)
         after = first + 1 + (int(np.argmax(below)) if below.any() else len(below))
         ranks[first:after] = first + 1
         first = after
@@ -228,6 +240,7 @@ def _said(run: Any, metric: str) -> dict[str, Any]:
         "variant": f"article · {run.epochs} epochs",
         "epochs": run.epochs,
         "seeds": 1,
+        "pairs": 0,
         "val_accuracy": run.val_accuracy,
         "test_accuracy": run.test_accuracy,
         "verdict": PUBLISHED,

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from fmnist.analysis import readable, stats
-from fmnist.analysis.leaderboard import ALPHA, BETTER, METRICS, OPEN, PUBLISHED, WORSE
+from fmnist.analysis.leaderboard import ALPHA, BETTER, OPEN, PUBLISHED, WORSE
 
 _NAMED = 3  # open questions that are spoken of
 
@@ -29,13 +29,15 @@ def notes(board: pd.DataFrame) -> list[str]:
     compared = ours[ours["verdict"].isin([BETTER, WORSE, OPEN])]
     tested = compared[compared["p_value"].notna()]
     if len(tested):
-        family = tested.groupby("epochs").size().max()
-        comparisons = readable.plural(int(family), "comparison")
+        families = tested.groupby("epochs").size()
+        amount = "up to" if families.nunique() > 1 else "the"
+        unit = "points" if "val_accuracy" in board else "nats"
         said.append(
-            "difference: in points from the baseline on the same seeds; p: paired t test, corrected (Holm) over the "
-            f"{comparisons} at the same number of epochs; better and worse: p < {ALPHA}."
+            f"difference: in {unit} from the baseline on the same seeds; p: paired t test, corrected (Holm) over "
+            f"{amount} {readable.plural(int(families.max()), 'comparison')} at the same number of epochs; better and "
+            f"worse: p < {ALPHA}."
         )
-        said += _power(tested, int(family))
+        said += _power(tested[tested["epochs"] == tested["epochs"].max()])
     if len(ours) > 1 and ours["rank"].duplicated().any():
         said.append("Rows that share a rank cannot be told from the first of them.")
     if (board["verdict"] == PUBLISHED).any():
@@ -43,25 +45,24 @@ def notes(board: pd.DataFrame) -> list[str]:
     return [text.replace(readable.NARROW, " ") for text in said]
 
 
-def _power(tested: pd.DataFrame, family: int) -> list[str]:
+def _power(tested: pd.DataFrame) -> list[str]:
     """What a difference must be to be found with these seeds, and how many would settle what is open."""
-    metric = next(name for name in METRICS if name.replace("/", "_") in tested)
-    if not metric.endswith("accuracy"):
+    if "val_accuracy" not in tested:
         return []
-    tested = tested[tested["epochs"] == tested["epochs"].max()]
-    alpha = ALPHA / family  # as Holm begins
+    alpha = ALPHA / len(tested)  # as Holm begins
     half = tested["difference_high"] - tested["difference"]
-    seeds = tested["seeds"].to_numpy()
+    seeds = tested["pairs"].to_numpy()
     sd = (half / _quantile(seeds) * np.sqrt(seeds)).to_numpy(dtype=float)
     least = int(np.min(seeds))
     found = stats.detectable(float(np.nanmedian(sd)), least, alpha) if np.isfinite(sd).any() else float("nan")
     said = []
     if np.isfinite(found):
         said.append(
-            f"At {tested['epochs'].max()} epochs {least} seeds show a difference of {100 * found:.2f} points or more "
-            f"(80 % power, median spread of the differences {100 * float(np.nanmedian(sd)):.2f})."
+            f"At {readable.plural(int(tested['epochs'].max()), 'epoch')} {least} seeds show a difference of "
+            f"{100 * found:.2f} points or more (80 % power, median spread of the differences "
+            f"{100 * float(np.nanmedian(sd)):.2f})."
         )
-    unsettled = tested.assign(spread=sd)[(tested["verdict"] == OPEN).to_numpy()]
+    unsettled = tested.assign(spread=sd)[(tested["verdict"] == OPEN).to_numpy() & np.isfinite(sd)]
     unsettled = unsettled.reindex(unsettled["difference"].abs().sort_values(ascending=False).index)
     needs = []
     for row in unsettled.head(_NAMED).to_dict("records"):

@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 
 import pandas as pd
 
-from fmnist.analysis import readable
+from fmnist.analysis import readable, variance
 from fmnist.analysis.claims import Verdict
 from fmnist.analysis.diagnosis import Finding
 from fmnist.analysis.leaderboard import METRICS
@@ -102,14 +102,9 @@ def explained(
     claims: Sequence[Verdict], notes: Sequence[str], shares: pd.DataFrame, diagnosis: Sequence[Finding], format: str
 ) -> str:
     """What stands below a table to read (`table` or `md`): notes, claims, a grid's variance, diagnosis."""
-    variance = [
-        f"{row['term']}: {100 * row['share']:.1f} % of the variance"
-        + ("" if pd.isna(row["p"]) else f", p {readable.p_value(row['p'])}")
-        for row in shares.to_dict("records")
-    ]
     parts = {
         "How to read it": list(notes),
-        "What explains the differences (linear model, seeds as blocks)": variance,
+        "What explains the differences (linear model, seeds as blocks)": variance.words(shares),
         "Diagnosis": _by_kind(diagnosis),
     }
     if format == "md":

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fmnist.analysis import claims, effects, stats
+from fmnist.analysis import claims, effects, variance
 from fmnist.analysis.claims import Verdict
 from fmnist.analysis.diagnosis import Finding, diagnose
 from fmnist.analysis.leaderboard import BASELINE, leaderboard
@@ -85,9 +85,10 @@ class Answer:
         """What each level of the study's axes changes."""
         if self.asked is None or self.question.by != "variant" or self.question.metric != "val/accuracy":
             return effects.one_at_a_time(self.board.iloc[:0], {})
+        runs = claims.usual(self._finished)
         if self.asked.design == "grid":
-            return effects.main_effects(self._finished, self.asked.levels, self.asked.base_levels)
-        return effects.one_at_a_time(self.board, self.asked.levels)
+            return effects.main_effects(runs, self.asked.levels, self.asked.base_levels)
+        return effects.one_at_a_time(leaderboard(runs, self.asked.baseline.name), self.asked.levels)
 
     @property
     def _finished(self) -> pd.DataFrame:
@@ -98,18 +99,20 @@ class Answer:
     def shares(self) -> pd.DataFrame:
         """Of a grid: how much of the variance each axis and each pair of them explains at the longest budget."""
         if self.asked is None or self.asked.design != "grid" or self._finished.empty:
-            return pd.DataFrame(columns=list(stats.EFFECT_COLUMNS))
-        longest = self._finished[self._finished["epochs"] == self._finished["epochs"].max()]
+            return pd.DataFrame(columns=list(variance.EFFECT_COLUMNS))
+        runs = claims.usual(self._finished)
+        longest = runs[runs["epochs"] == runs["epochs"].max()]
         levels = pd.DataFrame([self.asked.levels[signed] for signed in longest["variant_signature"]], longest.index)
         frame = levels.assign(seed=longest["seed"], accuracy=longest["val/accuracy"].astype(float))
-        return stats.grid_effects(frame, "accuracy", list(self.asked.axes), "seed")
+        return variance.grid_effects(frame, "accuracy", list(self.asked.axes), "seed")
 
     @cached_property
     def histories(self) -> dict[str, pd.DataFrame]:
         """The epochs of each variant's runs at its longest budget."""
         ranked = self.board[self.board["rank"].notna()]
         longest = ranked[ranked["epochs"] == ranked.groupby("variant")["epochs"].transform("max")]
-        return self.book.histories([run for ids in longest["run_id"] for run in ids.split()])
+        runs = [run for ids in longest["run_id"] for run in ids.split()]
+        return self.book.histories(runs) if runs else {}  # opening a store would make it
 
     @cached_property
     def diagnosis(self) -> list[Finding]:
@@ -159,7 +162,7 @@ class Answer:
             predictions=predictions,
             labels=labels,
             images=self._images(labels),
-            notes=self.notes,
+            notes=[*self.notes, *variance.words(self.shares)],
             provenance=self.provenance(),
         )
 
@@ -179,7 +182,8 @@ class Answer:
 
         none = np.zeros((0, 28, 28), np.uint8)
         try:
-            dataset = data.load(compose_config(self.question.overrides).data)
+            study = [f"study={self.question.study}"] if self.asked else []
+            dataset = data.load(compose_config([*study, *self.question.overrides]).data)
         except UserError:
             return none
         return dataset.test_images[..., 0] if np.array_equal(dataset.test_labels, labels) else none

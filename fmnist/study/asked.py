@@ -1,6 +1,6 @@
 """A declared study as a question to the store: which runs belong to it, and what its claims compare."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -59,10 +59,7 @@ def ask(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> Asked:
     Raises:
         UserError: there is no such study, an override makes it impossible, or a claim cannot be understood.
     """
-    known = sorted(file.stem for file in (CONF / "study").glob("*.yaml") if file.stem != "none")
-    if study not in known:
-        hint = suggest(study, known)
-        raise UserError(f"there is no study '{study}' in conf/study; known are {', '.join(known)}{hint}")
+    _check_name(study)
     asked = [f"study={study}", *overrides]
 
     @cache
@@ -73,13 +70,17 @@ def ask(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> Asked:
         return composed(tuple(more))
 
     base = compose(())
+    if base.study.name != study:
+        raise UserError(f"study {study} cannot be {base.study.name} too: leave out one of them")
     points = plan.variants(base.study, compose)
-    contexts = (
-        list(dict.fromkeys(zip(runs["compute.precision"], runs["data_digest"], strict=True))) if len(runs) else []
-    )
+    kinds = runs.reindex(columns=["compute.precision", "data_digest"]).dropna()  # attempts killed at once have none
+    contexts = list(dict.fromkeys(kinds.itertuples(index=False, name=None)))
 
-    def side(config: Config, name: str, epochs: int | None = None) -> Side:
-        return Side(name, frozenset(_signature(config, *context) for context in contexts), epochs)
+    def side(config: Config, name: str) -> Side:
+        return Side(name, frozenset(_signature(config, *context) for context in contexts))
+
+    def at(text: str) -> Side:
+        return side(compose((text,)), text)
 
     levels = {
         signature: dict(override.split("=", 1) for override in point.overrides)
@@ -98,8 +99,15 @@ def ask(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> Asked:
         baseline=baseline,
         levels=levels,
         base_levels=_base_levels(base.study.axes, base, compose),
-        claims=[_claim(key, given, baseline, compose, side) for key, given in base.study.claims.items()],
+        claims=[_claim(key, given, baseline, at) for key, given in base.study.claims.items()],
     )
+
+
+def _check_name(study: str) -> None:
+    known = sorted(file.stem for file in (CONF / "study").glob("*.yaml") if file.stem != "none")
+    if study not in known:
+        hint = suggest(study, known)
+        raise UserError(f"there is no study '{study}' in conf/study; known are {', '.join(known)}{hint}")
 
 
 def _signature(config: Config, precision: str, digest: str) -> str:
@@ -116,7 +124,7 @@ def _base_levels(axes: Mapping[str, list[Any]], base: Config, compose: plan.Comp
     return found
 
 
-def _claim(key: str, given: Any, baseline: Side, compose: plan.Compose, side: Any) -> Claim:
+def _claim(key: str, given: Any, baseline: Side, at: Callable[[str], Side]) -> Claim:
     """A claim as the study's file writes it.
 
     Raises:
@@ -133,9 +141,21 @@ def _claim(key: str, given: Any, baseline: Side, compose: plan.Compose, side: An
             return Claim(key, says, weakest=name)
         case {"published": True} if len(how) == 1:
             return Claim(key, says, published=True)
-        case {"axis": "epochs", "levels": [_, _, *_] as levels} if len(how) == 2:
-            return Claim(key, says, tuple(replace(baseline, name=f"{level} epochs", epochs=level) for level in levels))
-        case {"axis": axis, "levels": [_, _, *_] as levels} if len(how) == 2:
-            texts = [plan.override(axis, level) for level in levels]
-            return Claim(key, says, tuple(side(compose((text,)), text) for text in texts))
+        case {"axis": axis, "levels": levels} if len(how) == 2:
+            return Claim(key, says, _sides(where, axis, levels, baseline, at))
     raise UserError(f"{where} must have {_HOW} beside says, but got {', '.join(how) or 'nothing'}")
+
+
+def _sides(where: str, axis: str, levels: Any, baseline: Side, at: Callable[[str], Side]) -> tuple[Side, ...]:
+    """What a claim on an axis compares, each level as better than the one before it."""
+    if not isinstance(levels, list) or len(levels) < 2:
+        raise UserError(f"{where}.levels must be a list of at least two levels, but got {levels}")
+    if axis == "epochs":
+        for level in levels:
+            if not isinstance(level, int):
+                raise UserError(f"{where}.levels must be numbers of epochs, but got {level}")
+        return tuple(replace(baseline, name=f"{level} epochs", epochs=level) for level in levels)
+    try:
+        return tuple(at(plan.override(axis, level)) for level in levels)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fmnist.tracking import Book, Record
 
 REFRESH_SECONDS = 1.0
+LEAVE_SECONDS = 1.0  # for a look that is under way when the block is interrupted: the store may hang
 LAST = 5  # ended runs that stay in sight on a terminal
 
 
@@ -121,6 +122,12 @@ class Board:
         """Whether every run has finished or failed."""
         return len(self.ended) == len(self.sweep.runs)
 
+    def rung(self) -> str:
+        """`rung 3 of 1, 3, 10; `: the lowest that is not complete, nothing at the end."""
+        rungs = sorted({run.epochs for run in self.sweep.runs})
+        open_ones = {run.epochs for run in self.sweep.runs if run.signature not in self.ended}
+        return f"rung {min(open_ones)} of {', '.join(map(str, rungs))}; " if open_ones else ""
+
     def seconds_left(self) -> float:
         """By the plan's estimates, corrected by how fast the plan has been worked off so far."""
         total = sum(run.seconds for run in self.sweep.runs)
@@ -138,12 +145,13 @@ def shown(board: Board, console: Console, on_end: Callable[["Record"], None]) ->
     live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
 
     def look() -> None:
-        for record in board.refresh():
-            if live is None:
-                console.print(_event(board, record), markup=False, soft_wrap=True)
+        fresh = board.refresh()
+        for record in fresh if live is None else []:
+            console.print(_event(board, record), markup=False, soft_wrap=True)
+        for record in fresh:
             on_end(record)
         if live is not None:
-            live.update(_table(board), refresh=True)
+            live.update(table(board, console.height), refresh=True)
 
     def watch() -> None:
         from fmnist.tracking import StoreError
@@ -156,14 +164,16 @@ def shown(board: Board, console: Console, on_end: Callable[["Record"], None]) ->
     if live is not None:
         live.start()
     watcher.start()
+    patience = None
     try:
         yield
     except BaseException:
+        patience = LEAVE_SECONDS
         board.book.hurry()
         raise
     finally:
         over.set()
-        watcher.join()
+        watcher.join(patience)
         if live is not None:
             live.stop()
     look()
@@ -171,20 +181,21 @@ def shown(board: Board, console: Console, on_end: Callable[["Record"], None]) ->
 
 def _event(board: Board, record: "Record") -> str:
     left = "" if board.complete else f", left about {clock(board.seconds_left())}"
-    return _ending(board, record) + left
-
-
-def _ending(board: Board, record: "Record") -> str:
-    what = f"validation {100 * record.val_accuracy:.2f} %" if record.status == "FINISHED" else record.status
     number = list(board.ended).index(record.signature) + 1
-    return f"{number}/{len(board.sweep.runs)}  {record.name}: {what}"
+    return f"{number}/{len(board.sweep.runs)}  {record.name}: {_outcome(record)}{left}"
 
 
-def _table(board: Board) -> Group:
+def _outcome(record: "Record") -> str:
+    return f"validation {100 * record.val_accuracy:.2f} %" if record.status == "FINISHED" else record.status
+
+
+def table(board: Board, height: int) -> Group:
+    """What a terminal of so many lines shows: runs under way, how far the sweep is, and what ended last."""
     table = Table(box=None, pad_edge=False)
     for heading in ("run", "epoch", "validation", "s/epoch", "left"):
         table.add_column(heading, justify="left" if heading == "run" else "right")
-    for active in board.active:
+    shown = board.active[: max(1, (height - LAST - 4) // 2)]  # a long name takes two lines
+    for active in shown:
         table.add_row(
             escape(active.expected.name),
             f"{active.epoch}/{active.expected.epochs}",
@@ -192,9 +203,16 @@ def _table(board: Board) -> Group:
             "-" if active.epoch_seconds is None else f"{active.epoch_seconds:.1f}",
             clock(active.seconds_left),
         )
+    if len(shown) < len(board.active):
+        table.add_row(f"... and {len(board.active) - len(shown)} more")
     left = board.seconds_left()
     finish = time.strftime("%H:%M", time.localtime(time.time() + left))
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} runs"))
-    bar.add_task(f"left {clock(left)}, until {finish}", total=len(board.sweep.runs), completed=len(board.ended))
-    endings = [_ending(board, record) for record in list(board.ended.values())[-LAST:]]
-    return Group(table, bar, *(Text(line, style="red" if "FAILED" in line else "dim") for line in endings[::-1]))
+    description = f"{board.rung()}left {clock(left)}, until {finish}"
+    bar.add_task(description, total=len(board.sweep.runs), completed=len(board.ended))
+    return Group(table, bar, *(_line(record) for record in list(board.ended.values())[: -LAST - 1 : -1]))
+
+
+def _line(record: "Record") -> Text:
+    style = "dim" if record.status == "FINISHED" else "red"
+    return Text(f"{_outcome(record)}  {record.name}", style, no_wrap=True, overflow="ellipsis")

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from hydra import compose, initialize_config_dir, main
@@ -15,31 +15,38 @@ from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 
 from fmnist.config import CONF, Config, StudyConfig, UserError, flatten, suggest
-from fmnist.study.space import SearchConfig
-
-CONFIG_NAME, SEARCH_NAME = "config", "tune"
 
 
-def register(sweeper: type[Sweeper] | None = None) -> None:
+@dataclass(frozen=True)
+class Application:
+    """A command line that Hydra reads."""
+
+    door: str  # python -m fmnist.DOOR
+    name: str  # of its file in conf/
+    schema: type[Config]
+    open: str  # the option below which any other may be named
+
+
+TRAIN = Application("train", "config", Config, "study.axes")  # study.axes.KEY=[LEVEL,LEVEL]
+
+
+def register(application: Application = TRAIN, sweeper: type[Sweeper] | None = None) -> None:
     """Make the schema known to Hydra, and the sweeper if one is to be used.
 
     Hydra takes plugins only from the namespace `hydra_plugins`; registering the class under such a name spares
     the project a second top-level package.
     """
     plugin = "hydra_plugins.fmnist.StudySweeper"
-    schema = OmegaConf.structured(Config)
-    OmegaConf.set_struct(schema.study.axes, False)  # study.axes.KEY=[LEVEL,LEVEL] may name any option
+    schema = OmegaConf.structured(application.schema)
+    OmegaConf.set_struct(OmegaConf.select(schema, application.open), False)
     store = ConfigStore.instance()
     store.store(name="schema", node=schema)
-    search = OmegaConf.structured(SearchConfig)
-    OmegaConf.set_struct(search.tuner.space, False)
-    store.store(name="tune_schema", node=search)
     store.store(group="hydra/sweeper", name="study", node={"_target_": plugin})
     if sweeper is not None:
         Plugins.instance().class_name_to_class[plugin] = sweeper
 
 
-def to_config(composed: DictConfig) -> Config:
+def to_config(composed: DictConfig, application: Application = TRAIN) -> Config:
     """The dataclasses of a composed config, without Hydra's own part.
 
     Raises:
@@ -50,7 +57,7 @@ def to_config(composed: DictConfig) -> Config:
     composed.pop("hydra", None)
     config = OmegaConf.to_object(composed)
     assert isinstance(config, Config)
-    _refuse_unknown(config)
+    _refuse_unknown(config, application)
     study = replace(config.study, dry_run=False, fail_fast=False)  # which are of use to a plain sweep too
     if not study.name and study != StudyConfig():
         raise UserError("options of a study need one: begin with study=NAME (a file of conf/study/)")
@@ -59,31 +66,33 @@ def to_config(composed: DictConfig) -> Config:
     return config
 
 
-def _refuse_unknown(node: Any, prefix: str = "") -> None:
+def _refuse_unknown(node: Any, application: Application, prefix: str = "") -> None:
     known = [field.name for field in fields(node)]
     for key, value in vars(node).items():
         if key not in known:
-            raise UserError(_no_option(prefix + key))
+            raise UserError(_no_option(prefix + key, application))
         if is_dataclass(value):
-            _refuse_unknown(value, f"{prefix}{key}.")
+            _refuse_unknown(value, application, f"{prefix}{key}.")
 
 
-def compose_config(overrides: Sequence[str] = (), name: str = CONFIG_NAME) -> Config:
-    """The config that these overrides describe, composed outside a Hydra application; a search's by its name.
+def compose_config(overrides: Sequence[str] = (), application: Application = TRAIN) -> Config:
+    """The config that these overrides of an application describe, composed without carrying it out.
 
     Raises:
         UserError: an override is not understood.
     """
-    register()
+    register(application)
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONF), version_base="1.3", job_name="fmnist"):
-            return to_config(compose(name, list(overrides)))
+            return to_config(compose(application.name, list(overrides)), application)
     except HydraException as error:
-        raise UserError(explain(error)) from error
+        raise UserError(explain(error, application)) from error
 
 
-def run_application(task: Callable[[Any], Any], sweeper: type[Sweeper] | None, name: str = CONFIG_NAME) -> None:
+def run_application(
+    task: Callable[[Any], Any], application: Application = TRAIN, sweeper: type[Sweeper] | None = None
+) -> None:
     """Let Hydra read the command line and carry out the task, or the sweeper that the command line asks for.
 
     Raises:
@@ -94,26 +103,26 @@ def run_application(task: Callable[[Any], Any], sweeper: type[Sweeper] | None, n
 
     def guarded(composed: DictConfig) -> None:
         try:
-            task(to_config(composed))
+            task(to_config(composed, application))
         except BaseException as error:
             raised.append(error)
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us whole instead of being printed
-    register(sweeper)
+    register(application, sweeper)
     try:
-        main(version_base="1.3", config_path=str(CONF), config_name=name)(guarded)()
+        main(version_base="1.3", config_path=str(CONF), config_name=application.name)(guarded)()
     except HydraException as error:
-        raise UserError(explain(error)) from error
+        raise UserError(explain(error, application)) from error
     if raised:
         raise raised[0]
 
 
-def explain(error: HydraException) -> str:
+def explain(error: HydraException, application: Application = TRAIN) -> str:
     """What is wrong with the overrides, in one line, with the nearest thing that is known."""
     text = str(error)
     unknown = re.search(r"Could not override '([^']+)'", text) or re.search(r"Key '([^']+)' is not in struct", text)
     if unknown:
-        return _no_option(unknown[1])
+        return _no_option(unknown[1], application)
     choice = re.search(r"Could not find '(.+)/([^/']+)'\s+Available options in '[^']+':\n((?:\t\S+\n?)+)", text)
     if choice:
         group, name, known = choice[1], choice[2], choice[3].split()
@@ -132,9 +141,9 @@ def explain(error: HydraException) -> str:
     return _first_lines(text, str(error.__cause__ or ""))
 
 
-def _no_option(key: str) -> str:
-    door, known = ("tune", SearchConfig()) if key.startswith("tun") else ("train", Config())
-    return f"there is no option '{key}'{suggest(key, list(flatten(known)))} (python -m fmnist.{door} --help lists all)"
+def _no_option(key: str, application: Application) -> str:
+    nearest = suggest(key, list(flatten(application.schema())))
+    return f"there is no option '{key}'{nearest} (python -m fmnist.{application.door} --help lists all)"
 
 
 def _first_lines(text: str, cause: str) -> str:

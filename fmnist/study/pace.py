@@ -16,22 +16,39 @@ from fmnist.machine import cpu
 
 ALIKE = 1.3  # a run tells of another whose operations differ by no more than this factor
 MEASURE_SECONDS = 3.0
+SECONDS_PER_RUN = 2.0  # beyond its epochs, where no run tells
 Pace = dict[float, float]  # operations for an image -> operations a second of one worker
 
 
 def recorded(runs: pd.DataFrame, config: Config) -> Pace:
-    """What finished runs achieved on this kind of processor, in the precision and on the threads of a config."""
-    if runs.empty or "time/images_per_s" not in runs:
+    """What finished runs achieved on this kind of processor, in the precision and on the threads of a config.
+
+    Of each cost the longest runs tell: a first epoch is slower than those that follow.
+    """
+    alike = _alike(runs, config, "time/images_per_s")
+    if alike.empty:
         return {}
-    alike = runs[
+    alike = alike[alike["epochs"] == alike.groupby("flops_per_image")["epochs"].transform("max")]
+    speeds = (alike["flops_per_image"] * alike["time/images_per_s"]).groupby(alike["flops_per_image"]).median()
+    return {float(str(flops)): float(speed) for flops, speed in speeds.items()}
+
+
+def overhead(runs: pd.DataFrame, config: Config) -> float:
+    """Seconds that such a run takes beyond its epochs: compiling, scoring, drawing, logging."""
+    alike = _alike(runs, config, "time/overhead_s")
+    return SECONDS_PER_RUN if alike.empty else float(alike["time/overhead_s"].median())
+
+
+def _alike(runs: pd.DataFrame, config: Config, metric: str) -> pd.DataFrame:
+    if runs.empty or metric not in runs:
+        return runs.iloc[:0]
+    return runs[
         (runs["status"] == "FINISHED")
         & (runs["machine.cpu"] == cpu())
         & (runs["compute.precision"] == config.compute.precision)
         & (runs["compute.threads"] == str(config.compute.threads))
-        & (runs["time/images_per_s"] > 0)
+        & (runs[metric] > 0)
     ]
-    speeds = (alike["flops_per_image"] * alike["time/images_per_s"]).groupby(alike["flops_per_image"]).median()
-    return {float(str(flops)): float(speed) for flops, speed in speeds.items()}
 
 
 def untold(pace: Pace, configs: Sequence[Config]) -> list[Config]:

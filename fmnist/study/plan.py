@@ -13,8 +13,7 @@ from fmnist.cost import flops_per_image
 from fmnist.identity import Signatures, parameters, run_name, signatures
 
 DESIGNS = ("one_at_a_time", "grid")
-SECONDS_PER_RUN = 2.0  # drawing, logging and compiling the loop, beyond the training itself
-STARTUP_SECONDS = 8.0  # of a sweep: importing TensorFlow in every worker
+STARTUP_SECONDS = 10.0  # of a sweep: starting the workers, and importing TensorFlow in each
 Compose = Callable[[Sequence[str]], Config]  # overrides -> config
 
 
@@ -117,6 +116,7 @@ def work_out(
     images: int,
     checkpointed: Callable[[str, int], int],
     flops_per_second: Callable[[Config], float],
+    seconds_per_run: float,
 ) -> list[PlannedRun]:
     """Every run of a study, rung by rung; within a rung the longest first.
 
@@ -128,6 +128,7 @@ def work_out(
         images: training and validation images without `data.limit`.
         checkpointed: (trajectory signature, epoch) -> latest epoch up to that one with a checkpoint, 0 for none.
         flops_per_second: what the machine achieves on a config.
+        seconds_per_run: that a run takes beyond its epochs.
     """
     finished = set(runs.loc[runs["status"] == "FINISHED", "signature"])
     planned: list[PlannedRun] = []
@@ -140,7 +141,7 @@ def work_out(
             done = signed.run in finished
             start = max(reached.get(signed.trajectory, 0), checkpointed(signed.trajectory, rung))
             reached[signed.trajectory] = rung if not done else start
-            seconds = 0.0 if done else SECONDS_PER_RUN + work(config, images, start) / flops_per_second(config)
+            seconds = 0.0 if done else seconds_per_run + work(config, images, start) / flops_per_second(config)
             of_rung.append(PlannedRun(config, point.overrides, signed, done, start, seconds))
         planned += sorted(of_rung, key=lambda run: -run.seconds)
     return planned

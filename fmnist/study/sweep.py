@@ -58,24 +58,22 @@ class Sweep:
         sweep_id = book.announce(sweep.study, sweep.to_json())
         try:
             with board.shown(board.Board(book, sweep), self.console, lambda record: self._on_end(book, record)):
-                self._until_done(book)
+                self._until_done(book, sweep_id, sweep.process)
         except BaseException:
             with suppress(StoreError):  # the reason tells more; the next sweep closes what stands as running
-                self._close(book, sweep_id, KILLED)
+                book.close(sweep_id, KILLED)  # which workers everywhere hear of
+                close_orphans(book, self.store, CLOSING_SECONDS)
             raise
-        self._close(book, sweep_id, FAILED if self._failed else FINISHED)
+        close_orphans(book, self.store, CLOSING_SECONDS)
+        book.close(sweep_id, FAILED if self._failed else FINISHED)
         self._sum_up(missing)
 
-    def _close(self, book: "Book", sweep_id: str, status: str) -> None:
-        close_orphans(book, self.store, CLOSING_SECONDS)
-        book.close(sweep_id, status)
-
-    def _until_done(self, book: "Book") -> None:
+    def _until_done(self, book: "Book", sweep: str, process: str) -> None:
         hopeless = 0
         while left := next_runs(self.planned, book, self.began, self.study.fail_fast):
             before = self._progress()
             try:
-                self.launch(self._staff(left))
+                self.launch(self._staff(left, sweep, process))
             except (RunError, UserError):
                 raise
             except Exception as error:  # One worker's death takes the whole batch along, in every launcher.
@@ -92,14 +90,21 @@ class Sweep:
                     f"a worker died ({type(error).__name__}); what it was at is started again", soft_wrap=True
                 )
 
-    def _staff(self, left: list[PlannedRun]) -> list[Worker]:
+    def _staff(self, left: list[PlannedRun], sweep: str, process: str) -> list[Worker]:
         """Here as many workers as asked for, all at the same list; on a cluster one for each trajectory."""
         runs = [entry for entry in self.planned if not entry.done]
+
         if self.is_local:
             return [Worker(runs, self.began, self.study.fail_fast)] * min(self.workers, len(left))
         paths = [entry.signed.trajectory for entry in left]
         return [
-            Worker([entry for entry in runs if entry.signed.trajectory == path], self.began, self.study.fail_fast)
+            Worker(
+                [entry for entry in runs if entry.signed.trajectory == path],
+                self.began,
+                self.study.fail_fast,
+                sweep,
+                process,
+            )
             for path in paths
         ]
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from fmnist import machine
 from fmnist.config import Config, StudyConfig, UserError, check
 from fmnist.study import pace, plan
-from fmnist.study.compose import CONFIG_NAME, to_config
+from fmnist.study.compose import TRAIN, to_config
 from fmnist.study.progress import plan_summary, plan_table, run_table
 from fmnist.study.sweep import Sweep
 from fmnist.study.worker import Worker, end_with
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WORKER_BYTES = 1_500_000_000  # what a worker takes for the baseline on all images
+QUIET = "ignore:resource_tracker:UserWarning"  # joblib's, which cleans up after those that are killed
 WORTH_MEASURING = 90.0  # seconds: for a plan shorter than that a guess will do
 
 
@@ -103,7 +104,7 @@ class StudySweeper(Sweeper):
     def _points(self, fixed: list[str], study: StudyConfig) -> list[plan.Variant]:
         def at(more: Sequence[str]) -> Config:
             composed = self.hydra_context.config_loader.load_configuration(
-                CONFIG_NAME, [*fixed, *more], run_mode=RunMode.RUN
+                TRAIN.name, [*fixed, *more], run_mode=RunMode.RUN
             )
             return machine.resolve(_one_thread(to_config(composed)))
 
@@ -130,6 +131,7 @@ class StudySweeper(Sweeper):
                 images=len(dataset.train_labels),
                 checkpointed=checkpointed,
                 flops_per_second=lambda config: pace.at(known, config),
+                seconds_per_run=pace.overhead(runs, points[0].config),
             )
 
         known = pace.recorded(runs, points[0].config)
@@ -155,6 +157,7 @@ class StudySweeper(Sweeper):
             hydra_context=self.hydra_context, task_function=partial(work, staff), config=config
         )
         if self.is_local:
+            os.environ.setdefault("PYTHONWARNINGS", QUIET)
             launcher.joblib |= {"initializer": end_with, "initargs": (os.getpid(),)}
         jobs = [_overrides(worker, fixed) if not self.is_local else fixed for worker in staff]
         for returned in launcher.launch(jobs, initial_job_idx=0):

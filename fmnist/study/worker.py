@@ -5,9 +5,12 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from fmnist import machine
 from fmnist.config import UserError
 from fmnist.study.plan import PlannedRun
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from fmnist.tracking import Book
 
 POLL_SECONDS = 0.5  # between looks for a run that has become free
+WATCH_SECONDS = 1.0  # between looks whether the sweep is still there
 GRACE_SECONDS = 15.0  # that an orphaned worker has to close its run
 
 
@@ -29,6 +33,8 @@ class Worker:
     runs: list[PlannedRun]
     began: int  # ms; what failed since then is not tried again
     fail_fast: bool = False
+    sweep: str = ""  # its record in the store, and
+    process: str = ""  # who carries it out, for a worker that is no child of that process
     _errors: dict[str, Exception] = field(default_factory=dict)
 
     def __call__(self) -> None:
@@ -42,9 +48,20 @@ class Worker:
 
         config = self.runs[0].config
         book = Book(config.store, config.patience, known=True)
-        while runs := next_runs(self.runs, book, self.began, self.fail_fast):
-            if not any(self._took(entry, book) for entry in runs):
-                time.sleep(POLL_SECONDS)
+        with _unless(lambda: self._is_over(book)) if self.sweep else nullcontext():
+            while runs := next_runs(self.runs, book, self.began, self.fail_fast):
+                if not any(self._took(entry, book) for entry in runs):
+                    time.sleep(POLL_SECONDS)
+
+    def _is_over(self, book: "Book") -> bool:
+        """Whether the sweep has ended without us: it was interrupted, or killed on this machine."""
+        from fmnist.tracking import StoreError
+
+        if machine.is_gone(self.process):
+            return True
+        with suppress(StoreError):
+            return not book.is_running(self.sweep, wait=False)
+        return False
 
     def _took(self, entry: PlannedRun, book: "Book") -> bool:
         """Carry out a run, unless another process is at its trajectory; whatever goes wrong is its record's to tell."""
@@ -84,12 +101,26 @@ def end_with(parent: int) -> None:
     Not called with the first run: a process whose parent is killed before it could send one would wait for it forever.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell starts with &
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    threading.Thread(target=_watch, args=(lambda: os.getppid() != parent, threading.Event()), daemon=True).start()
 
 
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    _thread.interrupt_main()
-    time.sleep(GRACE_SECONDS)
-    os._exit(1)
+@contextmanager
+def _unless(over: Callable[[], bool]) -> Iterator[None]:
+    """Do something only as long as it is not over; the process may serve others afterwards."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    done = threading.Event()
+    threading.Thread(target=_watch, args=(over, done), daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+def _watch(over: Callable[[], bool], done: threading.Event) -> None:
+    while not done.wait(WATCH_SECONDS):
+        if over():
+            _thread.interrupt_main()
+            if not done.wait(GRACE_SECONDS):
+                os._exit(1)
+            return

@@ -3,6 +3,7 @@
 import base64
 import gc
 import json
+import os
 import tempfile
 import time
 import zipfile
@@ -68,8 +69,9 @@ class Book:
         return str(self.client.create_experiment(name, artifact_location=place))
 
     def hurry(self) -> None:
-        """Wait no longer for a store that does not answer, in calls under way neither."""
+        """Wait no longer for a store that does not answer, in calls under way neither, nor long for one that hangs."""
         self.client.patience = 0.0
+        os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "2"
 
     def runs(self, condition: str = "") -> Iterator[Run]:
         """All runs that are not deleted and meet MLflow's filter, newest first."""
@@ -177,9 +179,10 @@ class Book:
         text = self._text(sweep, PLAN)
         return json.loads(text) if text else None
 
-    def is_running(self, run_id: str) -> bool:
-        """Whether a run still stands as running."""
-        return bool(self.client.get_run(run_id).info.status == RUNNING)
+    def is_running(self, run_id: str, wait: bool = True) -> bool:
+        """Whether a run or a sweep still stands as running; with or without waiting for a store that is away."""
+        get_run = self.client.get_run if wait else self.client.at_once("get_run")
+        return bool(get_run(run_id).info.status == RUNNING)
 
     def mark(self, run_id: str, search: str, tags: dict[str, str]) -> None:
         """Mark a run as used by a search; one that several searches used names all, and belongs to the first."""

@@ -3,8 +3,10 @@
 import logging
 import os
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,13 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # by itself it wo
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines at the end of every run
 
+import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from requests import RequestException
+from sqlalchemy.exc import SQLAlchemyError
 
-from fmnist.config import RunError
+from fmnist.config import RunError, UserError
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # it announces every table that it creates
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # and prints tracebacks that it raises too
@@ -63,7 +67,7 @@ class Client:
             while True:
                 try:
                     return act(*arguments, **options)
-                except (MlflowException, RequestException) as error:
+                except (MlflowException, RequestException, SQLAlchemyError) as error:
                     away = isinstance(error, RequestException) or any(sign in str(error) for sign in _AWAY)
                     if not away:
                         raise StoreError(f"{self.uri} refuses: {_reason(error)}") from error
@@ -95,5 +99,46 @@ def create(uri: str) -> None:
 
 
 def is_new(uri: str) -> bool:
-    """Whether a store is a database file that does not exist yet."""
-    return uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists()
+    """Whether a store is a database file that does not exist yet.
+
+    Raises:
+        UserError: it does exist, but this MLflow cannot work with it.
+    """
+    if not uri.startswith("sqlite:///"):
+        return False
+    path = Path(uri.removeprefix("sqlite:///"))
+    try:
+        path.open("rb").close()  # whose errors are clearer than SQLite's
+        _check_tables(path)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); it should be the database of all runs") from error
+    return False
+
+
+def _check_tables(path: Path) -> None:
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as database:
+            (version,) = database.execute("SELECT version_num FROM alembic_version").fetchone() or ("",)
+    except sqlite3.Error as error:
+        if "locked" in str(error):  # for the client to wait
+            return
+        remedy = "put a copy of it back, or move it away to start anew"
+        raise UserError(f"{path} is damaged, or no database of MLflow ({error}); {remedy}") from error
+    _check_version(path, version)
+
+
+def _check_version(path: Path, version: str) -> None:
+    """Refuse tables of another MLflow: it would rebuild older ones without asking, and lose its way in newer ones."""
+    folder = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
+    migrations = [file.read_text(encoding="utf-8") for file in folder.glob("*.py")]
+    if not any(f'\nrevision = "{version}"' in migration for migration in migrations):
+        raise UserError(
+            f"{path} was written by a newer MLflow than {mlflow.__version__}; install that, or move it away"
+        )
+    if any(f'\ndown_revision = "{version}"' in migration for migration in migrations):
+        raise UserError(
+            f"{path} was written by an older MLflow than {mlflow.__version__}; keep a copy, then run "
+            f"python -m mlflow db upgrade sqlite:///{path}"
+        )

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 ERROR, PREDICTIONS = "error.txt", "predictions.npz"
 FINISHED, FAILED, KILLED, RUNNING = "FINISHED", "FAILED", "KILLED", "RUNNING"
 GRID_PIXELS = 640  # of a picture's longer side in the chart view; MLflow's own 256 leave numbers unreadable
+PAUSE = 10.0  # between two tries, times the time that all in vain took: one that hangs must not hold training up
 _BATCH = 1000
 
 
@@ -38,7 +39,7 @@ class Writer:
         logged = client.get_metric_history(run_id, "val/accuracy")
         self._experiment = run.info.experiment_id
         self._epochs = max((metric.step for metric in logged), default=0)
-        self._is_away = False
+        self._vain, self._ask_again = 0.0, 0.0  # seconds spent on a store that is away, and the moment for more
         self._metrics = set(run.data.metrics)
         self._began = run.info.start_time
         self._has_model = bool(run.outputs and run.outputs.model_outputs)
@@ -51,18 +52,22 @@ class Writer:
             for key, value in record.items()
             if epoch > self._epochs and key != "time/ended_ms"
         ]
+        began = time.monotonic()
+        if began < self._ask_again and not wait:
+            return
         try:
             for start in range(0, len(fresh), _BATCH):
                 send = self._client.log_batch if wait else self._client.at_once("log_batch")
                 send(self.run_id, metrics=fresh[start : start + _BATCH])
-        except AwayError as error:  # the checkpoint keeps the history; all that is missing goes with the next epoch
+        except AwayError as error:  # the checkpoint keeps the history; all that is missing goes with a later epoch
             if wait:
                 raise
-            if not self._is_away:
+            if not self._vain:
                 log.warning("%s; training goes on, and what is missing is sent later", error)
-            self._is_away = True
+            self._vain += time.monotonic() - began
+            self._ask_again = time.monotonic() + PAUSE * self._vain
         else:
-            self._is_away = False
+            self._vain = self._ask_again = 0.0
             self._epochs = max(self._epochs, len(history))
 
     def metrics(self, values: dict[str, float], step: int) -> None:

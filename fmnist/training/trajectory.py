@@ -41,6 +41,7 @@ class Trajectory:
         self.history: list[Epoch] = []
         self._val_logits: NDArray[np.float32] | None = None
         self._pace = 0.0  # seconds a step
+        self.compiling = 0.0  # seconds of the first step, within the first epoch that was trained here
 
     @property
     def steps_per_epoch(self) -> int:
@@ -134,6 +135,7 @@ class Trajectory:
             tick = time.monotonic()
             end = min(steps, done + (max(1, int(SEGMENT_SECONDS / self._pace)) if self._pace else 1))
             loss, correct = self.engine.train(rows[done:end], None if warps is None else warps[done:end])
+            self.compiling = self.compiling or time.monotonic() - tick
             self._pace = (time.monotonic() - tick) / (end - done)
             if not np.isfinite(loss).all():
                 raise self._diverged(epoch, f"step {done + int(np.argmin(np.isfinite(loss))) + 1} of {steps}")

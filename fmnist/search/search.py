@@ -15,12 +15,11 @@ from rich.console import Console
 from fmnist import machine
 from fmnist.config import Config, RunError, UserError, flatten
 from fmnist.identity import parameters
-from fmnist.study import attempts, found, pace
-from fmnist.study.crew import Crew
-from fmnist.study.limits import Limits
-from fmnist.study.lookout import Lookout, shown
-from fmnist.study.plan import SECONDS_PER_RUN, STARTUP_SECONDS, work
-from fmnist.study.space import (
+from fmnist.search import attempts, found
+from fmnist.search.crew import Crew
+from fmnist.search.limits import Limits
+from fmnist.search.lookout import Lookout, shown
+from fmnist.search.space import (
     OBJECTIVES,
     Dimension,
     SearchConfig,
@@ -28,6 +27,8 @@ from fmnist.study.space import (
     check_search,
     dimensions,
 )
+from fmnist.study import pace
+from fmnist.study.plan import STARTUP_SECONDS, work
 from fmnist.study.sweep import CLOSING_SECONDS, close_orphans
 from fmnist.study.worker import GRACE_SECONDS
 from fmnist.training import data
@@ -137,24 +138,25 @@ class Search:
     def limits(self) -> Limits:
         """What may still be begun, from now on."""
         tuner, until = self.config.tuner, None
-        speed = self._pace()
+        speed, overhead = self._pace()
         if (end := self.deadline()) is not None:
-            each = SECONDS_PER_RUN + work(self.base, self.images, 0) / speed
+            each = overhead + work(self.base, self.images, 0) / speed
             last = STARTUP_SECONDS + 2 * tuner.confirm_seeds * each / tuner.workers if tuner.confirm_seeds else 0.0
             until = end - min(RESERVED * (end - self.began), last)
-        return Limits(self.config, self.space, self.images, speed, until)
+        return Limits(self.config, self.space, self.images, speed, overhead, until)
 
-    def _pace(self) -> float:
+    def _pace(self) -> tuple[float, float]:
+        """Operations a second, and seconds of a run beyond its epochs, by the store's runs if there are any alike."""
         from fmnist.tracking import load
 
-        known = pace.recorded(load(self.config.store), self.base)
-        if not known:
-            return 0.6 * machine.matmul_flops_per_second()
-        return pace.at(known, self.base)
+        runs = load(self.config.store)
+        known = pace.recorded(runs, self.base)
+        speed = pace.at(known, self.base) if known else 0.6 * machine.matmul_flops_per_second()
+        return speed, pace.overhead(runs, self.base)
 
 
 def _search(limits: Limits, folder: Path, parent: str) -> str:
-    from fmnist.study import tuner  # in a worker alone: it loads TensorFlow
+    from fmnist.search import tuner  # in a worker alone: it loads TensorFlow
 
     return tuner.search(limits, folder, parent)
 

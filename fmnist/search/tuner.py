@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from fmnist import run
 from fmnist.config import Config, RunError, UserError
 from fmnist.identity import run_name, signatures
-from fmnist.study import oracles  # which imports Keras Tuner first, and quietly
-from fmnist.study.attempts import COMPLETED, FAILED
-from fmnist.study.limits import Limits
+from fmnist.search import oracles  # which imports Keras Tuner first, and quietly
+from fmnist.search.attempts import COMPLETED, FAILED
+from fmnist.search.limits import Limits
 from fmnist.training.trajectory import DivergedError
 
 from keras_tuner.engine.base_tuner import BaseTuner  # isort: skip

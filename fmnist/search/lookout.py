@@ -14,9 +14,9 @@ from rich.text import Text
 
 from fmnist.config import UserError
 from fmnist.identity import run_name, signatures
-from fmnist.study import attempts
-from fmnist.study.attempts import COMPLETED, RUNNING, Attempt
-from fmnist.study.limits import Limits
+from fmnist.search import attempts
+from fmnist.search.attempts import COMPLETED, RUNNING, Attempt
+from fmnist.search.limits import Limits
 from fmnist.study.progress import clock
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ import numpy as np
 from fmnist.analysis import stats
 from fmnist.config import Config, RunError
 from fmnist.identity import signatures
-from fmnist.study import attempts, found
-from fmnist.study.crew import Crew
+from fmnist.search import attempts, found
+from fmnist.search.crew import Crew
+from fmnist.search.search import LOOK_SECONDS, Search
 from fmnist.study.plan import STARTUP_SECONDS, PlannedRun, work
-from fmnist.study.search import LOOK_SECONDS, Search
 from fmnist.study.sweep import CLOSING_SECONDS, close_orphans
 from fmnist.study.worker import Worker
 

@@ -8,9 +8,9 @@ import pandas as pd
 from rich.table import Table
 
 from fmnist.analysis.searching import Importance, importance
-from fmnist.study import attempts
-from fmnist.study.attempts import COMPLETED, FAILED, Attempt
-from fmnist.study.space import Dimension
+from fmnist.search import attempts
+from fmnist.search.attempts import COMPLETED, FAILED, Attempt
+from fmnist.search.space import Dimension
 
 if TYPE_CHECKING:
     from fmnist.tracking import SearchRecord

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fmnist.config import Config, UserError
-from fmnist.study.plan import SECONDS_PER_RUN, work
-from fmnist.study.space import Dimension, SearchConfig, TunerConfig, base_of, to_run
+from fmnist.search.space import Dimension, SearchConfig, TunerConfig, base_of, to_run
+from fmnist.study.plan import work
 
 CAUTION = 1.25  # by which a trial is taken to last longer than those before it
 
@@ -20,6 +20,7 @@ class Limits:
     space: list[Dimension]
     images: int  # of the data set, for training and validation
     pace: float  # operations a second, as long as no trial has shown it
+    overhead: float  # s that a run takes beyond its epochs
     until: float | None = None  # time.time() of the latest end of a trial
     reached: str = ""  # the limit that was reached, for people
     base: Config = field(init=False)
@@ -71,7 +72,7 @@ class Limits:
     def seconds(self, operations: float, records: list[dict[str, Any]]) -> float:
         """How long so many operations will take, by the trials that were trained in full."""
         told = sorted(r["work"] / r["seconds"] for r in records if r.get("trained") and r["trained"] == r["epochs"])
-        return SECONDS_PER_RUN + operations / (told[len(told) // 2] if told else self.pace)
+        return self.overhead + operations / (told[len(told) // 2] if told else self.pace)
 
     def allow(self, values: dict[str, Any], records: dict[str, dict[str, Any]], begun: list[dict[str, Any]]) -> bool:
         """Whether a trial may be begun, after all those that have been."""

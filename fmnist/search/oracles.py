@@ -18,8 +18,8 @@ from filelock import FileLock, Timeout
 from threadpoolctl import threadpool_limits
 
 import fmnist.training.engine  # noqa: F401  # before Keras Tuner, which would load TensorFlow with all that it prints
-from fmnist.study.attempts import COMPLETED, FAILED, LOCK, STATE, read, write
-from fmnist.study.space import OBJECTIVES, Dimension, TunerConfig
+from fmnist.search.attempts import COMPLETED, FAILED, LOCK, STATE, read, write
+from fmnist.search.space import OBJECTIVES, Dimension, TunerConfig
 from fmnist.training.quiet import quiet_stderr
 
 with quiet_stderr(), warnings.catch_warnings():

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from fmnist.config import Config, UserError, check, filters_per_convolution, flatten, from_flat, suggest
+from fmnist.study.compose import Application
 
 KINDS = ("random", "bayesian", "hyperband", "grid")
 OBJECTIVES = {"val/accuracy": "max", "val/loss": "min"}  # the test set never decides
@@ -42,6 +43,9 @@ class SearchConfig(Config):
     """The run that a search starts from and compares with, and the search."""
 
     tuner: TunerConfig = field(default_factory=TunerConfig)
+
+
+TUNE = Application("tune", "tune", SearchConfig, "tuner.space")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,64 @@
+"""The live table of a sweep, drawn without one."""
+
+import io
+import time
+
+import pytest
+from rich.console import Console
+
+from fmnist.study.board import LAST, Active, Announcement, Board, Expected, table
+from fmnist.tracking import FAILED, FINISHED, Record
+
+NAME = "limit=600 filters=4 kernel_size=3 dense_units=16 learning_rate=1e+30 batch_size=[32] · {} epochs · seed {}"
+
+
+def board(workers=2, ended=()):
+    """A sweep of seeds over rungs 1 and 3, some of whose runs have ended with these statuses."""
+    runs = [Expected(NAME.format(e, s), f"{e}-{s}", e, 0, 10.0 * e) for e in (1, 3) for s in range(workers)]
+    sweep = Announcement("test", workers, int(1000 * (time.time() - 20)), "here 1 1.0", runs)
+    records = {
+        run.signature: Record("id", run.name, run.signature, "path", status, 1, 0.9123)
+        for run, status in zip(runs, ended, strict=False)
+    }
+    active = [Active(run, 1, 0.875, 2.0) for run in runs if run.signature not in records][:workers]
+    return Board(None, sweep, records, active)
+
+
+def drawn(found, width, height=30):
+    console = Console(width=width, height=height, file=io.StringIO(), force_terminal=True, color_system="standard")
+    console.print(table(found, height))
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [20, 70, 110, 200])
+def test_no_line_is_wider_than_the_terminal_and_names_in_it_are_whole(width):
+    found = board(ended=[FINISHED])
+    plain = Console(width=width, file=io.StringIO())
+    plain.print(table(found, 30))
+    lines = plain.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    if width >= 70:
+        text = " ".join("".join(lines).split())
+        assert "seed 1" in text and "1/3" in text and "87.50 %" in text
+
+
+def test_the_rung_the_share_and_the_end_stand_by_the_bar():
+    assert "rung 1 of 1, 3; left" in drawn(board(), 110)
+    half = drawn(board(ended=[FINISHED, FINISHED]), 110)
+    assert "rung 3 of 1, 3; left" in half and "2/4 runs" in half and "until" in half
+    assert "rung" not in drawn(board(ended=[FINISHED] * 4), 110)
+
+
+def test_what_ended_last_stands_below_the_newest_first_with_failures_in_red():
+    text = drawn(board(ended=[FINISHED, FAILED]), 70)
+    assert text.index("FAILED") < text.index("validation 91.23 %")
+    assert "\x1b[31mFAILED" in text and "\x1b[2mvalidation" in text
+    many = drawn(board(workers=9, ended=[FINISHED] * 9), 110)
+    assert many.count("validation 91.23 %") == LAST
+
+
+def test_more_workers_than_lines_do_not_hide_the_bar():
+    lines = drawn(board(workers=40), 110, height=30).splitlines()
+    assert (
+        len(lines) <= 30 and any("0/80 runs" in line for line in lines) and any("and 30 more" in line for line in lines)
+    )

@@ -1,0 +1,56 @@
+"""How a door ends when it is interrupted; a body that closes slowly stands for a run or a sweep."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from commands import ROOT
+
+BODY = """
+import subprocess, sys, time
+from fmnist.door import enter
+
+def body():
+    worker = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    try:
+        print(worker.pid, flush=True)
+        time.sleep(60)
+    finally:
+        print("closing", flush=True)
+        time.sleep(CLOSING)
+        worker.communicate()
+
+sys.exit(enter("fmnist.door", body, "go on"))
+"""
+
+
+def door(closing):
+    command = [sys.executable, "-c", BODY.replace("CLOSING", str(closing))]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_lets_everything_close(number):
+    with door(closing=0.2) as process:
+        worker = int(process.stdout.readline())
+        process.send_signal(number)
+        out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err) == (130, "closing\n", "\nfmnist.door: interrupted; go on\n")
+    assert not psutil.pid_exists(worker)
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_the_second_ends_at_once_what_is_closing_and_all_that_it_started(second):
+    with door(closing=60) as process:
+        worker = psutil.Process(int(process.stdout.readline()))
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "closing\n"
+        began = time.monotonic()
+        process.send_signal(second)
+        _, err = process.communicate(timeout=10)
+    assert time.monotonic() - began < 2
+    assert (process.returncode, err) == (130, "\nfmnist.door: interrupted; go on\n")
+    assert psutil.wait_procs([worker], timeout=5)[1] == []

@@ -1,0 +1,75 @@
+"""What explains a grid's variance: by hand, and as statsmodels has it."""
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats as scipy_stats
+
+from fmnist.analysis import variance
+
+
+def grid(response, **levels):
+    points = [dict(zip(levels, point, strict=True)) for point in product(*levels.values())]
+    return pd.DataFrame([{"val/accuracy": response(**point), **point} for point in points])
+
+
+def signed(filters, scale, seed):
+    a, b, c = 2 * filters - 1, 2 * scale - 1, 2 * seed - 1
+    return 2 * a + b + a * b / 2 + c / 4 + a * b * c / 8
+
+
+def effects(frame, axes=("filters", "scale")):
+    return variance.grid_effects(frame, "val/accuracy", list(axes), "seed")
+
+
+def test_a_grids_variance_is_shared_among_axes_their_interaction_seeds_and_the_rest():
+    found = effects(grid(signed, filters=[0, 1], scale=[0, 1], seed=[0, 1]))
+    assert list(found["term"]) == ["filters", "scale", "filters × scale", "seed", "rest"]
+    assert list(found["kind"]) == ["main", "main", "interaction", "seeds", "rest"]
+    squares = np.array([8 * 2**2, 8, 8 / 2**2, 8 / 4**2, 8 / 8**2])  # of 8 runs, each effect squared
+    np.testing.assert_allclose(found["share"], squares / squares.sum())
+    assert list(found["df"]) == [1, 1, 1, 1, 3]
+    np.testing.assert_allclose(found["F"][:4], squares[:4] / (squares[4] / 3))
+    np.testing.assert_allclose(found["p"][:4], scipy_stats.f.sf(found["F"][:4], 1, 3))
+    assert found.iloc[-1][["F", "p"]].isna().all()
+
+
+def test_options_keep_their_names_and_levels_may_be_lists():
+    frame = grid(signed, filters=[0, 1], scale=[0, 1], seed=[0, 1]).rename(columns={"filters": "model.filters"})
+    frame["model.filters"] = frame["model.filters"].map({0: 64, 1: [32, 64]})
+    assert effects(frame, ["model.filters", "scale"])["term"][2] == "model.filters × scale"
+
+
+def test_without_seeds_to_tell_interactions_from_chance_there_are_main_effects_only():
+    found = effects(grid(signed, filters=[0, 1], scale=[0, 1], seed=[0]))
+    assert list(found["kind"]) == ["main", "main", "rest"]
+
+
+def test_a_study_that_varies_one_axis_at_a_time_has_no_interactions():
+    frame = grid(signed, filters=[0, 1], scale=[0, 1], seed=[0, 1, 2])
+    found = effects(frame[frame["filters"] * frame["scale"] == 0])
+    assert list(found["kind"]) == ["main", "main", "seeds", "rest"] and found["share"][0] > found["share"][1]
+
+
+def test_an_axis_of_one_level_and_runs_without_a_number_are_left_out():
+    frame = grid(signed, filters=[0, 1], scale=[1], seed=[0, 1, 2])
+    frame.loc[1, "val/accuracy"] = float("nan")
+    found = effects(frame)
+    assert list(found["term"]) == ["filters", "seed", "rest"] and found["df"].sum() == 4
+
+
+@pytest.mark.parametrize("rows", [[], [0], [0, 3, 6], [0, 1]])
+def test_where_effects_cannot_be_told_apart_nothing_is_said(rows):
+    found = effects(grid(signed, filters=[0, 1], scale=[0, 1], seed=[0, 1]).iloc[rows])
+    assert found.empty and list(found.columns) == list(variance.EFFECT_COLUMNS) and found["share"].dtype == float
+
+
+def test_a_response_that_never_varies_has_no_effects():
+    assert effects(grid(lambda **_: 0.9, filters=[0, 1], scale=[0, 1], seed=[0, 1])).empty
+
+
+def test_effects_without_any_noise_are_no_error():
+    found = effects(grid(lambda filters, scale, seed: float(filters), filters=[0, 1], scale=[0, 1], seed=[0, 1]))
+    assert found["share"][0] == pytest.approx(1)
