@@ -14,10 +14,12 @@ NAME = "limit=600 filters=4 kernel_size=3 dense_units=16 learning_rate=1e+30 bat
 
 def board(workers=2, ended=()):
     """A sweep of seeds over rungs 1 and 3, some of whose runs have ended with these statuses."""
-    runs = [Expected(NAME.format(e, s), f"{e}-{s}", e, 0, 10.0 * e) for e in (1, 3) for s in range(workers)]
+    runs = [
+        Expected(NAME.format(e, s), f"{e}-{s}", e, 0, 10.0 * e, f"path {s}") for e in (1, 3) for s in range(workers)
+    ]
     sweep = Announcement("test", workers, int(1000 * (time.time() - 20)), "here 1 1.0", runs)
     records = {
-        run.signature: Record("id", run.name, run.signature, "path", status, 1, 0.9123)
+        run.signature: Record("id", run.name, run.signature, run.trajectory, status, 1, 0.9123)
         for run, status in zip(runs, ended, strict=False)
     }
     active = [Active(run, 1, 0.875, 2.0) for run in runs if run.signature not in records][:workers]
@@ -55,6 +57,13 @@ def test_what_ended_last_stands_below_the_newest_first_with_failures_in_red():
     assert "\x1b[31mFAILED" in text and "\x1b[2mvalidation" in text
     many = drawn(board(workers=9, ended=[FINISHED] * 9), 110)
     assert many.count("validation 91.23 %") == LAST
+
+
+def test_later_rungs_of_a_path_that_failed_are_expected_no_more():
+    found = board(ended=[FINISHED, FAILED])
+    assert "2/3 runs" in drawn(found, 110) and "rung 3 of" in drawn(found, 110) and not found.complete
+    assert board(ended=[FAILED, FAILED]).complete
+    assert found.seconds_left() < board(ended=[FINISHED, FINISHED]).seconds_left()
 
 
 def test_more_workers_than_lines_do_not_hide_the_bar():

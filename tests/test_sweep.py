@@ -58,24 +58,6 @@ def test_a_finished_study_trains_nothing_again(smoke):
     pd.testing.assert_frame_equal(tracking.load(str(store)), before)
 
 
-@pytest.mark.slow  # the chaos test does this and worse
-def test_a_study_stopped_half_way_and_started_again_ends_bitwise_like_one_never_stopped(smoke, tmp_path):
-    study, store, _ = smoke
-    command = [sys.executable, "-m", "fmnist.train", *study, f"store={tmp_path}"]
-    sweep = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
-    deadline = time.monotonic() + 120
-    while "FINISHED" not in set(tracking.load(str(tmp_path))["status"]):
-        assert time.monotonic() < deadline and sweep.poll() is None
-        time.sleep(0.2)
-    sweep.send_signal(signal.SIGINT)
-    _, said = sweep.communicate(timeout=60)
-    assert sweep.returncode == 130
-    assert said.decode().strip() == "fmnist.train: interrupted; the same command goes on where this stopped"
-    assert len(tracking.load(str(tmp_path)).query("status == 'FINISHED'")) < 6
-    run("train", *study, f"store={tmp_path}")
-    pd.testing.assert_frame_equal(finals(tmp_path), finals(store), check_exact=True)
-
-
 RAY = pytest.param(
     "hydra/launcher=ray",
     marks=[
@@ -83,9 +65,32 @@ RAY = pytest.param(
         pytest.mark.skipif(not find_spec("hydra_plugins.hydra_ray_launcher"), reason="Hydra's Ray launcher is missing"),
     ],
 )
-
-
 CLUSTER = pytest.param("hydra/launcher=submitit_local", marks=pytest.mark.slow)
+
+
+@pytest.mark.slow  # the chaos test does this and worse
+@pytest.mark.parametrize("launcher", ["hydra.launcher.n_jobs=2", CLUSTER, RAY])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_study_stopped_half_way_and_started_again_ends_bitwise_like_one_never_stopped(
+    number, launcher, smoke, tmp_path
+):
+    study, store, _ = smoke
+    command = [sys.executable, "-m", "fmnist.train", *study, f"store={tmp_path}", launcher]
+    sweep = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while "FINISHED" not in set(tracking.load(str(tmp_path))["status"]):
+        assert time.monotonic() < deadline and sweep.poll() is None
+        time.sleep(0.2)
+    sweep.send_signal(number)
+    _, said = sweep.communicate(timeout=60)
+    assert sweep.returncode == 130
+    assert (
+        said.decode().strip().splitlines()[-1]
+        == "fmnist.train: interrupted; the same command goes on where this stopped"
+    )
+    assert len(tracking.load(str(tmp_path)).query("status == 'FINISHED'")) < 6
+    run("train", *study, f"store={tmp_path}")
+    pd.testing.assert_frame_equal(finals(tmp_path), finals(store), check_exact=True)
 
 
 @pytest.mark.parametrize("launcher", ["hydra.launcher.n_jobs=1", CLUSTER, RAY])

@@ -35,6 +35,7 @@ class Expected:
     epochs: int
     start: int  # the epoch it continues from
     seconds: float  # estimated, on one worker
+    trajectory: str = ""  # not in the plans of older sweeps
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Announcement:
     def of(cls, planned: list[PlannedRun], study: str, workers: int, began: int) -> "Announcement":
         """Of the runs of a plan that are not yet done."""
         runs = [
-            Expected(run.name, run.signed.run, run.config.epochs, run.start, run.seconds)
+            Expected(run.name, run.signed.run, run.config.epochs, run.start, run.seconds, run.signed.trajectory)
             for run in planned
             if not run.done
         ]
@@ -118,20 +119,27 @@ class Board:
         return Active(expected, epoch, accuracy, seconds)
 
     @property
+    def runs(self) -> list[Expected]:
+        """What is still expected of the plan: not the later rungs of a trajectory that has failed."""
+        failed = {record.trajectory for record in self.ended.values() if record.status == "FAILED"}
+        return [run for run in self.sweep.runs if run.signature in self.ended or run.trajectory not in failed]
+
+    @property
     def complete(self) -> bool:
-        """Whether every run has finished or failed."""
-        return len(self.ended) == len(self.sweep.runs)
+        """Whether every run that is expected has ended."""
+        return len(self.ended) == len(self.runs)
 
     def rung(self) -> str:
         """`rung 3 of 1, 3, 10; `: the lowest that is not complete, nothing at the end."""
         rungs = sorted({run.epochs for run in self.sweep.runs})
-        open_ones = {run.epochs for run in self.sweep.runs if run.signature not in self.ended}
+        open_ones = {run.epochs for run in self.runs if run.signature not in self.ended}
         return f"rung {min(open_ones)} of {', '.join(map(str, rungs))}; " if open_ones else ""
 
     def seconds_left(self) -> float:
         """By the plan's estimates, corrected by how fast the plan has been worked off so far."""
-        total = sum(run.seconds for run in self.sweep.runs)
-        done = sum(run.seconds for run in self.sweep.runs if run.signature in self.ended)
+        runs = self.runs
+        total = sum(run.seconds for run in runs)
+        done = sum(run.seconds for run in runs if run.signature in self.ended)
         done += sum(active.share * active.expected.seconds for active in self.active)
         elapsed = time.time() - self.sweep.began / 1000
         pace = done / elapsed if done > 0 and elapsed > 0 else self.sweep.workers
@@ -182,7 +190,7 @@ def shown(board: Board, console: Console, on_end: Callable[["Record"], None]) ->
 def _event(board: Board, record: "Record") -> str:
     left = "" if board.complete else f", left about {clock(board.seconds_left())}"
     number = list(board.ended).index(record.signature) + 1
-    return f"{number}/{len(board.sweep.runs)}  {record.name}: {_outcome(record)}{left}"
+    return f"{number}/{len(board.runs)}  {record.name}: {_outcome(record)}{left}"
 
 
 def _outcome(record: "Record") -> str:
@@ -209,7 +217,7 @@ def table(board: Board, height: int) -> Group:
     finish = time.strftime("%H:%M", time.localtime(time.time() + left))
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} runs"))
     description = f"{board.rung()}left {clock(left)}, until {finish}"
-    bar.add_task(description, total=len(board.sweep.runs), completed=len(board.ended))
+    bar.add_task(description, total=len(board.runs), completed=len(board.ended))
     return Group(table, bar, *(_line(record) for record in list(board.ended.values())[: -LAST - 1 : -1]))
 
 

@@ -1,6 +1,8 @@
 """The Hydra sweeper: works a study out, launches workers for what is missing, and shows how it goes on."""
 
+import importlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -15,7 +17,7 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobStatus
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, RunMode, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from fmnist import machine
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WORKER_BYTES = 1_500_000_000  # what a worker takes for the baseline on all images
+RAY = {"log_to_driver": False, "object_store_memory": 78_643_200}  # the store says all there is; Ray's least
 QUIET = "ignore:resource_tracker:UserWarning"  # joblib's, which cleans up after those that are killed
 WORTH_MEASURING = 90.0  # seconds: for a plan shorter than that a guess will do
 
@@ -159,10 +162,22 @@ class StudySweeper(Sweeper):
         if self.is_local:
             os.environ.setdefault("PYTHONWARNINGS", QUIET)
             launcher.joblib |= {"initializer": end_with, "initargs": (os.getpid(),)}
+        if config.hydra.launcher._target_.endswith(".RayLauncher"):
+            _start_ray(launcher.ray_cfg.init)
         jobs = [_overrides(worker, fixed) if not self.is_local else fixed for worker in staff]
         for returned in launcher.launch(jobs, initial_job_idx=0):
             if returned.status == JobStatus.FAILED:
                 raise returned._return_value
+
+
+def _start_ray(options: DictConfig) -> None:
+    """Start Ray before its launcher would, and take SIGTERM back, for which it has a handler that aborts."""
+    ray: Any = importlib.import_module("ray")  # no package of ours
+    handler = signal.getsignal(signal.SIGTERM)
+    if not ray.is_initialized():
+        given: Any = OmegaConf.to_container(options, resolve=True)
+        ray.init(**RAY | given)
+    signal.signal(signal.SIGTERM, handler)
 
 
 def _split(overrides: list[Override], declared: StudyConfig) -> tuple[list[str], StudyConfig]:
