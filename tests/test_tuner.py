@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import ROOT, mistake, run
+from filelock import FileLock
 from mlflow import MlflowClient
 
 from fmnist import tracking
@@ -75,10 +76,10 @@ def test_the_command_line_narrows_a_space_and_takes_dimensions_out():
         ("tuner.space.model.filter={type: choice, values: [1]}", "did you mean 'model.filter"),
         ("tuner.space.model.dropout.max=-1", "needs numbers min < max"),
         ("tuner.space.model.pooling.values=max", "must be a list"),
-        ('tuner.space.augment.zoom.when="pooling=max"', "with a KEY that stands before it"),
+        ('tuner.space.augment.zoom.when="pooling=max"', "of a key that stands before it"),
         ("tuner.space.model.dropout.sampling=log", "log with min above 0"),
-        ("tuner.space.epochs={type: int, min: 1, max: 3}", "there is no option 'epochs'"),
-        ("tuner.space=null", "is empty"),
+        ("tuner.space.epochs={type: int, min: 1, max: 3}", "no option 'epochs' can vary"),
+        ("tuner.space.batch_sise={type: choice, values: [true]}", "did you mean"),
     ],
 )
 def test_a_space_that_makes_no_sense_is_refused(override, words):
@@ -117,7 +118,7 @@ def score(trial):
     """A score that depends on the point alone; some fail."""
     values = {k: v for k, v in trial.hyperparameters.values.items() if not k.startswith("tuner/")}
     number = oracles.seed_of(sorted(values.items())) / 2**32
-    return None if number < 0.15 else number + 0.01 * trial.hyperparameters.values.get("tuner/epochs", 0)
+    return None if number < 0.25 else number + 0.01 * trial.hyperparameters.values.get("tuner/epochs", 0)
 
 
 def finish(made, trial):
@@ -140,13 +141,13 @@ def undisturbed(folder, kind, most, **options):
     return story(folder)
 
 
-BOUNDS = {"random": 12, "bayesian": 9, "hyperband": 1000, "grid": 1000}
+BOUNDS = {"random": 12, "bayesian": 7, "hyperband": 1000, "grid": 1000}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_oracle_stopped_at_every_moment_goes_on_as_if_it_never_was(kind, tmp_path):
     expected = undisturbed(tmp_path / "whole", kind, BOUNDS[kind])
-    assert len(expected) == {"random": 12, "bayesian": 9, "hyperband": 23, "grid": 36}[kind]
+    assert len(expected) == {"random": 12, "bayesian": 7, "hyperband": 23, "grid": 36}[kind]
     assert {status for _, status, _, _ in expected} == {"COMPLETED", "FAILED"}
     folder, rng = tmp_path / "stopped", random.Random(1)
     while True:
@@ -202,14 +203,14 @@ def test_bayesian_search_goes_on_beside_trials_that_have_not_ended(tmp_path):
 
 def test_the_trial_of_a_worker_that_is_gone_is_given_to_another(tmp_path):
     made = make(tmp_path / "o", "random")
-    _, lock = oracles.slot(made.folder)
-    with lock:
-        first = made.create_trial("worker-0")
+    with oracles.slot(made.folder) as name:
+        first = made.create_trial(name)
         other = make(tmp_path / "o", "random").create_trial("worker-1")
         assert other.trial_id != first.trial_id
     made = make(tmp_path / "o", "random")
-    assert made.create_trial("worker-2").trial_id == first.trial_id
-    assert made.create_trial("worker-3").trial_id == other.trial_id
+    with FileLock(made.folder / "worker-2.lock"):
+        assert made.create_trial("worker-2").trial_id == first.trial_id
+        assert made.create_trial("worker-3").trial_id == other.trial_id
 
 
 def test_hyperband_promotes_the_best_of_whole_rounds_though_some_failed(tmp_path):
@@ -355,27 +356,26 @@ def test_a_name_belongs_to_one_search(hyperband):
     assert "was begun with tuner.seed=0, but now it is 5; give this one another tuner.name" in said
 
 
-def test_two_workers_find_what_one_finds(hyperband, tmp_path):
+def points(store):
+    """What a search tried and what it came to; with several workers trials are numbered in the order they begin."""
+    return sorted(
+        json.dumps([{k: v for k, v in values.items() if k != "tuner/trial_id"}, scores], sort_keys=True)
+        for _, _, values, scores in summary(store)
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "workers"), [(signal.SIGKILL, 2), pytest.param(signal.SIGTERM, 1, marks=pytest.mark.slow)]
+)
+def test_a_search_that_is_killed_in_mid_trial_goes_on_and_ends_like_one_that_was_not(
+    number, workers, hyperband, tmp_path
+):
     arguments, store, _ = hyperband
-    run("tune", *arguments, f"store={tmp_path}", "tuner.workers=2", "tuner.confirm_seeds=0")
-
-    def points(store):
-        return sorted(
-            json.dumps([{k: v for k, v in values.items() if k != "tuner/trial_id"}, scores], sort_keys=True)
-            for _, _, values, scores in summary(store)
-        )
-
-    assert points(tmp_path) == points(store)
-    assert len(tracking.load(str(tmp_path))) == 6
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_search_that_is_killed_in_mid_trial_goes_on_and_ends_like_one_that_was_not(number, hyperband, tmp_path):
-    arguments, store, _ = hyperband
-    command = [sys.executable, "-m", "fmnist.tune", *arguments, f"store={tmp_path}", "tuner.confirm_seeds=0"]
+    arguments = [*arguments, f"store={tmp_path}", "tuner.confirm_seeds=0", f"tuner.workers={workers}"]
+    command = [sys.executable, "-m", "fmnist.tune", *arguments]
     search = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     folder, deadline = tmp_path / "tuner" / "small", time.monotonic() + 120
-    while len(attempts.attempts(folder)) < 3:  # two have ended, and the third has begun
+    while len(found := attempts.attempts(folder)) < 3 or not any(a.status == attempts.RUNNING for a in found):
         assert time.monotonic() < deadline and search.poll() is None
         time.sleep(0.05)
     if number == signal.SIGKILL:
@@ -387,25 +387,23 @@ def test_a_search_that_is_killed_in_mid_trial_goes_on_and_ends_like_one_that_was
         assert search.returncode == 130
         assert said.decode().strip() == "fmnist.tune: interrupted; the same command goes on where this stopped"
     done = [a.trial for a in attempts.ended(attempts.attempts(folder))]
-    assert len(done) == 2
-    printed = run("tune", *arguments, f"store={tmp_path}", "tuner.confirm_seeds=0").stdout
-    assert not any(
-        f"trial {int(trial)}: " in line and "/6  " in line for trial in done for line in printed.splitlines()
-    )
-    assert summary(tmp_path) == summary(store)
+    assert done
+    printed = run("tune", *arguments).stdout
+    assert not [trial for trial in done if f"/6  trial {int(trial)}: " in printed]
+    assert points(tmp_path) == points(store) and (workers > 1 or summary(tmp_path) == summary(store))
     assert len(tracking.load(str(tmp_path))) == 6
 
 
 def test_points_that_fail_are_trials_with_their_reason(images, tmp_path):
-    arguments = [*SMALL, f"data.dir={images}", NAME, "tuner=random", "tuner.max_trials=3", "tuner.max_epochs=1"]
-    wild = [
-        "tuner.space.optimizer.learning_rate={type: float, min: 1e29, max: 1e30, sampling: log}",
-        "tuner.confirm_seeds=0",
-    ]
-    done = run("tune", *arguments, *wild, f"store={tmp_path}", code=1)
+    arguments = [*SMALL, f"data.dir={images}", f"store={tmp_path}", NAME, "tuner=random", "tuner.max_epochs=1"]
+    done = run("tune", *arguments, "tuner.space.model.kernel_size.values=[25]", code=1)
     assert "3 trials in a row failed" in done.stderr and done.stderr.count("\n") == 1
-    assert done.stdout.count("FAILED: DivergedError") == 3
-    assert set(tracking.load(str(tmp_path))["status"]) == {"FAILED"}
+    assert done.stdout.count("FAILED: model.kernel_size") == 3 and tracking.load(str(tmp_path)).empty
+    wild = ["tuner.space.optimizer.learning_rate={min: 1e29, max: 1e30}", "tuner.max_trials=1", "tuner.name=wild"]
+    done = run("tune", *arguments, "tuner.space.model.batch_norm=null", *wild, code=1)
+    assert "no trial has a score" in done.stderr and "FAILED: DivergedError" in done.stdout
+    runs = tracking.load(str(tmp_path))
+    assert list(runs["status"]) == ["FAILED"] and list(runs["search"]) == ["wild"]
 
 
 def test_every_execution_s_score_is_kept(images, tmp_path):

@@ -6,10 +6,11 @@ failed trial, not at all. Here the state is one file, written whole, and what is
 """
 
 import hashlib
+import itertools
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -148,16 +149,18 @@ class Kept(keras_tuner.Oracle):  # type: ignore[misc]  # Keras Tuner has no type
         return found
 
 
-def slot(folder: Path) -> tuple[str, FileLock]:
-    """A name for a worker that no other has, and the lock that shows it to be alive."""
-    for number in range(10_000):
-        lock = FileLock(folder / f"worker-{number}.lock")
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            continue
-        return f"worker-{number}", lock
-    raise RuntimeError("ten thousand workers")
+@contextmanager
+def slot(folder: Path) -> Iterator[str]:
+    """A name for a worker that no other has as long as it lasts: a lock shows that it is alive."""
+    for number in itertools.count():
+        lock = FileLock(folder / f"worker-{number}.lock", blocking=False)
+        with suppress(Timeout):
+            lock.acquire()
+            break
+    try:
+        yield f"worker-{number}"
+    finally:
+        lock.release()
 
 
 def is_free(folder: Path, name: str) -> bool:

@@ -122,6 +122,10 @@ def dimensions(space: dict[str, Any]) -> list[Dimension]:
     found: list[Dimension] = []
     for key, parts in described.items():
         found.append(_dimension(key, parts, found))
+    for entry in found:
+        if not (is_option(entry.key) or any(other.when and other.when[0] == entry.key for other in found)):
+            known = [*flatten(Config()), *_FILTERS]
+            raise UserError(f"tuner.space.{entry.key} is no option, and decides about none{suggest(entry.key, known)}")
     if not found:
         raise UserError("tuner.space is empty; take one of conf/tuner/space/, tuner/space=wide")
     return found
@@ -132,8 +136,8 @@ _HOW = "write {type: choice, values: [..]}, or {type: float|int, min: .., max: .
 
 def _dimension(key: str, parts: dict[str, Any], before: list[Dimension]) -> Dimension:
     options = [name for name in flatten(Config()) if not name.startswith(_FIXED)]
-    if "." in key and key not in (*options, *_FILTERS):
-        raise UserError(f"tuner.space: there is no option '{key}'{suggest(key, [*options, *_FILTERS])}")
+    if key not in (*options, *_FILTERS) and ("." in key or key in flatten(Config())):
+        raise UserError(f"tuner.space: no option '{key}' can vary{suggest(key, [*options, *_FILTERS])}")
     kind = parts.get("type")
     if kind not in TYPES:
         raise UserError(f"tuner.space.{key}.type must be one of {', '.join(TYPES)}, but got {kind}; {_HOW}")
@@ -160,6 +164,11 @@ def _dimension(key: str, parts: dict[str, Any], before: list[Dimension]) -> Dime
     return replace(dimension, when=(parent, yaml.safe_load(value)), otherwise=parts["otherwise"])
 
 
+def is_option(key: str) -> bool:
+    """Whether a dimension is an option of a run; others only decide, through `when`, about those that are."""
+    return key in _FILTERS or key in flatten(Config())
+
+
 def to_run(base: Config, space: list[Dimension], values: dict[str, Any]) -> Config:
     """The run of a point of the space: values of its active dimensions by key.
 
@@ -167,12 +176,10 @@ def to_run(base: Config, space: list[Dimension], values: dict[str, Any]) -> Conf
         UserError: such a run is impossible.
     """
     options: dict[str, Any] = {}
-    known = flatten(base)
-    for entry in space:
-        is_option = "." in entry.key or entry.key in known
-        if is_option and entry.key in values:
+    for entry in (entry for entry in space if is_option(entry.key)):
+        if entry.key in values:
             options[entry.key] = _plain(entry, values[entry.key])
-        elif is_option and entry.when:
+        elif entry.when:
             options[entry.key] = entry.otherwise
     filters = [options.pop(key, None) for key in _FILTERS]
     if any(filters):

@@ -123,7 +123,6 @@ def search(limits: Limits, folder: Path, parent: str) -> str:
 
     made.keep(folder, fits)
     book = Book(limits.search.store, limits.search.patience, known=True)
-    name, lock = oracles.slot(folder)
-    with lock:
+    with oracles.slot(folder) as name:
         Searcher(made, name, limits, book, parent).search()
     return limits.reached
