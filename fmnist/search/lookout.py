@@ -89,14 +89,17 @@ class Lookout:
             if a.status == RUNNING:
                 with suppress(UserError):
                     for config in self.limits.configs(a.values):
-                        expected[signatures(config, self.data_digest).run] = config
+                        expected[signatures(config, self.data_digest).run] = (
+                            f"trial {int(a.trial)}: {run_name(config)}",
+                            config.epochs,
+                        )
         rows = []
         for record in self.book.running() if expected else []:
             if record.signature in expected:
-                config = expected[record.signature]
+                name, whole = expected[record.signature]
                 epochs = self.book.progress(record.run_id)
                 last = epochs[-1] if epochs else None
-                rows.append((run_name(config), last[0] if last else 0, config.epochs, last[1] if last else None))
+                rows.append((name, last[0] if last else 0, whole, last[1] if last else None))
         return rows
 
 

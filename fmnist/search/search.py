@@ -105,6 +105,7 @@ class Search:
     def _until_done(self, book: "Book", record: "SearchRecord") -> None:
         limits = self.limits()
         lookout = Lookout(book, limits, self.folder, self.direction, self.data_digest, self.began)
+        self._announce(limits)
         crew = Crew([partial(_search, limits, self.folder, record.run_id)] * self.config.tuner.workers)
         ended = 0
         try:
@@ -126,6 +127,16 @@ class Search:
             crew.stop()
         found.log(record, lookout.attempts, self.direction)
         self.reached = next((reached for reached in crew.results if reached), "")
+
+    def _announce(self, limits: Limits) -> None:
+        """Say what is going to be done, and what is already."""
+        tuner, total, over = self.config.tuner, limits.total(), attempts.ended(attempts.attempts(self.folder))
+        size = f"{total[0] or 'some'} trials, {total[1]} epochs" if total else f"{tuner.minutes:g} minutes"
+        before = f"; {len(over)} trials have ended before" if over else ""
+        workers = f"{tuner.workers} worker{'s'[: tuner.workers != 1]}"
+        self.console.print(
+            f"Search {self.name}: {size} in {len(self.space)} dimensions, {workers}{before}", soft_wrap=True
+        )
 
     def deadline(self) -> float | None:
         """When the minutes are over, less those that trials took before this process began."""
