@@ -2,19 +2,19 @@
 
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fmnist.analysis import stats
-from fmnist.config import Config, RunError
+from fmnist.config import RunError, StudyConfig
 from fmnist.identity import signatures
 from fmnist.search import attempts, found
 from fmnist.search.crew import Crew
 from fmnist.search.search import LOOK_SECONDS, Search
-from fmnist.study.plan import STARTUP_SECONDS, PlannedRun, work
-from fmnist.study.sweep import CLOSING_SECONDS, close_orphans
+from fmnist.study.plan import STARTUP_SECONDS, PlannedRun, Variant, work, work_out
+from fmnist.study.sweep import Sweep
 from fmnist.study.worker import Worker
 
 if TYPE_CHECKING:
@@ -87,25 +87,39 @@ def _confirm(search: Search, leader: attempts.Attempt, book: "Book", record: "Se
         return f"not compared with the baseline on fresh seeds (tuner.confirm_seeds=0): {UNPROVEN}"
     first = search.config.seed + tuner.executions_per_trial
     seeds = list(range(first, first + tuner.confirm_seeds))
-    point = replace(search.limits().configs(leader.values)[0], epochs=leader.reached or tuner.max_epochs)
-    baseline = replace(search.base, epochs=point.epochs)
-    configs = [replace(config, seed=seed) for seed in seeds for config in (point, baseline)]
-    planned = [_planned(search, config) for config in configs]
-    left = [entry for entry in planned if (run := book.find(entry.signed.run)) is None or run.info.status != "FINISHED"]
+    planned = _planned(search, leader, seeds)
+    left = [entry for entry in planned if not entry.done]
     if left and (lacking := _lacking(search, left)):
         return f"not compared with the baseline on fresh seeds: {lacking}: {UNPROVEN}"
     search.console.print(
         f"\ncomparing trial {int(leader.trial)} with the baseline on seeds {', '.join(map(str, seeds))}, "
-        f"which no trial has seen ({len(left)} of {len(configs)} runs to do) ...",
+        f"which no trial has seen: {len(left)} of {len(planned)} runs to do",
         soft_wrap=True,
     )
-    if left:
-        _carry_out(search, left, book)
-    pairs = _pairs(tuner.objective, planned, seeds, book)
+    _carry_out(search, planned)
+    pairs = _pairs(search, planned, seeds, book)
     for run_id in pairs.run_ids:
         tags = {"mlflow.parentRunId": record.run_id, "fmnist.trial": leader.trial, "fmnist.confirms": "true"}
         book.mark(run_id, search.name, tags)
     return _verdict(search, pairs, leader)
+
+
+def _planned(search: Search, leader: attempts.Attempt, seeds: list[int]) -> list[PlannedRun]:
+    """The runs of the comparison: of two variants, or of one where the best is the baseline itself."""
+    from fmnist.tracking import load
+
+    limits = search.limits()
+    points = {signatures(config, search.data_digest).variant: config for config in (search.base, limits.point(leader))}
+    return work_out(
+        [Variant(config, ()) for config in points.values()],
+        StudyConfig(name=search.name, rungs=[limits.point(leader).epochs], seeds=seeds),
+        runs=load(search.config.store),
+        data_digest=search.data_digest,
+        images=search.images,
+        checkpointed=lambda trajectory, epoch: 0,
+        flops_per_second=lambda config: limits.pace,
+        seconds_per_run=limits.overhead,
+    )
 
 
 def _lacking(search: Search, left: list[PlannedRun]) -> str:
@@ -121,30 +135,49 @@ def _lacking(search: Search, left: list[PlannedRun]) -> str:
     return f"that takes about {needed:.0f} s, more than is left of tuner.minutes={search.config.tuner.minutes:g}"
 
 
-def _planned(search: Search, config: Config) -> PlannedRun:
-    return PlannedRun(config, (), signatures(config, search.data_digest), done=False, start=0, seconds=0.0)
+def _carry_out(search: Search, planned: list[PlannedRun]) -> None:
+    """Which is a sweep like any other."""
+    left = sum(not entry.done for entry in planned)
+    Sweep(
+        planned=planned,
+        study=planned[0].config.study,
+        store=search.config.store,
+        patience=search.config.patience,
+        began=int(time.time() * 1000),
+        workers=max(1, min(search.config.tuner.workers, left)),
+        is_local=True,
+        launch=_launch,
+        console=search.console,
+    ).carry_out()
 
 
-def _carry_out(search: Search, left: list[PlannedRun], book: "Book") -> None:
-    began = int(time.time() * 1000)
-    crew = Crew([Worker(left, began)] * min(search.config.tuner.workers, len(left)))
+def _launch(staff: list[Worker]) -> None:
+    crew = Crew(list(staff))
     try:
         while crew.is_busy():
             time.sleep(LOOK_SECONDS)
+            if crew.deaths:
+                raise RuntimeError("it was killed, for lack of memory perhaps")
     finally:
         crew.stop()
-        close_orphans(book, search.config.store, CLOSING_SECONDS)
 
 
-def _pairs(objective: str, planned: list[PlannedRun], seeds: list[int], book: "Book") -> Pairs:
-    scores, ids = [], []
+def _pairs(search: Search, planned: list[PlannedRun], seeds: list[int], book: "Book") -> Pairs:
+    baseline = signatures(search.base, search.data_digest).variant
+    scores: dict[bool, dict[int, tuple[float, str]]] = {True: {}, False: {}}
     for entry in planned:
         run = book.find(entry.signed.run)
         if run is None or run.info.status != "FINISHED":
             raise RunError(f"{entry.name} failed; see its record")
-        scores.append(run.data.metrics[objective])
-        ids.append(run.info.run_id)
-    return Pairs(seeds, scores[::2], scores[1::2], ids[::2])
+        found = (run.data.metrics[search.config.tuner.objective], run.info.run_id)
+        scores[entry.signed.variant == baseline][entry.config.seed] = found
+    theirs, ours = scores[True], scores[False] or scores[True]
+    return Pairs(
+        seeds,
+        [ours[seed][0] for seed in seeds],
+        [theirs[seed][0] for seed in seeds],
+        [scores[False][seed][1] for seed in seeds if scores[False]],
+    )
 
 
 def _verdict(search: Search, pairs: Pairs, leader: attempts.Attempt) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fmnist.config import Config, UserError
+from fmnist.search.attempts import Attempt
 from fmnist.search.space import Dimension, SearchConfig, TunerConfig, base_of, to_run
 from fmnist.study.plan import work
 
@@ -39,6 +40,10 @@ class Limits:
         epochs, first = values.get("tuner/epochs", self.search.tuner.max_epochs), self.search.seed
         seeds = range(first, first + self.search.tuner.executions_per_trial)
         return [replace(point, epochs=epochs, seed=seed) for seed in seeds]
+
+    def point(self, trial: Attempt) -> Config:
+        """What a trial's runs have in common, for the epochs after which it was scored."""
+        return self.configs(trial.values)[0]
 
     def cost(self, values: dict[str, Any]) -> tuple[int, float]:
         """Epochs that the search needs for a trial, and operations; a continued path's first epochs cost nothing."""
