@@ -83,7 +83,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def _rows(answer: "Answer", arguments: argparse.Namespace) -> "pd.DataFrame":
     """The rows of the leaderboard that are asked for: cut after the statistics, which do not depend on it."""
-    board, runs = answer.board, answer.runs
+    board, runs = answer.board, answer.shown
     for key, value in arguments.where if answer.recorded else ():
         if key not in runs:
             raise UserError(f"--where: runs have no '{key}'{suggest(key, [str(name) for name in runs])}")
