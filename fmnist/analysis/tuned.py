@@ -37,7 +37,13 @@ def _count(trials: Mapping[str, int], name: str) -> str:
     return f"{trials[name]:,} trials" if name in trials else "several trials"
 
 
+def is_named_by(variant: str, found_by: str) -> bool:
+    """Whether the variant goes by its search and trial."""
+    return "/" in variant and found_by.startswith(f"search {variant.rpartition('/')[0]}, ")
+
+
 def short(variant: str, found_by: str) -> str:
     """The variant as a table names it: `hyperband-1f0c9a/7 (one of 23 trials)`."""
-    said = found_by.removeprefix(f"search {variant.rpartition('/')[0]}, ")
-    return f"{variant} ({said})" if said else variant
+    if is_named_by(variant, found_by):
+        found_by = found_by.removeprefix(f"search {variant.rpartition('/')[0]}, ")
+    return f"{variant} ({found_by})" if found_by else variant

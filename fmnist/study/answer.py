@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 
 import numpy as np
@@ -14,10 +14,11 @@ from fmnist.analysis.claims import Verdict
 from fmnist.analysis.diagnosis import Finding, diagnose
 from fmnist.analysis.leaderboard import BASELINE, leaderboard
 from fmnist.analysis.report import Findings
+from fmnist.analysis.searches import curves
 from fmnist.analysis.statement import notes
 from fmnist.analysis.tuned import marked
 from fmnist.config import UserError, suggest
-from fmnist.study.asked import Asked, ask
+from fmnist.study.asked import SCORING, Asked, ask
 from fmnist.study.compose import compose_config
 from fmnist.tracking import Book, SearchSummary, load, searches
 
@@ -45,7 +46,7 @@ class Answer:
     asked: Asked | None
     runs: pd.DataFrame
     beside: pd.DataFrame  # runs of what searches found, which stand on the leaderboard beside a study's variants
-    searches: list[SearchSummary]
+    searches: pd.DataFrame  # a row a search, with the fields of `fmnist.tracking.SearchSummary`
     recorded: int  # runs that the store holds
     _answers: dict[str, dict[str, NDArray[np.uint8]] | None] = field(default_factory=dict)
 
@@ -172,7 +173,15 @@ class Answer:
             images=self._images(labels),
             notes=[*self.notes, *variance.words(self.shares)],
             provenance=self.provenance(),
+            curves=curves(self._comparable_searches()),
         )
+
+    def _comparable_searches(self) -> pd.DataFrame:
+        """The searches that scored their trials on the images that the runs were scored on."""
+        runs = self._finished(self.runs)
+        known = set(runs[["data_digest", *SCORING]].itertuples(index=False, name=None)) if len(runs) else set()
+        options = [tuple(given.get(key) for key in ("data", *SCORING)) for given in self.searches["options"]]
+        return self.searches[[found in known for found in options]]
 
     def _command(self) -> str:
         """The sweep that gives these runs."""
@@ -215,6 +224,15 @@ class Answer:
         return {name: value for name, value in said.items() if value}
 
 
+def all_searches(store: str) -> pd.DataFrame:
+    """The searches of a store, a row each, with the fields of `fmnist.tracking.SearchSummary`."""
+    return _searches(searches(store))
+
+
+def _searches(found: Sequence[SearchSummary]) -> pd.DataFrame:
+    return pd.DataFrame([asdict(search) for search in found], columns=[field.name for field in fields(SearchSummary)])
+
+
 def answer(question: Question) -> Answer:
     """Look a question up.
 
@@ -223,8 +241,9 @@ def answer(question: Question) -> Answer:
     """
     runs = load(question.store)
     asked = ask(question.study, question.overrides, runs) if question.study else None
-    known = searches(question.store) if (runs["search"] != "").any() else []
-    runs = marked(runs, asked.designed if asked else _designed(runs), {search.name: search.trials for search in known})
+    known = all_searches(question.store) if (runs["search"] != "").any() else _searches([])
+    trials = dict(zip(known["name"], known["trials"], strict=True))
+    runs = marked(runs, asked.designed if asked else _designed(runs), trials)
     selected, beside = (asked.of(runs), asked.beside(runs)) if asked else (runs, runs.iloc[:0])
     names = list(dict.fromkeys([*selected["variant"], *beside["variant"]]))
     if question.baseline and question.baseline not in names:

@@ -15,7 +15,7 @@ from fmnist.study import plan
 from fmnist.study.compose import compose_config
 from fmnist.tracking.writer import as_text
 
-_SCORING = ("data.limit", "data.validation", "data.augment_validation")
+SCORING = ("data.limit", "data.validation", "data.augment_validation")  # which images are scored, and how
 _HOW = "axis and levels, weakest, or published"
 
 
@@ -114,7 +114,7 @@ def ask(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> Asked:
         baseline=baseline,
         levels=levels,
         base_levels=_base_levels(base.study.axes, base, compose),
-        scoring={key: as_text(value) for key, value in parameters(base).items() if key in _SCORING},
+        scoring={key: as_text(value) for key, value in parameters(base).items() if key in SCORING},
         claims=[_claim(key, given, baseline, at) for key, given in base.study.claims.items()],
     )
 

@@ -26,6 +26,7 @@ class SearchSummary:
     run_id: str  # of its record
     status: str
     options: dict[str, str]  # that determine it: `tuner.kind`, `model.filters`, ..., and `data`, the data's digest
+    objective: str  # what its scores are: val/accuracy or val/loss
     trials: int  # that have ended
     failed: int  # of them
     epochs: int  # that they needed
@@ -76,6 +77,7 @@ def _summary(client: Client, run: Run) -> SearchSummary:
         run_id=run_id,
         status=run.info.status,
         options=options,
+        objective=options.get("tuner.objective", "val/accuracy"),
         trials=max(by_step("search/epochs"), default=0),
         failed=int(metrics.get("search/failed", 0)),
         epochs=int(metrics.get("search/epochs", 0)),
