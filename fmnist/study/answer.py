@@ -179,9 +179,9 @@ class Answer:
     def _comparable_searches(self) -> pd.DataFrame:
         """The searches that scored their trials on the images that the runs were scored on."""
         runs = self._finished(self.runs)
-        known = set(runs[["data_digest", *SCORING]].itertuples(index=False, name=None)) if len(runs) else set()
+        known = set(runs.reindex(columns=["data_digest", *SCORING]).itertuples(index=False, name=None))
         options = [tuple(given.get(key) for key in ("data", *SCORING)) for given in self.searches["options"]]
-        return self.searches[[found in known for found in options]]
+        return self.searches[np.array([given in known for given in options], bool)]
 
     def _command(self) -> str:
         """The sweep that gives these runs."""

@@ -51,7 +51,7 @@ class Asked:
     def beside(self, runs: pd.DataFrame) -> pd.DataFrame:
         """The runs on fresh seeds of what searches found best: of the same data, so that the baseline's are pairs."""
         found = runs[runs["confirms"].astype(bool) & ~runs["variant_signature"].isin(list(self.designed))]
-        for key, value in self.scoring.items():
+        for key, value in self.scoring.items() if len(found) else ():  # runs killed at once have no options
             found = found[found[key] == value]
         return found[found["data_digest"].isin(self.of(runs)["data_digest"])]
 
