@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fmnist.study.answer import Answer
 
 FORMATS = ("table", "csv", "md", "json", "latex", "html")  # text's, which cost --help a second, and the report
+SEARCH_FORMATS = ("table", "csv", "md", "json")  # as in analysis.searches
 METRICS = ("val/accuracy", "val/loss")  # as in analysis.leaderboard, which costs as much
 EXAMPLES = """\
 examples:
@@ -25,6 +26,7 @@ examples:
   python -m fmnist.compare --study article                   the variants of conf/study/article.yaml, and what they mean
   python -m fmnist.compare --study article --claims          the verdict on each of its claims
   python -m fmnist.compare --study smoke data.limit=3000     ... of the study run with that override
+  python -m fmnist.compare --searches                        all searches: trials, best, verdict on fresh seeds
   python -m fmnist.compare --where model.filters=64          only these rows
   python -m fmnist.compare --format csv --out board.csv      in full precision, to a file
   python -m fmnist.compare --study article --format html --out report.html
@@ -56,6 +58,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--study", metavar="NAME", default="", help="only the variants of a study in conf/study/")
     parser.add_argument("--claims", action="store_true", help="the verdicts on the study's claims instead")
+    parser.add_argument("--searches", action="store_true", help="a table of all searches instead")
     parser.add_argument("--epochs", metavar="N", type=_positive, help="only runs of that many epochs")
     parser.add_argument("--metric", choices=METRICS, default=METRICS[0], help="what ranks (val/accuracy)")
     parser.add_argument("--baseline", metavar="VARIANT", default="", help="compare with it (the study's baseline)")
@@ -68,6 +71,14 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--store", metavar="DIR", default="mlruns", help="folder of the runs (mlruns)")
     parser.add_argument("overrides", nargs="*", help="options that the study was run with: data.limit=3000")
     arguments = parser.parse_intermixed_args(argv)
+    _check(parser, arguments)
+    return arguments
+
+
+def _check(parser: Parser, arguments: argparse.Namespace) -> None:
+    """Refuse options that do not go together."""
+    if arguments.searches:
+        return _check_searches(parser, arguments)
     if not arguments.study:
         for option in (*arguments.overrides[:1], *(["--claims"] if arguments.claims else [])):
             parser.error(f"'{option}' is about a study and needs --study NAME")
@@ -75,7 +86,18 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         parser.error("--format html needs --out FILE.html or --out FOLDER")
     if arguments.format == "html" and arguments.metric != METRICS[0]:
         parser.error(f"the report ranks by {METRICS[0]}: leave out --metric {arguments.metric}")
-    return arguments
+    return None
+
+
+def _check_searches(parser: Parser, arguments: argparse.Namespace) -> None:
+    for option in ("study", "claims", "epochs", "metric", "baseline", "by", "where", "top", "overrides"):
+        if getattr(arguments, option) != parser.get_default(option) and getattr(arguments, option) != []:
+            name = f"'{arguments.overrides[0]}'" if option == "overrides" else f"--{option}"
+            parser.error(f"--searches lists all searches of the store: leave out {name}")
+    if arguments.format not in SEARCH_FORMATS:
+        parser.error(f"--searches has --format {', '.join(SEARCH_FORMATS)}, but got '{arguments.format}'")
+    if arguments.out is not None and not arguments.out.suffix:
+        parser.error(f"--searches is one table: give --out a file, {arguments.out / 'searches.csv'}")
 
 
 # ---- What is shown --------------------------------------------------------------------------------------
@@ -83,7 +105,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def _rows(answer: "Answer", arguments: argparse.Namespace) -> "pd.DataFrame":
     """The rows of the leaderboard that are asked for: cut after the statistics, which do not depend on it."""
-    board, runs = answer.board, answer.runs
+    board, runs = answer.board, answer.shown
     for key, value in arguments.where if answer.recorded else ():
         if key not in runs:
             raise UserError(f"--where: runs have no '{key}'{suggest(key, [str(name) for name in runs])}")
@@ -115,6 +137,13 @@ def _claims(answer: "Answer", form: str) -> str:
     from fmnist.analysis.text import render_claims
 
     return render_claims(answer.claims, form)
+
+
+def _searches(store: str, form: str) -> str:
+    from fmnist.analysis import searches
+    from fmnist.study.answer import all_searches
+
+    return searches.render(searches.table(all_searches(store)), form)
 
 
 def _board(answer: "Answer", arguments: argparse.Namespace, form: str) -> str:
@@ -149,6 +178,14 @@ def _write(file: Path, content: str) -> None:
     print(f"wrote {file}", file=sys.stderr)
 
 
+def _put(out: Path | None, text: str) -> None:
+    """Into the file, or where there is none to standard output."""
+    if out is None:
+        print(text)
+    else:
+        _write(out, text + "\n")
+
+
 def _write_report(answer: "Answer", out: Path) -> None:
     """The report as a file, or in a folder with its figures."""
     from fmnist.analysis import report, svg
@@ -171,6 +208,8 @@ def _write_folder(answer: "Answer", arguments: argparse.Namespace) -> None:
 
 def _body(argv: list[str] | None) -> None:
     arguments = _arguments(argv)
+    if arguments.searches:
+        return _put(arguments.out, _searches(arguments.store, arguments.format))
     from fmnist.study.answer import Question, answer
 
     question = Question(
@@ -190,10 +229,9 @@ def _body(argv: list[str] | None) -> None:
         _write_folder(found, arguments)
     if arguments.format == "html":
         _write_report(found, out)
-    elif out is not None and out.suffix:
-        _write(out, _text(found, arguments, arguments.format) + "\n")
     else:
-        print(_text(found, arguments, arguments.format))
+        _put(out if out is None or out.suffix else None, _text(found, arguments, arguments.format))
+    return None
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -30,7 +30,7 @@ LIBRARIES = {
     "keras_tuner": {"search.oracles", "search.tuner"},
     "tensorflow": {"training.engine"},
     "keras": {"training.engine", "training.model", "training.augment"},
-    "matplotlib": {"analysis.drawing", "analysis.figures", "analysis.plots", "analysis.svg"},
+    "matplotlib": {"analysis.drawing", "analysis.figures", "analysis.plots", "analysis.search_plots", "analysis.svg"},
     "rich": {
         "tune",
         "watch",

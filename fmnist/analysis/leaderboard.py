@@ -12,11 +12,11 @@ from fmnist.analysis.published import RUNS
 ALPHA = 0.05  # of a family of comparisons
 METRICS = {"val/accuracy": 1, "val/loss": -1}  # what may rank, and whether more is better
 PUBLISHED, BASELINE = "published", "baseline"
-BETTER, WORSE, OPEN = "better", "worse", "not distinguishable"
+BETTER, WORSE, OPEN, CHOSEN = "better", "worse", "not distinguishable", "chosen by this score"
 _RECALL = "test/recall/"
 _IMAGES = {"val/accuracy": ("validation_images", 6_000), "test/accuracy": ("test_images", 10_000)}
 _BOTH = ("compute.precision", "data_digest")  # runs that differ in these are no pairs
-_TEXTS = ("variant", "verdict", "worst_class", "run_id", "status", "variant_signature")
+_TEXTS = ("variant", "found_by", "verdict", "worst_class", "run_id", "status", "variant_signature", "changes")
 _WHOLE = ("epochs", "seeds", "pairs", "parameters")
 
 
@@ -33,7 +33,8 @@ def columns(metric: str = "val/accuracy") -> list[str]:
         "p_value",
     ]
     rest = ["worst_class", "worst_recall", "parameters", "train_seconds", "run_id", "status", "variant_signature"]
-    return ["rank", "variant", "epochs", "seeds", *measured, *compared, "better_probability", "verdict", *rest]
+    judged = [*measured, *compared, "better_probability", "verdict"]
+    return ["rank", "variant", "found_by", "epochs", "seeds", *judged, *rest, "changes"]
 
 
 def leaderboard(
@@ -42,7 +43,8 @@ def leaderboard(
     """A row for each variant at an epoch budget, best first; runs that cannot be ranked come last.
 
     Args:
-        runs: a row a run, as `fmnist.tracking.load` returns them; accuracies and recalls in 0..1, times in seconds.
+        runs: a row a run, as `fmnist.tracking.load` returns them; accuracies and recalls in 0..1, times in seconds. Of
+            a variant that searches found (`fmnist.analysis.tuned.marked`) only runs that it was not chosen by count.
         baseline: the variant that the others are compared with, at the same epochs, precision and data.
         metric: what ranks, one of `METRICS`.
         by: `variant`, or `run` for a row a run.
@@ -54,8 +56,9 @@ def leaderboard(
         seed, with Student's and the bootstrap's interval; p_value is the paired t test's, corrected by Holm over the
         rows at the same epochs, precision and data; better_probability that of a run to beat one of the baseline's.
         verdict: better, worse, not distinguishable, baseline, published (a row of the article, beside the article's
-        baseline at the same epochs), or empty without a baseline. run_id: of all runs of the row, by seed, with spaces
-        between.
+        baseline at the same epochs), chosen by this score (trials of a search that no fresh seed confirms: they are
+        neither ranked nor compared, and come after the ranked rows), or empty without a baseline. run_id: of all runs
+        of the row, by seed, with spaces between.
 
     Raises:
         KeyError: a column that every run has is missing.
@@ -71,6 +74,9 @@ def leaderboard(
         run_id=("run_id", " ".join),
         status=("status", "first"),
         variant_signature=("variant_signature", "first"),
+        found_by=("found_by", "first"),
+        changes=("changes", "first"),
+        _chosen=("chosen", "all"),
         _ranked=("_ranked", "first"),
         _family=("_family", "first"),
         _plain=("_plain", "first"),
@@ -93,7 +99,7 @@ def _column(metric: str) -> str:
 def _counted(runs: pd.DataFrame, metric: str, by: str) -> pd.DataFrame:
     """The runs that count, with `_ranked`, the `_row` of the board and the `_family` of comparisons of each."""
     finished = runs["status"] == "FINISHED"
-    frame = runs.assign(_plain=runs["variant"].astype(object), variant=_names(runs))
+    frame = _searched(runs).assign(_plain=runs["variant"].astype(object), variant=_names(runs))
     for name in (metric, "test/accuracy"):
         known = frame[name].astype(float) if name in frame else np.nan
         frame[name] = pd.Series(known, frame.index, dtype=float)
@@ -113,7 +119,13 @@ def _counted(runs: pd.DataFrame, metric: str, by: str) -> pd.DataFrame:
     frame["_row"] = row
     frame = frame.sort_values("start_time", kind="stable")
     again = frame["_ranked"] & frame.duplicated(["_row", "seed", "_ranked"], keep="last")
-    return frame[~again].sort_values("seed", kind="stable")
+    fresh = set(frame.loc[frame["_ranked"] & ~frame["chosen"], "_row"])  # rows that do without what they were chosen by
+    return frame[~again & ~(frame["chosen"] & frame["_row"].isin(fresh))].sort_values("seed", kind="stable")
+
+
+def _searched(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with the columns that `fmnist.analysis.tuned.marked` adds; without searches they say nothing."""
+    return runs if "chosen" in runs else runs.assign(found_by="", chosen=False, changes=runs["variant"])
 
 
 def _names(runs: pd.DataFrame) -> pd.Series:
@@ -177,12 +189,14 @@ def _compared(board: pd.DataFrame, counted: pd.DataFrame, baseline: str, metric:
     reference = theirs.reindex(index=board["_family"], columns=scores.columns).to_numpy(dtype=float)
     values = scores.to_numpy(dtype=float)
     is_baseline = (board["_plain"] == baseline).to_numpy() & board["_ranked"].to_numpy()
-    values = np.where(is_baseline[:, None], np.nan, values)
+    chosen = (board["_chosen"] & board["_ranked"]).to_numpy() & ~is_baseline
+    values = np.where((is_baseline | chosen)[:, None], np.nan, values)
     found = stats.paired(values, reference)
     p = pd.Series(found.p, board.index).groupby(board["_family"]).transform(stats.holm)
     clear = (p < ALPHA).to_numpy()
     verdict = np.where(clear, np.where(sign * found.mean > 0, BETTER, WORSE), OPEN)
-    verdict = np.where(is_baseline, BASELINE, np.where(found.n > 0, verdict, ""))
+    verdict = np.where(found.n > 0, verdict, "")
+    verdict = np.where(is_baseline, BASELINE, np.where(chosen, CHOSEN, verdict))
     low, high = stats.bootstrap(values, reference)
     return board.assign(
         pairs=found.n,
@@ -203,9 +217,10 @@ def _compared(board: pd.DataFrame, counted: pd.DataFrame, baseline: str, metric:
 def _in_order(board: pd.DataFrame, counted: pd.DataFrame, metric: str) -> pd.DataFrame:
     sign, name = METRICS[metric], _column(metric)
     # Rounded: the order in which seeds were added up is no reason to rank one variant above another.
-    keys = board.assign(_last=~board["_ranked"], _score=-sign * board[name].round(12))
-    board = board.loc[keys.sort_values(["_last", "_score", "parameters", "variant", "epochs"], kind="stable").index]
-    ranked = board.index[board["_ranked"]]
+    keys = board.assign(_late=board["verdict"] == CHOSEN, _last=~board["_ranked"], _score=-sign * board[name].round(12))
+    order = ["_last", "_late", "_score", "parameters", "variant", "epochs"]
+    board = board.loc[keys.sort_values(order, kind="stable").index]
+    ranked = board.index[board["_ranked"] & (board["verdict"] != CHOSEN)]
     scores = _by_seed(counted, "_row", metric).reindex(ranked).to_numpy(dtype=float)
     board["rank"] = pd.Series(_ranks(sign * scores), ranked, dtype="Int64").reindex(board.index)
     return board
@@ -238,6 +253,7 @@ def _finished(board: pd.DataFrame, metric: str, baseline: str) -> pd.DataFrame:
 def _said(run: Any, metric: str) -> dict[str, Any]:
     said = {
         "variant": f"article · {run.epochs} epochs",
+        "found_by": "",
         "epochs": run.epochs,
         "seeds": 1,
         "pairs": 0,
@@ -250,5 +266,6 @@ def _said(run: Any, metric: str) -> dict[str, Any]:
         "run_id": "",
         "status": PUBLISHED,
         "variant_signature": "",
+        "changes": "",
     }
     return {key: value for key, value in said.items() if key in columns(metric)}

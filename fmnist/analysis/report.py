@@ -4,7 +4,7 @@ import base64
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fmnist.analysis import mistakes, plots, svg
+from fmnist.analysis import mistakes, plots, search_plots, svg
 from fmnist.analysis import readable as say
 from fmnist.analysis.claims import Verdict
 from fmnist.analysis.diagnosis import Finding
@@ -40,11 +40,13 @@ class Findings:
     images: NDArray[np.uint8]  # (n_test, 28, 28)
     notes: Sequence[str]  # the statistics, stated
     provenance: Mapping[str, str]
+    curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)  # of searches: expected best of 1..n trials
 
 
 def figures(findings: Findings) -> plots.Figures:
     """The report's pictures by name, as far as there is something to draw; see `fmnist.analysis.plots.figures`."""
-    return plots.figures(findings.board, findings.effects, findings.runs, findings.histories)
+    drawn = plots.figures(findings.board, findings.effects, findings.runs, findings.histories)
+    return drawn | search_plots.figures(findings.curves)
 
 
 def render(findings: Findings) -> str:

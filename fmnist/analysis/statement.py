@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 from fmnist.analysis import readable, stats
-from fmnist.analysis.leaderboard import ALPHA, BETTER, OPEN, PUBLISHED, WORSE
+from fmnist.analysis.leaderboard import ALPHA, BETTER, CHOSEN, OPEN, PUBLISHED, WORSE
+from fmnist.analysis.tuned import is_named_by
 
 _NAMED = 3  # open questions that are spoken of
 
@@ -17,7 +18,7 @@ def notes(board: pd.DataFrame) -> list[str]:
     """
     ours = board[board["rank"].notna()]
     if ours.empty:
-        return []
+        return _searched(board)
     said = []
     if ours["seeds"].max() > 1:
         said.append("[ ]: 95 % intervals of the mean over the seeds (Student's t).")
@@ -42,7 +43,32 @@ def notes(board: pd.DataFrame) -> list[str]:
         said.append("Rows that share a rank cannot be told from the first of them.")
     if (board["verdict"] == PUBLISHED).any():
         said.append("published: one training of the article, whose validation images were augmented.")
+    said += _searched(board)
     return [text.replace(readable.NARROW, " ") for text in said]
+
+
+def _searched(board: pd.DataFrame) -> list[str]:
+    """What was found by searches, and why the score that it was chosen by does not count."""
+    said = []
+    ranked = board[board["rank"].notna()]
+    found = {
+        name: changes
+        for name, by, changes in zip(ranked["variant"], ranked["found_by"], ranked["changes"], strict=True)
+        if is_named_by(name, by)
+    }
+    if found:
+        named = "; ".join(f"{name} is {changes}" for name, changes in list(found.items())[:_NAMED])
+        rest = f"; and {len(found) - _NAMED} more (column changes of --format csv)" if len(found) > _NAMED else ""
+        said.append(
+            "Found by search, and judged by seeds alone that it was not chosen by: the best of many trials has been "
+            f"the luckiest too. {named}{rest}."
+        )
+    if (board["verdict"] == CHOSEN).any():
+        said.append(
+            f"{CHOSEN}: trials of a search that no fresh seed has confirmed, neither ranked nor compared; "
+            "tuner.confirm_seeds=3 has a search train its best on fresh seeds, beside the baseline."
+        )
+    return said
 
 
 def _power(tested: pd.DataFrame) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 
 import pandas as pd
 
-from fmnist.analysis import readable, variance
+from fmnist.analysis import readable, tuned, variance
 from fmnist.analysis.claims import Verdict
 from fmnist.analysis.diagnosis import Finding
 from fmnist.analysis.leaderboard import METRICS
@@ -142,7 +142,7 @@ def _texts(board: pd.DataFrame) -> pd.DataFrame:
     ]
     texts = {
         "rank": board["rank"].astype(object).map(lambda rank: readable.DASH if rank is pd.NA else f"{rank}"),
-        "variant": board["variant"].astype(str),
+        "variant": [tuned.short(*names) for names in zip(board["variant"], board["found_by"], strict=True)],
         "epochs": board["epochs"].map("{}".format),
         "seeds": board["seeds"].map("{}".format),
         "validation" if metric == "val/accuracy" else metric: _measured(board, metric),

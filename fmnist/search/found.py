@@ -19,7 +19,10 @@ TOP = 5  # trials that are named
 
 
 def log(record: "SearchRecord", found: list[Attempt], direction: str) -> None:
-    """Leave in the record, a step a trial: its score, the best so far, epochs and failures so far."""
+    """Leave in the record, a step a trial: its score, the best so far, epochs and failures so far.
+
+    Of hyperband's also the epochs after which it was scored: only scores after the same epochs can be compared.
+    """
     rows, epochs, failed = [], 0, 0
     over = attempts.ended(found)
     for number, a in enumerate(over, 1):
@@ -28,6 +31,7 @@ def log(record: "SearchRecord", found: list[Attempt], direction: str) -> None:
         leader = attempts.best(over[:number], direction)
         if a.score is not None:
             values["search/score"] = a.score
+            values |= {"search/reached": float(a.reached)} if a.reached else {}
         if leader is not None and leader.score is not None:
             values["search/best"] = leader.score
         rows.append((a.ended, values))

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 
 import numpy as np
@@ -14,11 +14,13 @@ from fmnist.analysis.claims import Verdict
 from fmnist.analysis.diagnosis import Finding, diagnose
 from fmnist.analysis.leaderboard import BASELINE, leaderboard
 from fmnist.analysis.report import Findings
+from fmnist.analysis.searches import curves
 from fmnist.analysis.statement import notes
+from fmnist.analysis.tuned import marked
 from fmnist.config import UserError, suggest
-from fmnist.study.asked import Asked, ask
+from fmnist.study.asked import SCORING, Asked, ask
 from fmnist.study.compose import compose_config
-from fmnist.tracking import Book, load
+from fmnist.tracking import Book, SearchSummary, load, searches
 
 Predictions = Mapping[str, NDArray[np.uint8]]
 
@@ -43,6 +45,8 @@ class Answer:
     question: Question
     asked: Asked | None
     runs: pd.DataFrame
+    beside: pd.DataFrame  # runs of what searches found, which stand on the leaderboard beside a study's variants
+    searches: pd.DataFrame  # a row a search, with the fields of `fmnist.tracking.SearchSummary`
     recorded: int  # runs that the store holds
     _answers: dict[str, dict[str, NDArray[np.uint8]] | None] = field(default_factory=dict)
 
@@ -55,11 +59,15 @@ class Answer:
     def board(self) -> pd.DataFrame:
         """The leaderboard."""
         baseline = self.question.baseline or (self.asked.baseline.name if self.asked else BASELINE)
-        return leaderboard(self._at_epochs, baseline, self.question.metric, self.question.by)
+        return leaderboard(self._at_epochs(self.shown), baseline, self.question.metric, self.question.by)
 
     @property
-    def _at_epochs(self) -> pd.DataFrame:
-        return self.runs if self.question.epochs is None else self.runs[self.runs["epochs"] == self.question.epochs]
+    def shown(self) -> pd.DataFrame:
+        """All runs that the leaderboard may rest on."""
+        return pd.concat([self.runs, self.beside]) if len(self.beside) else self.runs
+
+    def _at_epochs(self, runs: pd.DataFrame) -> pd.DataFrame:
+        return runs if self.question.epochs is None else runs[runs["epochs"] == self.question.epochs]
 
     @cached_property
     def claims(self) -> list[Verdict]:
@@ -85,22 +93,22 @@ class Answer:
         """What each level of the study's axes changes."""
         if self.asked is None or self.question.by != "variant" or self.question.metric != "val/accuracy":
             return effects.one_at_a_time(self.board.iloc[:0], {})
-        runs = claims.usual(self._finished)
         if self.asked.design == "grid":
+            runs = claims.usual(self._finished(self.runs))
             return effects.main_effects(runs, self.asked.levels, self.asked.base_levels)
+        runs = claims.usual(self._finished(self.shown))  # the family of comparisons is that of the leaderboard
         return effects.one_at_a_time(leaderboard(runs, self.asked.baseline.name), self.asked.levels)
 
-    @property
-    def _finished(self) -> pd.DataFrame:
-        runs = self._at_epochs
+    def _finished(self, runs: pd.DataFrame) -> pd.DataFrame:
+        runs = self._at_epochs(runs)
         return runs[(runs["status"] == "FINISHED") & runs["val/accuracy"].notna()]
 
     @cached_property
     def shares(self) -> pd.DataFrame:
         """Of a grid: how much of the variance each axis and each pair of them explains at the longest budget."""
-        if self.asked is None or self.asked.design != "grid" or self._finished.empty:
+        runs = claims.usual(self._finished(self.runs))
+        if self.asked is None or self.asked.design != "grid" or runs.empty:
             return pd.DataFrame(columns=list(variance.EFFECT_COLUMNS))
-        runs = claims.usual(self._finished)
         longest = runs[runs["epochs"] == runs["epochs"].max()]
         levels = pd.DataFrame([self.asked.levels[signed] for signed in longest["variant_signature"]], longest.index)
         frame = levels.assign(seed=longest["seed"], accuracy=longest["val/accuracy"].astype(float))
@@ -119,13 +127,14 @@ class Answer:
         """What to look at next, of a study."""
         if self.asked is None or self.question.by != "variant" or self.question.metric != "val/accuracy":
             return []
-        ranked = self.board[self.board["rank"].notna()]
+        board = self.board[self.board["variant_signature"].isin(self.runs["variant_signature"])]
+        ranked = board[board["rank"].notna()]
         at_longest = ranked[ranked["epochs"] == ranked["epochs"].max()]
         wanted = at_longest[(at_longest["verdict"] == BASELINE) | (at_longest.index == at_longest.index.min())]
         predictions, labels = self.predictions([run for ids in wanted["run_id"] for run in ids.split()])
         return diagnose(
-            self._at_epochs,
-            self.board,
+            self._at_epochs(self.runs),
+            board,
             self.asked.axes,
             histories=self.histories,
             predictions=predictions,
@@ -146,7 +155,7 @@ class Answer:
 
     def findings(self) -> Findings:
         """All of it, for the report."""
-        finished = self._finished
+        finished = self._finished(self.shown)
         predictions, labels = self.predictions(list(finished["run_id"]))
         return Findings(
             study=self.question.study or "all runs",
@@ -164,13 +173,22 @@ class Answer:
             images=self._images(labels),
             notes=[*self.notes, *variance.words(self.shares)],
             provenance=self.provenance(),
+            curves=curves(self._comparable_searches()),
         )
+
+    def _comparable_searches(self) -> pd.DataFrame:
+        """The searches that scored their trials on the images that the runs were scored on."""
+        runs = self._finished(self.runs)
+        known = set(runs.reindex(columns=["data_digest", *SCORING]).itertuples(index=False, name=None))
+        options = [tuple(given.get(key) for key in ("data", *SCORING)) for given in self.searches["options"]]
+        return self.searches[np.array([given in known for given in options], bool)]
 
     def _command(self) -> str:
         """The sweep that gives these runs."""
         if self.asked is None:
             return "make sweep"
-        budgets, seeds = (sorted({int(value) for value in self._finished[name]}) for name in ("epochs", "seed"))
+        finished = self._finished(self.runs)
+        budgets, seeds = (sorted({int(value) for value in finished[name]}) for name in ("epochs", "seed"))
         own = {"study.rungs": (budgets, self.asked.rungs), "study.seeds": (seeds, self.asked.seeds)}
         found = [f"{key}={ours}".replace(" ", "") for key, (ours, asked) in own.items() if ours and ours != asked]
         options = " ".join([*self.question.overrides, *found])
@@ -190,7 +208,7 @@ class Answer:
 
     def provenance(self) -> dict[str, str]:
         """Where the runs came from."""
-        runs = self._finished
+        runs = self._finished(self.shown)
         said = {"runs": f"{len(runs):,}"}
         for name, column in (
             ("data digest", "data_digest"),
@@ -206,6 +224,15 @@ class Answer:
         return {name: value for name, value in said.items() if value}
 
 
+def all_searches(store: str) -> pd.DataFrame:
+    """The searches of a store, a row each, with the fields of `fmnist.tracking.SearchSummary`."""
+    return _searches(searches(store))
+
+
+def _searches(found: Sequence[SearchSummary]) -> pd.DataFrame:
+    return pd.DataFrame([asdict(search) for search in found], columns=[field.name for field in fields(SearchSummary)])
+
+
 def answer(question: Question) -> Answer:
     """Look a question up.
 
@@ -214,8 +241,16 @@ def answer(question: Question) -> Answer:
     """
     runs = load(question.store)
     asked = ask(question.study, question.overrides, runs) if question.study else None
-    selected = asked.of(runs) if asked else runs
-    names = list(dict.fromkeys(selected["variant"]))
+    known = all_searches(question.store) if (runs["search"] != "").any() else _searches([])
+    trials = dict(zip(known["name"], known["trials"], strict=True))
+    runs = marked(runs, asked.designed if asked else _designed(runs), trials)
+    selected, beside = (asked.of(runs), asked.beside(runs)) if asked else (runs, runs.iloc[:0])
+    names = list(dict.fromkeys([*selected["variant"], *beside["variant"]]))
     if question.baseline and question.baseline not in names:
         raise UserError(f"--baseline: no run of variant '{question.baseline}'{suggest(question.baseline, names)}")
-    return Answer(question, asked, selected, len(runs))
+    return Answer(question, asked, selected, beside, known, len(runs))
+
+
+def _designed(runs: pd.DataFrame) -> set[str]:
+    """Without a study: the baseline, and what any study has asked for."""
+    return set(runs.loc[(runs["study"] != "") | (runs["variant"] == BASELINE), "variant_signature"])

@@ -10,10 +10,12 @@ import pandas as pd
 from fmnist.analysis.claims import Claim, Side
 from fmnist.analysis.leaderboard import BASELINE
 from fmnist.config import CLASSES, CONF, ComputeConfig, Config, UserError, suggest
-from fmnist.identity import short_key, signatures, variant_name
+from fmnist.identity import parameters, short_key, signatures, variant_name
 from fmnist.study import plan
 from fmnist.study.compose import compose_config
+from fmnist.tracking.writer import as_text
 
+SCORING = ("data.limit", "data.validation", "data.augment_validation")  # which images are scored, and how
 _HOW = "axis and levels, weakest, or published"
 
 
@@ -30,6 +32,7 @@ class Asked:
     baseline: Side
     levels: dict[str, dict[str, str]]  # variant signature -> axis -> its level there
     base_levels: dict[str, str]  # axis -> the baseline's level
+    scoring: dict[str, str]  # options that say which images are learnt and scored, as the store has them
     claims: list[Claim]
 
     def of(self, runs: pd.DataFrame) -> pd.DataFrame:
@@ -39,6 +42,18 @@ class Asked:
         """
         found = runs[runs["variant_signature"].isin(list(self.levels))]
         return found.assign(variant=found["variant_signature"].map(self._name).astype(object))
+
+    @property
+    def designed(self) -> frozenset[str]:
+        """Signatures of the variants that it declares, and of its baseline."""
+        return self.baseline.signatures | self.levels.keys()
+
+    def beside(self, runs: pd.DataFrame) -> pd.DataFrame:
+        """The runs on fresh seeds of what searches found best: of the same data, so that the baseline's are pairs."""
+        found = runs[runs["confirms"].astype(bool) & ~runs["variant_signature"].isin(list(self.designed))]
+        for key, value in self.scoring.items() if len(found) else ():  # runs killed at once have no options
+            found = found[found[key] == value]
+        return found[found["data_digest"].isin(self.of(runs)["data_digest"])]
 
     def _name(self, signature: str) -> str:
         if signature in self.baseline.signatures:
@@ -99,6 +114,7 @@ def ask(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> Asked:
         baseline=baseline,
         levels=levels,
         base_levels=_base_levels(base.study.axes, base, compose),
+        scoring={key: as_text(value) for key, value in parameters(base).items() if key in SCORING},
         claims=[_claim(key, given, baseline, at) for key, given in base.study.claims.items()],
     )
 

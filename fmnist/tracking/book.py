@@ -27,7 +27,7 @@ from fmnist.tracking.writer import ERROR, FINISHED, PREDICTIONS, RUNNING, Writer
 OPENING_SECONDS = 5.0  # that a store may take which nothing is known of
 EXPERIMENT, SWEEPS = "fmnist", "fmnist sweeps"
 PLAN = "plan.json"
-SEARCH = "fmnist.search"
+SEARCH, CONFIRMS = "fmnist.search", "fmnist.confirms"
 PAGE = 250  # runs of one answer: a busy server needs seconds for them, and 20 s is all that a call waits
 PER_EPOCH = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "time/epoch_s")
 
@@ -185,12 +185,17 @@ class Book:
         return bool(get_run(run_id).info.status == RUNNING)
 
     def mark(self, run_id: str, search: str, tags: dict[str, str]) -> None:
-        """Mark a run as used by a search; one that several searches used names all, and belongs to the first."""
+        """Mark a run as used by a search; one that several searches used names all, and belongs to the first.
+
+        It confirms nothing (`fmnist.confirms`) as soon as any of them has chosen by it.
+        """
         known = self.client.get_run(run_id).data.tags
         names = known.get(SEARCH, "").split()
         if search in names:
             return
-        fresh = tags if not names else {}
+        fresh = tags
+        if names:
+            fresh = {} if tags.get(CONFIRMS) else {CONFIRMS: "false"}
         self.client.log_batch(
             run_id, tags=[RunTag(key, value) for key, value in {**fresh, SEARCH: " ".join([*names, search])}.items()]
         )

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 from mlflow.entities import Run
 
-from fmnist.tracking.book import EXPERIMENT, Book
+from fmnist.tracking.book import CONFIRMS, EXPERIMENT, Book
 from fmnist.tracking.client import address, is_new
 from fmnist.tracking.database import Entry, entries
 from fmnist.tracking.writer import FINISHED
@@ -25,7 +25,8 @@ def frame(book: Book) -> pd.DataFrame:
 
     Columns: run_id, run_name, status, variant, variant_signature, trajectory_signature, signature, data_digest,
     study (the last that asked for it), search (names of all that used it), trial (its number in the first of them),
-    machine.cpu, epochs, seed, start_time (ms), parameters, flops_per_image,
+    confirms (whether they used it only to compare what was chosen before with the baseline), machine.cpu, epochs, seed,
+    start_time (ms), parameters, flops_per_image,
     test_images, validation_images (whole numbers, 0 where unknown), train_seconds, every metric by its name
     (`val/accuracy`, the last value) and every option by its key (`model.filters`, as text).
     """
@@ -52,6 +53,7 @@ def _row(run: Entry) -> dict[str, Any]:
         "study": tags.get("fmnist.study", ""),
         "search": tags.get("fmnist.search", ""),
         "trial": tags.get("fmnist.trial", ""),
+        "confirms": tags.get(CONFIRMS) == "true",
         "machine.cpu": tags.get("machine.cpu", ""),
         "start_time": run.start_time,
         "parameters": int(tags.get("fmnist.parameters", 0)),

@@ -1,13 +1,17 @@
 """The record of a search: the parent of its trials' runs, in an experiment of its own, so that it counts as no run."""
 
+import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param, Run, RunTag
 
+from fmnist.config import UserError
 from fmnist.tracking.book import SEARCH, Book
+from fmnist.tracking.client import Client, StoreError, address, is_new
 from fmnist.tracking.writer import RUNNING, as_text
 
 SEARCHES = "fmnist searches"
@@ -21,31 +25,68 @@ class SearchSummary:
     name: str
     run_id: str  # of its record
     status: str
+    options: dict[str, str]  # that determine it: `tuner.kind`, `model.filters`, ..., and `data`, the data's digest
+    objective: str  # what its scores are: val/accuracy or val/loss
     trials: int  # that have ended
+    failed: int  # of them
+    epochs: int  # that they needed
     best_trial: str  # as the column `trial` of a frame has it
+    best_score: float  # so far; NaN without one
     verdict: str  # of the comparison on fresh seeds, in a sentence; empty if there is none yet
     scores: list[float]  # of the trials, in the order of their ends, without those that failed
+    reached: list[int]  # epochs after which each was scored; 0 where that is not recorded
 
 
-def searches(book: Book, store: str) -> list[SearchSummary]:
-    """All searches of a store, the latest first."""
-    experiment = book.experiment_by_name(Path(store).resolve(), SEARCHES)
-    found = []
-    for run in book.client.search_runs([experiment]):
-        tags, run_id = run.data.tags, run.info.run_id
-        history = sorted(book.client.get_metric_history(run_id, "search/score"), key=lambda metric: metric.step)
-        found.append(
-            SearchSummary(
-                name=tags[SEARCH],
-                run_id=run_id,
-                status=run.info.status,
-                trials=int(tags.get("fmnist.search_trials", len(history))),
-                best_trial=tags.get("fmnist.best_trial", ""),
-                verdict=tags.get("fmnist.verdict", ""),
-                scores=[metric.value for metric in history],
-            )
-        )
-    return found
+def searches(store: str) -> list[SearchSummary]:
+    """All searches of a store, the latest first; asking creates nothing.
+
+    Raises:
+        UserError: the tracking server does not answer.
+    """
+    uri = address(store)
+    if is_new(uri):
+        return []
+    try:
+        client = Client(uri, patience=0)
+        experiment = client.get_experiment_by_name(SEARCHES)
+        return [] if experiment is None else [_summary(client, run) for run in _runs(client, experiment.experiment_id)]
+    except StoreError as error:
+        raise UserError(f"cannot read {uri}: {error}") from error
+
+
+def _runs(client: Client, experiment: str) -> Iterator[Run]:
+    token: str | None = None
+    while True:
+        page = client.search_runs([experiment], page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _summary(client: Client, run: Run) -> SearchSummary:
+    tags, metrics, run_id = run.data.tags, run.data.metrics, run.info.run_id
+
+    def by_step(key: str) -> dict[int, float]:
+        return {metric.step: metric.value for metric in client.get_metric_history(run_id, key)}
+
+    options, scores, reached = run.data.params, by_step("search/score"), by_step("search/reached")
+    usual = 0 if options.get("tuner.kind") == "hyperband" else int(options.get("tuner.max_epochs", 0))
+    return SearchSummary(
+        name=tags[SEARCH],
+        run_id=run_id,
+        status=run.info.status,
+        options=options,
+        objective=options.get("tuner.objective", "val/accuracy"),
+        trials=max(by_step("search/epochs"), default=0),
+        failed=int(metrics.get("search/failed", 0)),
+        epochs=int(metrics.get("search/epochs", 0)),
+        best_trial=tags.get("fmnist.best_trial", ""),
+        best_score=metrics.get("search/best", math.nan),
+        verdict=tags.get("fmnist.verdict", ""),
+        scores=[scores[step] for step in sorted(scores)],
+        reached=[int(reached.get(step, usual)) for step in sorted(scores)],
+    )
 
 
 class SearchRecord:
