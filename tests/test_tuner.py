@@ -141,13 +141,13 @@ def undisturbed(folder, kind, most, **options):
     return story(folder)
 
 
-BOUNDS = {"random": 12, "bayesian": 7, "hyperband": 1000, "grid": 1000}
+BOUNDS = {"random": 12, "bayesian": 5, "hyperband": 1000, "grid": 1000}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_oracle_stopped_at_every_moment_goes_on_as_if_it_never_was(kind, tmp_path):
     expected = undisturbed(tmp_path / "whole", kind, BOUNDS[kind])
-    assert len(expected) == {"random": 12, "bayesian": 7, "hyperband": 23, "grid": 36}[kind]
+    assert len(expected) == {"random": 12, "bayesian": 5, "hyperband": 23, "grid": 36}[kind]
     assert {status for _, status, _, _ in expected} == {"COMPLETED", "FAILED"}
     folder, rng = tmp_path / "stopped", random.Random(1)
     while True:

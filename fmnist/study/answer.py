@@ -109,7 +109,7 @@ class Answer:
         runs = claims.usual(self._finished(self.runs))
         if self.asked is None or self.asked.design != "grid" or runs.empty:
             return pd.DataFrame(columns=list(variance.EFFECT_COLUMNS))
-        longest = runs[runs["epochs"] == runs["epochs"].max()]
+        longest = _longest(runs)
         levels = pd.DataFrame([self.asked.levels[signed] for signed in longest["variant_signature"]], longest.index)
         frame = levels.assign(seed=longest["seed"], accuracy=longest["val/accuracy"].astype(float))
         return variance.grid_effects(frame, "accuracy", list(self.asked.axes), "seed")
@@ -129,7 +129,7 @@ class Answer:
             return []
         board = self.board[self.board["variant_signature"].isin(self.runs["variant_signature"])]
         ranked = board[board["rank"].notna()]
-        at_longest = ranked[ranked["epochs"] == ranked["epochs"].max()]
+        at_longest = _longest(ranked)
         wanted = at_longest[(at_longest["verdict"] == BASELINE) | (at_longest.index == at_longest.index.min())]
         predictions, labels = self.predictions([run for ids in wanted["run_id"] for run in ids.split()])
         return diagnose(
@@ -231,6 +231,14 @@ def all_searches(store: str) -> pd.DataFrame:
 
 def _searches(found: Sequence[SearchSummary]) -> pd.DataFrame:
     return pd.DataFrame([asdict(search) for search in found], columns=[field.name for field in fields(SearchSummary)])
+
+
+def _longest(frame: pd.DataFrame) -> pd.DataFrame:
+    """What stands at the longest budget that several variants have, for a search may train the baseline longer."""
+    variants = frame.groupby("epochs")["variant_signature"].nunique()
+    return (
+        frame[frame["epochs"] == variants[variants >= min(2, variants.max())].index.max()] if len(variants) else frame
+    )
 
 
 def answer(question: Question) -> Answer:
