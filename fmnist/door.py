@@ -38,10 +38,10 @@ def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
         0; 1 if runs failed; 2 after a mistake of the user; 130 if interrupted. Other errors are ours and pass.
     """
     said = f"\n{name}: interrupted; {interrupted}\n" if interrupted else ""
-    _hear(lambda number, frame: _interrupt(said))
+    heard: list[int] = []
+    _hear(lambda number, frame: _interrupt(said, number, heard))
     try:
-        body()
-        sys.stdout.flush()
+        _carry_out(body, heard)
     except UserError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2
@@ -59,14 +59,27 @@ def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
     return 0
 
 
+def _carry_out(body: Callable[[], None], heard: list[int]) -> None:
+    try:
+        body()
+        sys.stdout.flush()
+    except Exception as error:
+        if (
+            heard
+        ):  # whatever it is comes of the signal: libraries in C make an ImportError of it while they are imported
+            raise KeyboardInterrupt from error
+        raise
+
+
 def _hear(handler: Callable[[int, Any], Any]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:  # as of a command that a script has started with &
             signal.signal(number, handler)
 
 
-def _interrupt(said: str) -> NoReturn:
+def _interrupt(said: str, number: int, heard: list[int]) -> NoReturn:
     """The first signal: everything gets to close what it has open."""
+    heard.append(number)
     _hear(lambda number, frame: _stop(said))
     raise KeyboardInterrupt
 

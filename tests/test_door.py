@@ -42,6 +42,18 @@ def test_the_first_signal_lets_everything_close(number):
     assert not psutil.pid_exists(worker)
 
 
+def test_an_error_that_a_library_makes_of_a_signal_is_the_interruption_all_the_same():
+    body = "    try: print(flush=True); time.sleep(60)\n    except KeyboardInterrupt: raise ImportError('half')\n"
+    start = "import sys, time; from fmnist.door import enter\ndef body():\n"
+    code = start + body + "sys.exit(enter('fmnist.door', body, 'go on'))"
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, **pipes) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (130, "\nfmnist.door: interrupted; go on\n")
+
+
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
 def test_the_second_ends_at_once_what_is_closing_and_all_that_it_started(second):
     with door(closing=60) as process:
