@@ -26,8 +26,9 @@ LIBRARIES = {
     "mlflow": {"tracking.book", "tracking.client", "tracking.frame", "tracking.writer"},
     "hydra": {"study.compose", "study.sweeper"},
     "omegaconf": {"study.compose", "study.sweeper"},
-    "tensorflow": {"training.engine"},
-    "keras": {"training.engine", "training.model", "training.augment"},
+    "tensorflow": {"training.tensorflow_loop"},
+    "jax": {"training.jax_loop"},
+    "keras": {"training.engine", "training.model", "training.augment", "training.tensorflow_loop", "training.jax_loop"},
     "matplotlib": {"analysis.drawing", "analysis.figures", "analysis.plots", "analysis.svg"},
     "rich": {"watch", "study.board", "study.progress", "study.sweep", "study.sweeper"},
 }

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from fmnist.config import OPTIMIZERS, AugmentConfig, Config, from_flat
 from fmnist.training import augment
-from fmnist.training.engine import Arrays, Engine, keras, release, tf, use_threads
+from fmnist.training.engine import Arrays, Engine, keras, release, use_threads
 from fmnist.training.model import build, logits_of
+from fmnist.training.tensorflow_loop import tf
 
 use_threads(1)  # before any test computes: a process cannot change it later
 
@@ -212,7 +213,7 @@ def test_another_number_of_threads_is_refused_once_there_are_results() -> None:
 def test_nothing_of_an_engine_that_has_trained_stays_in_memory(optimizer):
     trained = engine(**{"optimizer.name": optimizer})
     trained.train(ROWS, None)
-    graph = weakref.ref(trained._train.get_concrete_function().graph)
+    graph = weakref.ref(trained.loop._train.get_concrete_function().graph)
     assert graph() is not None
     del trained
     release()
