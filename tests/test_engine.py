@@ -13,7 +13,6 @@ from fmnist.config import OPTIMIZERS, AugmentConfig, Config, from_flat
 from fmnist.training import augment
 from fmnist.training.engine import Arrays, Engine, keras, release, use_threads
 from fmnist.training.model import build, logits_of
-from fmnist.training.tensorflow_loop import tf
 
 use_threads(1)  # before any test computes: a process cannot change it later
 
@@ -49,6 +48,8 @@ def equal(one: Arrays, other: Arrays) -> bool:
 
 def plain_loop(config: Config, steps: int, warps: NDArray[np.float32] | None) -> tuple[keras.Model, Any, Any]:
     """The network, losses and hits of steps done one by one with Keras's own optimizer and loss, not compiled."""
+    import tensorflow as tf  # here, since jax_alone.py borrows other tests
+
     optimizer = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}[config.optimizer.name]
     model, updating = build(config), optimizer(config.optimizer.learning_rate)
     network, loss_of = logits_of(model), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
