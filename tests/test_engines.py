@@ -1,6 +1,7 @@
 """TensorFlow's loop and JAX's compute the same. A process has one backend: JAX's part is done by jax_alone.py."""
 
 import importlib.util
+import itertools
 import os
 import subprocess
 import sys
@@ -54,26 +55,27 @@ def engine(backend: str, **options: Any) -> Any:
     return Engine(from_flat(TINY, {"compute.backend": backend, **options}), IMAGES, LABELS)
 
 
-def trained(engine: Any, part: slice, warped: bool) -> dict[str, Any]:
-    losses, hits = engine.train(ROWS[part], WARPS[part] if warped else None)
+def trained(engine: Any, part: slice, variant: str) -> dict[str, Any]:
+    losses, hits = engine.train(ROWS[part], WARPS[part] if warped(variant) else None)
     return {"losses": losses, "hits": hits, "logits": engine.logits(OTHERS)}
 
 
-def first_half(folder: Path, backend: str) -> None:
-    """Train each variant and leave its state at the start and after STEPS steps, and what was seen on the way."""
-    for variant, options in SAME.items():
-        fresh = engine(backend, **options)
+def begin(folder: Path, backend: str) -> dict[str, Any]:
+    """Train each variant for STEPS steps, leaving its states before and after and what was seen; the engines."""
+    engines = {variant: engine(backend, **options) for variant, options in SAME.items()}
+    for variant, fresh in engines.items():
         checkpoint.save(folder / backend / variant / "start.ckpt", fresh.state(), {})
-        checkpoint.save(folder / backend / variant / "seen.ckpt", trained(fresh, slice(STEPS), warped(variant)), {})
+        checkpoint.save(folder / backend / variant / "seen.ckpt", trained(fresh, slice(STEPS), variant), {})
         checkpoint.save(folder / backend / variant / "middle.ckpt", fresh.state(), {})
+    checkpoint.save(folder / backend / "history.ckpt", history(path(folder / "paths" / backend, 2, backend)), {})
+    return engines
 
 
-def second_half(folder: Path, backend: str, of: str) -> None:
-    """Continue with one backend from the states that another, or the same, has left."""
-    for variant, options in SAME.items():
-        other = engine(backend, **options)
-        other.restore(checkpoint.load(folder / of / variant / "middle.ckpt")[0])
-        seen = trained(other, slice(STEPS, None), warped(variant))
+def go_on(folder: Path, backend: str, engines: dict[str, Any]) -> None:
+    """Continue from the states that either backend has left."""
+    for of, variant in itertools.product(BACKENDS, SAME):
+        engines[variant].restore(checkpoint.load(folder / of / variant / "middle.ckpt")[0])
+        seen = trained(engines[variant], slice(STEPS, None), variant)
         checkpoint.save(folder / f"{of}, then {backend}" / variant / "seen.ckpt", seen, {})
 
 
@@ -98,14 +100,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if importlib.util.find_spec("jax") is None:
         pytest.skip("jax is not installed: only TensorFlow's loop is there to be tested")
     folder = tmp_path_factory.mktemp("engines")
-    first_half(folder, "tensorflow")
-    second_half(folder, "tensorflow", of="tensorflow")
-    checkpoint.save(folder / "tensorflow" / "history.ckpt", history(path(folder / "tf", 2, "tensorflow")), {})
+    engines = begin(folder, "tensorflow")
     variables = {"KERAS_BACKEND": "jax", "PYTHONPATH": str(HERE.parent), "ENGINES_FOLDER": str(folder)}
     command = [sys.executable, "-m", "pytest", "--color=no", HERE / "jax_alone.py"]
     done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
     (folder / "jax_alone.txt").write_text(done.stdout + done.stderr)
-    second_half(folder, "tensorflow", of="jax")
+    go_on(folder, "tensorflow", engines)
     return folder
 
 
