@@ -44,9 +44,10 @@ class Size:
     matrix: int = 8192
     products: int = 20  # in one call
     seconds: float = 20.0  # after which no further epoch of a row begins
+    several: tuple[int, ...] = (2, 4, 8)  # trajectories at once
 
 
-QUICK = Size(training=640, validation=100, batch=32, filters=8, matrix=512, products=5, seconds=2.0)
+QUICK = Size(training=640, validation=100, batch=32, filters=8, matrix=512, products=5, seconds=1.0, several=(2,))
 Row = dict[str, Any]  # images_per_s always; the others where the row has them
 
 
@@ -118,12 +119,10 @@ def fit(size: Size, precision: str) -> Row:
         shear_range=ranges.shear,
         zoom_range=ranges.zoom,
     ).flow(images.astype(np.float32), labels, batch_size=size.batch)
-    validation = _data(size.validation)
-    validation = validation[0].astype(np.float32), validation[1]
     began = time.perf_counter()
-    model.fit(batches, steps_per_epoch=3, validation_data=validation, verbose=0)
+    model.fit(batches, steps_per_epoch=3, validation_data=_data(size.validation), verbose=0)
     compiling, began = time.perf_counter() - began, time.perf_counter()
-    model.fit(batches, steps_per_epoch=steps, validation_data=validation, verbose=0)
+    model.fit(batches, steps_per_epoch=steps, validation_data=_data(size.validation), verbose=0)
     seconds = time.perf_counter() - began
     return {"images_per_s": steps * size.batch / seconds, "epoch_s": seconds, "compiling_s": compiling}
 
@@ -215,12 +214,12 @@ def _peak(size: Size, precision: str) -> float:
 # ---- The table ---------------------------------------------------------------------------------------
 
 
-def _parts(backend: str) -> list[tuple[str, list[Any], dict[str, str]]]:
+def _parts(backend: str, size: Size) -> list[tuple[str, list[Any], dict[str, str]]]:
     """Name, function with its arguments, and environment of every row, the most telling first."""
     half = "bfloat16"
     several = [
         (f"{count} {name}", [function, half, count], {})
-        for count in (2, 4, 8)
+        for count in size.several
         for name, function in (("by vmap", "vmap"), ("processes", "processes"))
         if (function, backend) != ("vmap", "tensorflow")
     ]
@@ -228,22 +227,19 @@ def _parts(backend: str) -> list[tuple[str, list[Any], dict[str, str]]]:
         ("loop", ["loop", half], {}),
         ("fit", ["fit", "float32"], {}),
         ("loop", ["loop", "float32"], {}),
-        *several[: -len(several) // 3],
+        *several,
         ("loop, deterministic", ["loop", half], DETERMINISTIC),
         ("loop, deterministic, again", ["loop", half], DETERMINISTIC),
         ("loop, again", ["loop", half], {}),
-        *several[-len(several) // 3 :],
     ]
 
 
 def _measure(call: list[Any], environment: dict[str, str], quick: bool, seconds: float) -> Row:
     """Carry out a function in a process of its own; a row that fails says why."""
     command = [sys.executable, "-m", "bench.gpu", "--part", json.dumps(call), *(["--quick"] if quick else [])]
-    environment = {**os.environ, **SHARED, **environment}
+    variables = {**os.environ, **SHARED, **environment}
     try:
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=seconds, check=False, errors="replace"
-        )
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
         return {"failed": f"not done in {seconds:.0f} s"}
     if done.returncode:
@@ -255,10 +251,12 @@ def _line(name: str, precision: str, row: Row, fitted: float | None) -> str:
     if "failed" in row:
         return f"{name:<28}{precision:<10}{row['failed']}"
     faster = f"{row['images_per_s'] / fitted:.1f}" if fitted else "-"
-    share = f"{row['share']:.2f}" if "share" in row else "-"
+    share, compiling = (
+        f"{row[key]:.{digits}f}" if key in row else "-" for key, digits in (("share", 2), ("compiling_s", 1))
+    )
     return (
         f"{name:<28}{precision:<10}{row['images_per_s']:>10,.0f}{faster:>10}{share:>10}{row['epoch_s']:>10.3f}"
-        f"{row['epoch_s'] * RUN_EPOCHS:>10.1f}{row.get('compiling_s', float('nan')):>10.1f}  {row.get('bits', '-')}"
+        f"{row['epoch_s'] * RUN_EPOCHS:>10.1f}{compiling:>10}  {row.get('bits', '-')}"
     )
 
 
@@ -283,7 +281,7 @@ def main() -> None:
         print(json.dumps(globals()[function](size, *given)))
         return
     began, found = time.monotonic(), []
-    for name, call, environment in _parts(backend):
+    for name, call, environment in _parts(backend, size):
         left = DEADLINE - (time.monotonic() - began)
         row = (
             _measure(call, environment, arguments.quick, min(left, ROW_SECONDS)) if left > 20 else {"failed": "no time"}
