@@ -16,6 +16,7 @@ CLASSES: tuple[str, ...] = (
 )  # fmt: skip
 CLASS_COUNT = len(CLASSES)
 PRECISIONS = ("auto", "float32", "bfloat16")
+BACKENDS = ("auto", "tensorflow", "jax")
 OPTIMIZERS = ("adam", "adamw", "nadam", "rmsprop", "sgd")
 
 
@@ -75,10 +76,11 @@ class OptimizerConfig:
 
 @dataclass
 class ComputeConfig:
-    """How the numbers are computed; both are part of what determines a run's bits."""
+    """How the numbers are computed; all are part of what determines a run's bits."""
 
     precision: str = "auto"  # bfloat16 where the hardware multiplies it, else float32
     threads: int | None = None  # none: all cores for a single run, one for each worker of a sweep
+    backend: str = "auto"  # what Keras computes with: tensorflow, or jax (for GPUs); auto: as KERAS_BACKEND says
 
 
 @dataclass
@@ -206,6 +208,7 @@ def check(config: Config) -> Config:
     if not 0 < config.optimizer.learning_rate < float("inf"):
         raise UserError(f"optimizer.learning_rate must be above 0, but got {config.optimizer.learning_rate}")
     _one_of("compute.precision", config.compute.precision, PRECISIONS)
+    _one_of("compute.backend", config.compute.backend, BACKENDS)
     if config.compute.threads is not None:
         _at_least("compute.threads", config.compute.threads, 1)
     for key in ("batch_size", "epochs"):

@@ -15,10 +15,15 @@ _NOT_NUMBERS = ("data.source", "data.dir", "data.train_csv", "data.test_csv", "s
 
 
 def parameters(config: Config) -> dict[str, Any]:
-    """All options that determine a run's numbers, flat, in one spelling (filters as one number if equal)."""
+    """All options that determine a run's numbers, flat, in one spelling (filters as one number if equal).
+
+    The backend is among them only where it is another than TensorFlow.
+    """
     flat = {key: value for key, value in flatten(config).items() if not key.startswith(_NOT_NUMBERS)}
     first, second = filters_per_convolution(config.model)
     flat["model.filters"] = first if first == second else [first, second]
+    if flat["compute.backend"] in ("auto", "tensorflow"):  # the only one there was, once: its signatures stay
+        del flat["compute.backend"]
     return flat
 
 
@@ -47,7 +52,8 @@ def signatures(config: Config, data_digest: str) -> Signatures:
     run = _digest(content)
     del content["epochs"]
     trajectory = _digest(content)
-    del content["seed"], content["compute.threads"]  # threads change a seed's bits, not what is asked
+    for key in ("seed", "compute.threads", "compute.backend"):  # these change a seed's bits, not what is asked
+        content.pop(key, None)
     return Signatures(run, trajectory, _digest(content))
 
 
@@ -76,7 +82,7 @@ def differences(config: Config) -> dict[str, str]:
             found["augment"] = names[0]
     for key, value in ours.items():
         group = key.split(".")[0]
-        if value == theirs[key] or group in ("compute", "seed", "epochs", *found):
+        if value == theirs.get(key) or group in ("compute", "seed", "epochs", *found):
             continue
         found[key] = _text(value)
     return found
@@ -96,7 +102,7 @@ def variant_name(config: Config) -> str:
 def command(config: Config) -> str:
     """The command line that repeats a run, with every option that is not the baseline's."""
     ours, theirs = parameters(config), parameters(Config())
-    changed = [f"{key}={_text(value)}" for key, value in ours.items() if value != theirs[key]]
+    changed = [f"{key}={_text(value)}" for key, value in ours.items() if value != theirs.get(key)]
     return " ".join(["python -m fmnist.train", *changed])
 
 

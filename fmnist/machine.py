@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnist.config import Config
+from fmnist.config import ComputeConfig, Config
 
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # x86, x86, Arm
 
@@ -58,11 +58,18 @@ def multiplies_bfloat16() -> bool:
 
 
 def resolve(config: Config) -> Config:
-    """The config with `auto` precision and unset threads replaced by what this machine suggests."""
-    precision, threads = config.compute.precision, config.compute.threads
+    """The config with `auto` and unset threads replaced by what this machine and its environment suggest."""
+    precision, threads, backend = config.compute.precision, config.compute.threads, config.compute.backend
     if precision == "auto":
         precision = "bfloat16" if multiplies_bfloat16() else "float32"
-    return replace(config, compute=replace(config.compute, precision=precision, threads=threads or cores()))
+    if backend == "auto":
+        backend = "jax" if os.environ.get("KERAS_BACKEND") == "jax" else "tensorflow"
+    return replace(config, compute=ComputeConfig(precision, threads or cores(), backend))
+
+
+def use_backend(config: Config) -> None:
+    """Have Keras compute with a config's backend; it listens only while this process has not loaded it yet."""
+    os.environ["KERAS_BACKEND"] = config.compute.backend.replace("auto", "tensorflow")
 
 
 def this_process() -> str:

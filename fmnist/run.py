@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fmnist.training.evaluation import Evaluation
     from fmnist.training.trajectory import Trajectory
 
-PACKAGES = ("keras", "keras-tuner", "mlflow", "numpy", "pandas", "scikit-learn", "hydra-core", "tensorflow")
+PACKAGES = ("keras", "keras-tuner", "mlflow", "numpy", "pandas", "scikit-learn", "hydra-core")  # and the backend
 
 
 @dataclass
@@ -80,6 +80,7 @@ def execute(
         DivergedError: the loss is no longer a number; the run is recorded as FAILED.
     """
     config = machine.resolve(check(config))
+    machine.use_backend(config)
     dataset = load(config.data)
     signed = signatures(config, dataset.digest)
     book = book or tracking.Book(config.store, config.patience)
@@ -156,7 +157,7 @@ def _carry_out(config: Config, dataset: Dataset, folder: Path, writer: tracking.
         path.engine.model,
         dataset.test_images[:2].astype(np.float32),
         test.probabilities[:2],
-        [f"{name}=={importlib.metadata.version(name)}" for name in ("keras", "numpy", "tensorflow")],
+        [f"{name}=={importlib.metadata.version(name)}" for name in ("keras", "numpy", config.compute.backend)],
     )
     metrics = _final_metrics(path, test) | _times(path, resumed, time.monotonic() - began)
     writer.metrics(metrics, step=config.epochs)
@@ -270,7 +271,7 @@ def tags(config: Config, signed: Signatures, dataset: Dataset) -> dict[str, str]
 def _log_provenance(config: Config, dataset: Dataset, writer: tracking.Writer) -> None:
     options = {key: value for key, value in asdict(config).items() if key != "study"}
     writer.text("config.yaml", yaml.safe_dump(options, sort_keys=False))
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    versions = {name: importlib.metadata.version(name) for name in (*PACKAGES, config.compute.backend)}
     writer.text("provenance/packages.json", json.dumps(versions, indent=1))
     difference = _git("diff", "HEAD")
     if difference:

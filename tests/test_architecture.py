@@ -1,6 +1,7 @@
 """The arrows between the modules run down only, and each big library has one door."""
 
 import ast
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -28,8 +29,9 @@ LIBRARIES = {
     "hydra": {"study.compose", "study.sweeper"},
     "omegaconf": {"study.compose", "study.sweeper"},
     "keras_tuner": {"search.oracles", "search.tuner"},
-    "tensorflow": {"training.engine"},
-    "keras": {"training.engine", "training.model", "training.augment"},
+    "tensorflow": {"training.tensorflow_loop"},
+    "jax": {"training.jax_loop"},
+    "keras": {"training.engine", "training.model", "training.augment", "training.tensorflow_loop", "training.jax_loop"},
     "matplotlib": {"analysis.drawing", "analysis.figures", "analysis.plots", "analysis.search_plots", "analysis.svg"},
     "rich": {
         "tune",
@@ -87,6 +89,14 @@ def test_no_module_leads_back_to_itself():
 def test_each_library_is_imported_only_where_it_belongs(library, allowed):
     users = {name for name in MODULES if any(found.split(".")[0] == library for found in imports(name))}
     assert users <= allowed
+
+
+def test_training_itself_needs_keras_numpy_and_a_backend_alone():
+    needed = {"training.engine", "training.checkpoint", "training.streams", "cost"}
+    while more := {other for name in needed for other in own(name)} - needed:
+        needed |= more
+    libraries = {found.split(".")[0] for name in needed for found in imports(name)} - sys.stdlib_module_names
+    assert libraries == {"fmnist", "keras", "numpy", "tensorflow", "jax"}
 
 
 def test_the_training_wing_needs_neither_store_nor_study_nor_analysis():

@@ -14,7 +14,7 @@ from fmnist.config import (
     from_flat,
 )
 from fmnist.cost import flops_per_image, parameter_count
-from fmnist.identity import parameters, run_name, signatures, variant_name
+from fmnist.identity import command, parameters, run_name, signatures, variant_name
 
 RESOLVED = {"compute.precision": "float32", "compute.threads": 1}
 
@@ -105,6 +105,23 @@ def test_signatures_differ_by_exactly_what_they_are_of():
     for other in (resolved(model__filters=64), resolved(compute__precision="bfloat16")):
         assert signatures(other, "data").variant != base.variant
     assert signatures(resolved(), "other data").variant != base.variant
+
+
+def test_tensorflow_s_signatures_are_those_of_before_there_was_another_backend():
+    for name in ("auto", "tensorflow"):
+        signed = signatures(resolved(compute__backend=name), "data")
+        assert (signed.run, signed.trajectory, signed.variant) == (
+            "6d2c3696ae9221b3", "b0c300b5736faa32", "f19a4719810c4eb8"
+        )  # fmt: skip
+    assert "compute.backend" not in parameters(resolved(compute__backend="tensorflow"))
+
+
+def test_a_run_by_jax_is_another_run_of_the_same_variant_and_says_so():
+    base, other = resolved(), resolved(compute__backend="jax")
+    ours, theirs = signatures(base, "data"), signatures(other, "data")
+    assert ours.run != theirs.run and ours.trajectory != theirs.trajectory and ours.variant == theirs.variant
+    assert variant_name(other) == "baseline"
+    assert command(other).endswith("compute.backend=jax")
 
 
 def test_paths_store_and_spelling_do_not_change_a_signature():

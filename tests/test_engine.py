@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fmnist.config import OPTIMIZERS, AugmentConfig, Config, from_flat
 from fmnist.training import augment
-from fmnist.training.engine import Arrays, Engine, keras, release, tf, use_threads
+from fmnist.training.engine import Arrays, Engine, keras, release, use_threads
 from fmnist.training.model import build, logits_of
 
 use_threads(1)  # before any test computes: a process cannot change it later
@@ -48,6 +48,8 @@ def equal(one: Arrays, other: Arrays) -> bool:
 
 def plain_loop(config: Config, steps: int, warps: NDArray[np.float32] | None) -> tuple[keras.Model, Any, Any]:
     """The network, losses and hits of steps done one by one with Keras's own optimizer and loss, not compiled."""
+    import tensorflow as tf  # here, since jax_alone.py borrows other tests
+
     optimizer = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}[config.optimizer.name]
     model, updating = build(config), optimizer(config.optimizer.learning_rate)
     network, loss_of = logits_of(model), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -212,7 +214,7 @@ def test_another_number_of_threads_is_refused_once_there_are_results() -> None:
 def test_nothing_of_an_engine_that_has_trained_stays_in_memory(optimizer):
     trained = engine(**{"optimizer.name": optimizer})
     trained.train(ROWS, None)
-    graph = weakref.ref(trained._train.get_concrete_function().graph)
+    graph = weakref.ref(trained.loop._train.get_concrete_function().graph)
     assert graph() is not None
     del trained
     release()

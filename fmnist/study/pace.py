@@ -12,7 +12,7 @@ import pandas as pd
 from fmnist.config import CONF, Config, from_flat
 from fmnist.cost import flops_per_image
 from fmnist.identity import parameters
-from fmnist.machine import cpu
+from fmnist.machine import cpu, use_backend
 
 ALIKE = 1.3  # a run tells of another whose operations differ by no more than this factor
 MEASURE_SECONDS = 3.0
@@ -42,11 +42,13 @@ def overhead(runs: pd.DataFrame, config: Config) -> float:
 def _alike(runs: pd.DataFrame, config: Config, metric: str) -> pd.DataFrame:
     if runs.empty or metric not in runs:
         return runs.iloc[:0]
+    backends = runs.get("compute.backend", pd.Series(index=runs.index, dtype=object)).fillna("tensorflow")
     return runs[
         (runs["status"] == "FINISHED")
         & (runs["machine.cpu"] == cpu())
         & (runs["compute.precision"] == config.compute.precision)
         & (runs["compute.threads"] == str(config.compute.threads))
+        & (backends == config.compute.backend.replace("auto", "tensorflow"))
         & (runs[metric] > 0)
     ]
 
@@ -80,6 +82,7 @@ def at(pace: Pace, config: Config) -> float:
 
 
 def _measure(config: Config) -> float:
+    use_backend(config)
     from fmnist.training import augment
     from fmnist.training.engine import Engine
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fmnist.tracking.client import AwayError, Client, StoreError
+from fmnist.training.quiet import quiet_stderr
 
 log = logging.getLogger(__name__)
 ERROR, PREDICTIONS = "error.txt", "predictions.npz"
@@ -126,13 +127,14 @@ class Writer:
             self._experiment, name="model", source_run_id=self.run_id
         )
         with tempfile.TemporaryDirectory() as folder:
-            save_model(
-                model,
-                f"{folder}/model",
-                signature=infer_signature(example, predictions),
-                pip_requirements=requirements,
-                mlflow_model=Model(run_id=self.run_id, model_id=logged.model_id),
-            )
+            with quiet_stderr():  # Keras, computing with JAX, may load TensorFlow here
+                save_model(
+                    model,
+                    f"{folder}/model",
+                    signature=infer_signature(example, predictions),
+                    pip_requirements=requirements,
+                    mlflow_model=Model(run_id=self.run_id, model_id=logged.model_id),
+                )
             self._client.log_model_artifacts(logged.model_id, f"{folder}/model")
         self._client.finalize_logged_model(logged.model_id, "READY")
         self._client.log_outputs(self.run_id, [LoggedModelOutput(logged.model_id, step=0)])

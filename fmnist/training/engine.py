@@ -1,6 +1,8 @@
-"""The compiled loop: many training steps in one call of TensorFlow, over a training set that lives in memory.
+"""A network with its optimizer and the compiled loop that trains it, by TensorFlow or JAX as Keras was told.
 
-Not `fit` and not `tf.data`: a whole segment of steps runs without returning to Python.
+Not `fit` and not `tf.data`: a whole segment of steps runs without returning to Python, over a training set that lives
+in memory. From equal weights, order and warps both backends compute the same but for rounding, and either continues
+the other's states. Only dropout draws other masks.
 """
 
 import os
@@ -17,26 +19,19 @@ from fmnist.training.quiet import quiet_stderr
 
 with quiet_stderr():
     import keras
-    import tensorflow as tf
 
-from fmnist.config import IMAGE_SIZE, Config
+    if keras.config.backend() == "jax":
+        from fmnist.training import jax_loop as backend
+    else:
+        from fmnist.training import tensorflow_loop as backend  # type: ignore[no-redef]
+
+from fmnist.config import Config
 from fmnist.training import augment
 from fmnist.training.model import build, logits_of, optimizer
 
-tf.get_logger().setLevel("ERROR")  # a worker that builds many networks is told of retracing otherwise
 EVALUATION_BATCH = 500
 Arrays = dict[str, NDArray[Any]]
-
-
-def use_threads(count: int) -> None:
-    """Give TensorFlow `count` threads; they decide the order of sums, and so the last bits of every number.
-
-    Raises:
-        RuntimeError: this process has already computed with another number of threads.
-    """
-    if tf.config.threading.get_intra_op_parallelism_threads() != count:
-        tf.config.threading.set_intra_op_parallelism_threads(count)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+use_threads = backend.use_threads
 
 
 def release() -> None:
@@ -47,28 +42,25 @@ def release() -> None:
 class Engine:
     """A network with its optimizer, and the compiled functions that train and evaluate it."""
 
+    any_length = backend.Loop.any_length  # whether segments may have any number of steps, or each is compiled anew
+
     def __init__(self, config: Config, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
-        """Build the network of a resolved config for training images (n, 28, 28, 1) and labels (n,)."""
+        """Build the network of a resolved config for training images (n, 28, 28, 1) and labels (n,).
+
+        Raises:
+            RuntimeError: this process computes with another backend, or other threads, than the config says.
+        """
+        wanted, there = config.compute.backend.replace("auto", "tensorflow"), keras.config.backend()
+        if wanted != there:
+            raise RuntimeError(f"compute.backend is {wanted}, but this process has already loaded Keras with {there}")
         use_threads(config.compute.threads or 1)
         self.model = build(config)
         self.optimizer = optimizer(config)
         self.optimizer.build(self.model.trainable_variables)
-        # There is one replica, so nothing to sum; and TensorFlow would keep what sums (a custom gradient), and with it
-        # the graph and the images of every engine, for as long as the process lives.
-        self.optimizer._all_reduce_sum_gradients = list
-        self._batch_size = config.batch_size
-        self._logits = logits_of(self.model)
-        self._augments = augment.augments(config.augment)
-        self._images, self._labels = tf.constant(images), tf.constant(labels.astype(np.int32))
-        self._train = tf.function(
-            self._train_steps,
-            input_signature=[
-                tf.TensorSpec((None, config.batch_size), tf.int32),
-                tf.TensorSpec((None, None, 8), tf.float32),
-            ],
+        warped = augment.augments(config.augment)
+        self.loop = backend.Loop(
+            logits_of(self.model), self.optimizer, images, labels, batch_size=config.batch_size, warped=warped
         )
-        pixels = tf.TensorSpec((None, IMAGE_SIZE, IMAGE_SIZE, 1), tf.float32)
-        self._forward = tf.function(self._forward_batch, input_signature=[pixels])
 
     def train(
         self, rows: NDArray[np.int32], transforms: NDArray[np.float32] | None
@@ -77,10 +69,8 @@ class Engine:
 
         Returns loss and number of correct predictions of every step, each (steps,), before its update.
         """
-        if transforms is None:
-            transforms = np.zeros((len(rows), 0, 8), np.float32)
-        losses, correct = self._train(tf.constant(rows), tf.constant(transforms))
-        return losses.numpy(), correct.numpy()
+        losses, correct = self.loop.train(rows, _none(len(rows)) if transforms is None else transforms)
+        return losses, correct
 
     def logits(self, images: NDArray[np.uint8], transforms: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Logits (n, 10) of all images (n, 28, 28, 1), the last incomplete batch included; nothing is trained."""
@@ -89,7 +79,7 @@ class Engine:
             batch = images[start : start + EVALUATION_BATCH].astype(np.float32)
             if transforms is not None:
                 batch = augment.warp(batch, transforms[start : start + EVALUATION_BATCH])
-            parts.append(self._forward(tf.constant(batch)).numpy())
+            parts.append(self.loop.forward(batch))
         return np.concatenate(parts)
 
     def reseed_dropout(self, seed: int) -> None:
@@ -101,10 +91,10 @@ class Engine:
 
     def state(self) -> Arrays:
         """Copies of everything that training changes: weights, moving averages, optimizer."""
-        return {name: np.array(variable.value.numpy()) for name, variable in self._variables().items()}
+        return {name: np.array(keras.ops.convert_to_numpy(v.value)) for name, v in self._variables().items()}
 
     def restore(self, arrays: Arrays) -> None:
-        """Continue from a state."""
+        """Continue from a state, of this backend or the other."""
         for name, variable in self._variables().items():
             variable.assign(arrays[name])
 
@@ -112,28 +102,7 @@ class Engine:
         weights = {f"model/{v.path}": v for v in self.model.weights}
         return weights | {f"optimizer/{i:02d}": v for i, v in enumerate(self.optimizer.variables)}
 
-    def _forward_batch(self, images: tf.Tensor) -> tf.Tensor:
-        return self._logits(images, training=False)
 
-    def _train_steps(self, rows: tf.Tensor, transforms: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        count = tf.shape(rows)[0]
-        losses = tf.TensorArray(tf.float32, count)
-        corrects = tf.TensorArray(tf.int32, count)
-        for step in tf.range(count):
-            labels = tf.gather(self._labels, rows[step])
-            images = tf.cast(tf.gather(self._images, rows[step]), tf.float32)
-            if self._augments:
-                images = augment.warp(images, transforms[step])
-            loss, correct = self._step(images, labels)
-            losses, corrects = losses.write(step, loss), corrects.write(step, correct)
-        return losses.stack(), corrects.stack()
-
-    def _step(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        variables = self.model.trainable_variables
-        with tf.GradientTape() as tape:
-            logits = self._logits(images, training=True)
-            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
-        gradients = tape.gradient(loss, [variable.value for variable in variables])
-        self.optimizer.apply(gradients, variables)
-        hits = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)
-        return loss, tf.reduce_sum(tf.cast(hits, tf.int32))
+def _none(steps: int) -> NDArray[np.float32]:
+    """What stands for the transforms of steps that warp nothing."""
+    return np.zeros((steps, 0, 8), np.float32)

@@ -128,12 +128,14 @@ class Trajectory:
         warps = None
         if augment.augments(self.config.augment):  # drawn for every image, used for those in a full batch
             warps = self._transforms("augment", epoch, len(self.train_rows))[order].reshape(steps, batch, 8)
+        if not (self.engine.any_length or self.compiling):
+            self.compiling = self._compile(rows, warps)
         self.engine.reseed_dropout(int(stream(seed, "dropout", epoch).integers(2**32)))
         losses, hits = np.empty(steps, np.float64), 0
         done = 0
         while done < steps:
             tick = time.monotonic()
-            end = min(steps, done + (max(1, int(SEGMENT_SECONDS / self._pace)) if self._pace else 1))
+            end = min(steps, done + self._segment(steps))
             loss, correct = self.engine.train(rows[done:end], None if warps is None else warps[done:end])
             self.compiling = self.compiling or time.monotonic() - tick
             self._pace = (time.monotonic() - tick) / (end - done)
@@ -144,6 +146,19 @@ class Trajectory:
             on_step(done, steps)
         self.epoch, self._val_logits = epoch, None
         self.history.append(self._record(float(losses.mean()), hits / (steps * batch), began))
+
+    def _segment(self, steps: int) -> int:
+        """How many of an epoch's steps are trained in one go."""
+        if not self.engine.any_length:
+            return steps
+        return max(1, int(SEGMENT_SECONDS / self._pace)) if self._pace else 1
+
+    def _compile(self, rows: NDArray[np.int32], warps: NDArray[np.float32] | None) -> float:
+        """Train an epoch for nothing, so that its loop is compiled, and tell the seconds: they are not the pace's."""
+        began, state = time.monotonic(), self.engine.state()
+        self.engine.train(rows, warps)
+        self.engine.restore(state)
+        return time.monotonic() - began
 
     def _diverged(self, epoch: int, place: str) -> DivergedError:
         rate = self.config.optimizer.learning_rate

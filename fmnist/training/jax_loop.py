@@ -1,0 +1,104 @@
+"""Many training steps in one call of JAX: a scan over an epoch, with everything it needs on the device.
+
+For GPUs. On a CPU it computes the same, but slowly: there XLA uses no convolution library within a loop.
+"""
+
+import os
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist.training import augment
+
+FORWARD_BATCH = 500  # one compiled size; what a batch lacks of it is filled up
+State = tuple[list[Any], list[Any], list[Any]]  # trainable weights, other variables of the network, the optimizer's
+_started: dict[str, int] = {}  # this process's threads, once it has computed
+
+
+def use_threads(count: int) -> None:
+    """Give XLA `count` threads on the CPU: it reads NPROC once, when it starts. On a GPU they do nothing.
+
+    Raises:
+        RuntimeError: this process has already computed with another number of threads.
+    """
+    if _started.get("threads", count) != count:
+        raise RuntimeError(f"XLA has started with {_started['threads']} threads, which cannot be modified to {count}")
+    if not _started:
+        before = os.environ.get("NPROC")
+        os.environ["NPROC"] = str(count)
+        jax.devices()  # starts XLA
+        os.environ.pop("NPROC") if before is None else os.environ.update(NPROC=before)
+        _started["threads"] = count
+
+
+class Loop:
+    """The compiled functions that train and evaluate a network; what training changes are Keras's variables."""
+
+    any_length = False  # XLA compiles a scan for its number of steps: an epoch is one segment
+
+    def __init__(
+        self,
+        network: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        *,
+        batch_size: int,
+        warped: bool,
+    ) -> None:
+        """For a network that gives logits, its optimizer and the training set; `warped` if steps get transforms."""
+        self._network, self._optimizer, self._warped = network, optimizer, warped
+        self.data = jnp.asarray(images), jnp.asarray(labels.astype(np.int32))
+        self._train = jax.jit(self.segment, donate_argnums=0)
+        self._forward = jax.jit(lambda state, batch: network.stateless_call(state[0], state[1], batch)[0])
+
+    def train(self, rows: NDArray[np.int32], transforms: NDArray[np.float32]) -> tuple[Any, Any]:
+        """One step for each line of rows (steps, batch): losses and numbers of hits, each (steps,)."""
+        state, found = self._train(self.state(), self.data, rows, transforms)
+        for variable, value in zip(jax.tree.leaves(self._variables()), jax.tree.leaves(state), strict=True):
+            variable.assign(value)
+        losses, correct = jax.device_get(found)
+        return losses, correct
+
+    def forward(self, images: Any) -> Any:
+        """Logits (n, 10) of up to FORWARD_BATCH images (n, 28, 28, 1), float32."""
+        filled = np.zeros((FORWARD_BATCH, *images.shape[1:]), np.float32)
+        filled[: len(images)] = images
+        return np.asarray(self._forward(self.state(), filled))[: len(images)]
+
+    def state(self) -> State:
+        """All that training changes, as arrays on the device."""
+        weights, others, moments = ([variable.value for variable in group] for group in self._variables())
+        return weights, others, moments
+
+    def segment(self, state: State, data: Any, rows: Any, transforms: Any) -> tuple[State, tuple[Any, Any]]:
+        """Train from a state, one step for each line of rows (steps, batch): a function without side effects."""
+
+        def step(state: State, taken: tuple[Any, Any]) -> tuple[State, tuple[Any, Any]]:
+            rows, transforms = taken
+            images, labels = data[0][rows].astype(jnp.float32), data[1][rows]
+            if self._warped:
+                with jax.default_matmul_precision("highest"):  # the 11 bits of TF32 are too few for coordinates
+                    images = augment.warp(images, transforms)
+            return self._step(state, images, labels)
+
+        state, found = jax.lax.scan(step, state, (rows, transforms))
+        return state, found
+
+    def _step(self, state: State, images: Any, labels: Any) -> tuple[State, tuple[Any, Any]]:
+        def loss_of(weights: list[Any]) -> tuple[Any, tuple[Any, list[Any]]]:
+            logits, others = self._network.stateless_call(weights, state[1], images, training=True)
+            chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1)
+            return -chosen.mean(), (logits, others)
+
+        (loss, (logits, others)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state[0])
+        weights, moments = self._optimizer.stateless_apply(state[2], gradients, state[0])
+        hits = (logits.argmax(axis=1) == labels).sum(dtype=jnp.int32)
+        return (weights, others, moments), (loss, hits)
+
+    def _variables(self) -> State:
+        return self._network.trainable_variables, self._network.non_trainable_variables, self._optimizer.variables

@@ -1,0 +1,89 @@
+"""Many training steps in one call of TensorFlow."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from fmnist.config import IMAGE_SIZE
+from fmnist.training import augment
+
+tf.get_logger().setLevel("ERROR")  # a worker that builds many networks is told of retracing otherwise
+
+
+def use_threads(count: int) -> None:
+    """Give TensorFlow `count` threads; they decide the order of sums, and so the last bits of every number.
+
+    Raises:
+        RuntimeError: this process has already computed with another number of threads.
+    """
+    if tf.config.threading.get_intra_op_parallelism_threads() != count:
+        tf.config.threading.set_intra_op_parallelism_threads(count)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+class Loop:
+    """The compiled functions that train and evaluate a network; what training changes are Keras's variables."""
+
+    any_length = True  # one compiled function runs segments of any number of steps
+
+    def __init__(
+        self,
+        network: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        *,
+        batch_size: int,
+        warped: bool,
+    ) -> None:
+        """For a network that gives logits, its optimizer and the training set; `warped` if steps get transforms."""
+        # There is one replica, so nothing to sum; and TensorFlow would keep what sums (a custom gradient), and with it
+        # the graph and the images of every loop, for as long as the process lives.
+        optimizer._all_reduce_sum_gradients = list
+        self._network, self._optimizer, self._warped = network, optimizer, warped
+        self._images, self._labels = tf.constant(images), tf.constant(labels.astype(np.int32))
+        steps = [tf.TensorSpec((None, batch_size), tf.int32), tf.TensorSpec((None, None, 8), tf.float32)]
+        self._train = tf.function(self._train_steps, input_signature=steps)
+        # XLA is for GPUs: on a CPU it was 2-5 times slower. It gets the step alone, for it knows no warp of images.
+        on_gpu = bool(tf.config.list_physical_devices("GPU"))
+        self._step = tf.function(self._one_step, jit_compile=True) if on_gpu else self._one_step
+        pixels = tf.TensorSpec((None, IMAGE_SIZE, IMAGE_SIZE, 1), tf.float32)
+        self._forward = tf.function(self._forward_batch, input_signature=[pixels])
+
+    def train(self, rows: NDArray[np.int32], transforms: NDArray[np.float32]) -> tuple[Any, Any]:
+        """One step for each line of rows (steps, batch): losses and numbers of hits, each (steps,)."""
+        losses, correct = self._train(tf.constant(rows), tf.constant(transforms))
+        return losses.numpy(), correct.numpy()
+
+    def forward(self, images: Any) -> Any:
+        """Logits (n, 10) of images (n, 28, 28, 1), float32."""
+        return self._forward(tf.constant(images)).numpy()
+
+    def _forward_batch(self, images: tf.Tensor) -> tf.Tensor:
+        return self._network(images, training=False)
+
+    def _train_steps(self, rows: tf.Tensor, transforms: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        count = tf.shape(rows)[0]
+        losses = tf.TensorArray(tf.float32, count)
+        corrects = tf.TensorArray(tf.int32, count)
+        for step in tf.range(count):
+            labels = tf.gather(self._labels, rows[step])
+            images = tf.cast(tf.gather(self._images, rows[step]), tf.float32)
+            if self._warped:
+                images = augment.warp(images, transforms[step])
+            loss, correct = self._step(images, labels)
+            losses, corrects = losses.write(step, loss), corrects.write(step, correct)
+        return losses.stack(), corrects.stack()
+
+    def _one_step(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        variables = self._network.trainable_variables
+        with tf.GradientTape() as tape:
+            logits = self._network(images, training=True)
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+        gradients = tape.gradient(loss, [variable.value for variable in variables])
+        self._optimizer.apply(gradients, variables)
+        hits = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)
+        return loss, tf.reduce_sum(tf.cast(hits, tf.int32))

@@ -1,0 +1,70 @@
+"""JAX's part of test_engines.py, which runs it with KERAS_BACKEND=jax: sentences of other tests that hold of it too."""
+
+import gc
+import os
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+import test_engine
+import test_trajectory
+from test_engine import (  # noqa: F401
+    test_bfloat16_trains_nearly_as_float32_does,
+    test_dropout_masks_start_anew_from_a_seed,
+    test_evaluation_counts_every_image_in_order_and_equals_predict,
+    test_every_step_drops_other_units,
+)
+from test_engines import begin, engine, go_on, path
+
+from fmnist.config import from_flat
+from fmnist.training.engine import release, use_threads
+
+for module in (test_engine, test_trajectory):
+    module.TINY = from_flat(module.TINY, {"compute.backend": "jax"})
+
+
+def test_it_leaves_what_is_compared() -> None:
+    folder = Path(os.environ["ENGINES_FOLDER"])
+    go_on(folder, "jax", begin(folder, "jax"))
+
+
+def test_a_path_that_is_stopped_ends_as_if_never_stopped(tmp_path: Path) -> None:
+    whole, cut, again = (
+        test_trajectory.path_of(tmp_path / name, **test_trajectory.VARIANTS["bfloat16 with everything"])
+        for name in ("whole", "cut", "cut")
+    )
+    test_trajectory.go(cut, 1)
+    assert again.resume(3) == 1
+    ends = [test_trajectory.outcome(test_trajectory.go(each, 3)) for each in (again, whole)]
+    assert ends[0] == ends[1]
+
+
+def test_an_epoch_is_one_segment_and_compiling_is_told_apart(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    one = path(tmp_path, 1, "jax")
+    one.advance(3, lambda step, steps: told.append((step, steps)), lambda epoch, record: None)
+    assert told == [(11, 11), (11, 11)]
+    assert 0 < one.compiling < one.history[0]["time/epoch_s"]
+
+
+def test_another_number_of_threads_is_refused_once_there_are_results() -> None:
+    with pytest.raises(RuntimeError, match="cannot be modified to 2"):
+        use_threads(2)
+    use_threads(1)
+
+
+def test_a_config_of_the_other_backend_is_refused() -> None:
+    with pytest.raises(RuntimeError, match=r"compute\.backend is tensorflow, but"):
+        engine("tensorflow")
+
+
+def test_nothing_of_an_engine_that_has_trained_stays_in_memory() -> None:
+    one = engine("jax")
+    one.train(np.zeros((2, 32), np.int32), np.zeros((2, 32, 8), np.float32))
+    one.logits(np.zeros((3, 28, 28, 1), np.uint8))
+    images, loop = weakref.ref(one.loop.data[0]), weakref.ref(one.loop)
+    del one
+    release()
+    gc.collect()
+    assert images() is None and loop() is None
