@@ -5,8 +5,8 @@ import json
 import subprocess
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import yaml
-from filelock import FileLock, Timeout
 
 from fmnist import machine, tracking
 from fmnist.config import CLASSES, CONF, Config, check
 from fmnist.cost import flops_per_image, parameter_count
 from fmnist.identity import RECIPE, Signatures, command, parameters, run_name, signatures, variant_name
 from fmnist.training.data import Dataset, load, validation_count
+from fmnist.trajectories import checkpoints, only_process
 
 if TYPE_CHECKING:
     from fmnist.training.evaluation import Evaluation
@@ -46,20 +46,6 @@ class Outcome:
     run_id: str
     metrics: dict[str, float]
     trained: int  # epochs trained for it; 0 if the store had it or its trajectory was already there
-
-
-def checkpoints(store: str, trajectory: str) -> Path:
-    """The folder of a trajectory's checkpoints."""
-    return Path(store) / "checkpoints" / trajectory
-
-
-def _lock(store: str, trajectory: str) -> Path:
-    """The file that is locked by the process at a trajectory: beside its checkpoints, whatever becomes of them."""
-    return Path(store) / "checkpoints" / f"{trajectory}.lock"
-
-
-class BusyError(Exception):
-    """Another process is at the trajectory."""
 
 
 def execute(
@@ -109,27 +95,6 @@ def _release() -> None:
     from fmnist.training.engine import release
 
     release()
-
-
-@contextmanager
-def only_process(store: str, trajectory: str, wait: bool) -> Iterator[None]:
-    """Be the only process on a trajectory; the system frees the lock of one that is killed.
-
-    Raises:
-        BusyError: another process is, and we were told not to wait.
-    """
-    lock = _lock(store, trajectory)
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(lock, blocking=wait):
-            yield
-    except Timeout as error:
-        raise BusyError from error
-
-
-def is_ours(store: str, trajectory: str) -> bool:
-    """Whether a process using this folder as its store has been on a trajectory."""
-    return _lock(store, trajectory).exists()
 
 
 def _carry_out(config: Config, dataset: Dataset, folder: Path, writer: tracking.Writer, listener: Listener) -> Outcome:

@@ -17,7 +17,7 @@ DOORS = {"train", "compare", "tune", "ui", "watch"}
 LEVELS = [  # a module imports from levels below its own, or from its own folder
     {"config"},
     {"identity", "cost"},
-    {"door", "machine", "training"},
+    {"door", "machine", "training", "trajectories"},
     {"tracking", "analysis"},
     {"run"},
     {"study"},

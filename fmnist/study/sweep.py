@@ -15,6 +15,7 @@ from fmnist.study.plan import PlannedRun, estimate
 from fmnist.study.progress import clock
 from fmnist.study.worker import Worker, next_runs
 from fmnist.training import checkpoint
+from fmnist.trajectories import BusyError, checkpoints, is_ours, only_process
 
 if TYPE_CHECKING:
     from fmnist.tracking import Book, Record
@@ -110,8 +111,6 @@ class Sweep:
 
     def _progress(self) -> int:
         """Epochs that are safe in checkpoints, over all trajectories of the plan."""
-        from fmnist.run import checkpoints
-
         paths = {entry.signed.trajectory for entry in self.planned}
         newest = [checkpoint.newest(checkpoints(self.store, path), 10**9)[:1] for path in paths]
         return sum(epoch for found in newest for epoch, _ in found)
@@ -159,12 +158,10 @@ def close_orphans(book: "Book", store: str, patience: float = 0.0) -> list["Reco
     Only runs that were carried out with this folder are judged; `patience` is how many seconds a process that is
     about to end gets to let go.
     """
-    from fmnist import run
-
     deadline, closed = time.monotonic() + patience, list["Record"]()
-    while running := [entry for entry in book.running() if run.is_ours(store, entry.trajectory)]:
+    while running := [entry for entry in book.running() if is_ours(store, entry.trajectory)]:
         for entry in running:
-            with suppress(run.BusyError), run.only_process(store, entry.trajectory, wait=False):
+            with suppress(BusyError), only_process(store, entry.trajectory, wait=False):
                 if book.is_running(entry.run_id):  # or its process has ended it since we asked
                     book.close(entry.run_id, "KILLED")
                     closed.append(entry)

@@ -28,6 +28,7 @@ from fmnist.study.progress import plan_summary, plan_table, run_table
 from fmnist.study.sweep import Sweep
 from fmnist.study.worker import Worker, end_with
 from fmnist.training import checkpoint, data
+from fmnist.trajectories import checkpoints
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,12 +118,10 @@ class StudySweeper(Sweeper):
     def _plan(
         self, points: list[plan.Variant], study: StudyConfig, dataset: data.Dataset, runs: "pd.DataFrame", workers: int
     ) -> list[plan.PlannedRun]:
-        from fmnist import run
-
         store = self.config.store
 
         def checkpointed(trajectory: str, epoch: int) -> int:
-            found = checkpoint.newest(run.checkpoints(store, trajectory), epoch)
+            found = checkpoint.newest(checkpoints(store, trajectory), epoch)
             return found[0][0] if found else 0
 
         def work_out(known: pace.Pace) -> list[plan.PlannedRun]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from fmnist import machine
 from fmnist.config import UserError
 from fmnist.study.plan import PlannedRun
+from fmnist.trajectories import BusyError
 
 if TYPE_CHECKING:
     from fmnist.tracking import Book
@@ -72,7 +73,7 @@ class Worker:
             raise self._errors[entry.signed.run]
         try:
             run.execute(entry.config, wait=False, book=book)
-        except run.BusyError:
+        except BusyError:
             return False
         except (UserError, AwayError):
             raise
