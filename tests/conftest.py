@@ -1,3 +1,4 @@
+import os
 import signal
 from pathlib import Path
 
@@ -9,6 +10,8 @@ LONG = ("test_sweep", "test_outages", "test_chaos", "test_ui")  # the first to s
 
 def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's & would have it ignored, and inherited
+    # JAX sets 1 as it is imported, as Keras does where it is installed; commands that tests start would inherit that.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
