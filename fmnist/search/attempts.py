@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 STATE, LOCK = "oracle.json", "oracle.lock"
 RUNNING, COMPLETED, FAILED = "RUNNING", "COMPLETED", "FAILED"
 
@@ -78,3 +80,12 @@ def write(file: Path, content: Any) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     part.replace(file)
+
+
+def is_free(folder: Path, name: str) -> bool:
+    """Whether no living worker has this name."""
+    try:
+        with FileLock(folder / f"{name}.lock", blocking=False):
+            return True
+    except Timeout:
+        return False

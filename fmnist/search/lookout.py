@@ -48,11 +48,6 @@ class Lookout:
             return []
         return [a for a in over if a.trial not in known]
 
-    @property
-    def carried_over(self) -> int:
-        """Trials that had ended before this process began."""
-        return len(self._before or ())
-
     def needed(self) -> int:
         """Epochs of all trials that have ended."""
         return sum(a.epochs for a in attempts.ended(self.attempts))

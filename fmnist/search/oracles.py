@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from threadpoolctl import threadpool_limits
 
 import fmnist.training.engine  # noqa: F401  # before Keras Tuner, which would load TensorFlow with all that it prints
-from fmnist.search.attempts import COMPLETED, FAILED, LOCK, STATE, read, write
+from fmnist.search.attempts import COMPLETED, FAILED, LOCK, STATE, is_free, read, write
 from fmnist.search.space import OBJECTIVES, Dimension, TunerConfig
 from fmnist.training.quiet import quiet_stderr
 
@@ -161,15 +161,6 @@ def slot(folder: Path) -> Iterator[str]:
         yield f"worker-{number}"
     finally:
         lock.release()
-
-
-def is_free(folder: Path, name: str) -> bool:
-    """Whether no living worker has this name."""
-    try:
-        with FileLock(folder / f"{name}.lock", blocking=False):
-            return True
-    except Timeout:
-        return False
 
 
 # ---- The four kinds -------------------------------------------------------------------------------------

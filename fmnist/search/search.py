@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from rich.console import Console
 
 from fmnist import machine
@@ -226,13 +226,7 @@ def _wait_for_orphans(folder: Path) -> None:
     if not file.exists() or not (names := json.loads(file.read_text())) or not all(map(machine.is_gone, names)):
         return
     deadline = time.monotonic() + GRACE_SECONDS + 5.0
-    while time.monotonic() < deadline and not all(map(_is_free, folder.glob("worker-*.lock"))):
+    while time.monotonic() < deadline and not all(
+        attempts.is_free(folder, lock.stem) for lock in folder.glob("worker-*.lock")
+    ):
         time.sleep(0.2)
-
-
-def _is_free(lock: Path) -> bool:
-    try:
-        with FileLock(lock, blocking=False):
-            return True
-    except Timeout:
-        return False

@@ -88,8 +88,7 @@ def ask(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> Asked:
     if base.study.name != study:
         raise UserError(f"study {study} cannot be {base.study.name} too: leave out one of them")
     points = plan.variants(base.study, compose)
-    kinds = runs.reindex(columns=["compute.precision", "data_digest"]).dropna()  # attempts killed at once have none
-    contexts = list(dict.fromkeys(kinds.itertuples(index=False, name=None)))
+    contexts = _contexts(runs)
 
     def side(config: Config, name: str) -> Side:
         return Side(name, frozenset(_signature(config, *context) for context in contexts))
@@ -117,6 +116,12 @@ def ask(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> Asked:
         scoring={key: as_text(value) for key, value in parameters(base).items() if key in SCORING},
         claims=[_claim(key, given, baseline, at) for key, given in base.study.claims.items()],
     )
+
+
+def _contexts(runs: pd.DataFrame) -> list[tuple[str, str]]:
+    """Each precision and data set that runs were computed with."""
+    kinds = runs.reindex(columns=["compute.precision", "data_digest"]).dropna()  # attempts killed at once have none
+    return list(dict.fromkeys(kinds.itertuples(index=False, name=None)))
 
 
 def _check_name(study: str) -> None:
