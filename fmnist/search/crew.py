@@ -14,13 +14,20 @@ Job = Callable[[], Any]
 _SPAWN = multiprocessing.get_context("spawn")
 
 
+def _hear(handler: Any) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+
+
 def _interrupt(number: int, frame: Any) -> NoReturn:
+    """Only once: a terminal's Ctrl-C comes to all processes, and then the parent's SIGTERM while we are closing."""
+    _hear(lambda number, frame: None)
     raise KeyboardInterrupt
 
 
 def _work(job: Job, parent: int, pipe: Connection) -> None:
     end_with(parent)
-    signal.signal(signal.SIGTERM, _interrupt)
+    _hear(_interrupt)
     try:
         pipe.send((job(), None))
     except (UserError, RunError) as error:
