@@ -82,6 +82,9 @@ def _check(parser: Parser, arguments: argparse.Namespace) -> None:
     if not arguments.study:
         for option in (*arguments.overrides[:1], *(["--claims"] if arguments.claims else [])):
             parser.error(f"'{option}' is about a study and needs --study NAME")
+    for option in arguments.overrides:
+        if option.startswith("store="):
+            parser.error(f"'{option}' changes nothing here; --store {option.removeprefix('store=')} reads those runs")
     if arguments.format == "html" and arguments.out is None:
         parser.error("--format html needs --out FILE.html or --out FOLDER")
     if arguments.format == "html" and arguments.metric != METRICS[0]:

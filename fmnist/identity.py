@@ -71,8 +71,8 @@ def _presets() -> dict[str, dict[str, Any]]:
 def differences(config: Config) -> dict[str, str]:
     """What a variant changes of the baseline, as option -> level; {} is the baseline.
 
-    An augmentation equal to one of conf/augment/ goes by its name. How it is computed (`compute`), the seed
-    and the epochs are no part of a variant.
+    An augmentation equal to one of conf/augment/ goes by its name. How it is computed (`compute`) is no part of
+    a variant, unless its study varies it; the seed and the epochs never are.
     """
     ours, theirs = parameters(config), parameters(Config())
     found: dict[str, str] = {}
@@ -82,7 +82,9 @@ def differences(config: Config) -> dict[str, str]:
             found["augment"] = names[0]
     for key, value in ours.items():
         group = key.split(".")[0]
-        if value == theirs.get(key) or group in ("compute", "seed", "epochs", *found):
+        if value == theirs.get(key) or group in ("seed", "epochs", *found):
+            continue
+        if group == "compute" and key not in config.study.axes:
             continue
         found[key] = _text(value)
     return found

@@ -97,6 +97,29 @@ def test_options_beside_a_study_move_its_baseline_and_its_claims():
     ]
 
 
+def test_a_study_of_precision_signs_each_level_as_it_says_and_pairs_across_it():
+    asked = ask("precision", [], store(("float32", DIGEST), ("bfloat16", DIGEST)))
+    small, unit = "data.limit=6000", "data.scale=unit"
+    ours = {
+        signed(small, *more, precision=precision) for more in ((), (unit,)) for precision in ("float32", "bfloat16")
+    }
+    assert set(asked.levels) == ours and asked.alike == ["data_digest"]
+    assert asked.levels[signed(small, precision="bfloat16")]["compute.precision"] == "bfloat16"
+    assert asked.baseline.signatures == {signed(small)}
+    raw, scaled = asked.claims
+    sides = [{signed(small, precision=precision)} for precision in ("bfloat16", "float32")]
+    assert [side.signatures for side in raw.sides] == sides
+    sides = [{signed(small, unit, precision=precision)} for precision in ("bfloat16", "float32")]
+    assert [side.signatures for side in scaled.sides] == sides
+
+
+def test_a_study_in_one_precision_takes_no_run_of_the_other():
+    runs = store(("float32", DIGEST), ("bfloat16", DIGEST))
+    runs["variant_signature"] = [signed(), signed(precision="bfloat16")]
+    assert list(ask("pooling", ["compute.precision=float32"], runs).of(runs).index) == [0]
+    assert list(ask("pooling", [], runs).of(runs).index) == [0, 1]
+
+
 def test_an_axis_that_is_taken_out_takes_its_variants_with_it():
     asked = ask("article", ["study.axes.augment=null"], ONE)
     assert "augment" not in asked.axes and len(asked.levels) == 7
@@ -135,11 +158,14 @@ def test_an_unknown_study_is_refused_with_those_that_there_are(study, words):
     [
         ("{weakest: Shirt}", ["must be {says: A SENTENCE, ...}", "got {'weakest': 'Shirt'}"]),
         ("word", ["must be {says: A SENTENCE, ...}", "got word"]),
-        ("{says: s}", ["must have axis and levels, weakest, or published", "got nothing"]),
+        ("{says: s}", ["must have axis and levels (and at), weakest, or published", "got nothing"]),
         ("{says: s, weakest: Shrit}", [".weakest must be a class, but got 'Shrit'; did you mean 'Shirt'"]),
         ("{says: s, weakest: 3}", [".weakest must be a class, but got '3'"]),
         ("{says: s, axis: model.filters}", ["got axis"]),
         ("{says: s, axis: model.filters, levels: [64]}", ["at least two levels", "got [64]"]),
+        ("{says: s, axis: model.filters, levels: [32, 64], at: data}", [".at must be options like", "got data"]),
+        ("{says: s, axis: model.filters, levels: [32, 64], at: {data.scal: unit}}", ["did you mean 'data.scale'"]),
+        ("{says: s, axis: model.filters, levels: [32, 64], where: x}", ["got axis, levels, where"]),
         ("{says: s, axis: epochs, levels: [10]}", ["at least two levels"]),
         ("{says: s, axis: epochs, levels: [ten, 50]}", ["numbers of epochs", "got ten"]),
         ("{says: s, axis: model.filters, levels: 64}", ["at least two levels"]),

@@ -25,8 +25,8 @@ def longer(*epochs):
     return Claim("epochs", "longer is better", tuple(side("baseline", number) for number in epochs))
 
 
-def verdicts(claims, *runs, correct=lambda run: None, epochs=None):
-    return judge(claims, frame(*runs), BASELINE, correct, epochs)
+def verdicts(claims, *runs, correct=lambda run: None, epochs=None, **options):
+    return judge(claims, frame(*runs), BASELINE, correct, epochs=epochs, **options)
 
 
 def verdict(claim, *runs, **options):
@@ -47,6 +47,14 @@ def test_a_step_up_that_a_paired_test_finds_holds():
     assert (found.seeds, found.epochs) == (3, 10)
     assert found.run_ids == ("x-10-0", "x-10-1", "x-10-2", "y-10-0", "y-10-1", "y-10-2")
     assert found.because == "y against x: +3.00 points in validation, +3.00 in test"
+
+
+def test_sides_in_two_precisions_are_compared_where_the_study_varies_it_and_only_there():
+    exact = seeds("x", [0.90, 0.91, 0.92])
+    rounded = seeds("y", [0.92, 0.94, 0.96], **{"compute.precision": "bfloat16"})
+    assert verdict(rising("x", "y"), exact, rounded).verdict == "not yet run"
+    across = verdict(rising("x", "y"), exact, rounded, alike=["data_digest"])
+    assert across.verdict == "holds" and across.p_value == pytest.approx(0.0350987, abs=1e-7)
 
 
 def test_a_step_down_does_not_hold_and_has_the_same_p():

@@ -168,6 +168,7 @@ def test_a_file_gets_what_would_be_printed_and_nothing_is_left_beside_it(said, t
         (["--baseline", "pooling=averag"], "did you mean 'pooling=average'"),
         ([*POOLING, "model.filter=3"], "did you mean 'model.filters'"),
         ([*POOLING, "nonsense"], "KEY=VALUE"),
+        ([*POOLING, "store=other"], "--store other"),
         ([*POOLING, "study=filters"], "pooling cannot be filters too"),
         ([*POOLING, "+study.claims.x={says: s, weakest: Shrit}"], "did you mean 'Shirt'"),
         (["--nonsense"], "--nonsense"),

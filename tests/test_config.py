@@ -8,6 +8,7 @@ from fmnist.config import (
     DataConfig,
     ModelConfig,
     OptimizerConfig,
+    StudyConfig,
     UserError,
     check,
     feature_sizes,
@@ -90,6 +91,11 @@ def test_epochs_seed_and_computing_are_no_part_of_a_variant_s_name():
     assert variant_name(config) == "baseline"
     assert run_name(config) == "baseline · 3 epochs · seed 7"
     assert run_name(replace(config, epochs=1)) == "baseline · 1 epoch · seed 7"
+
+
+def test_the_precision_is_part_of_a_variant_s_name_where_the_study_varies_it():
+    varied = StudyConfig(axes={"compute.precision": ["float32", "bfloat16"]})
+    assert variant_name(replace(resolved(), study=varied)) == "precision=float32"
 
 
 def test_signatures_differ_by_exactly_what_they_are_of():

@@ -173,6 +173,14 @@ def test_one_name_with_different_precisions_or_data_is_told_apart():
     ]
 
 
+def test_a_study_of_precision_compares_across_it():
+    exact = seeds("baseline", [0.90, 0.91, 0.92])
+    rounded = seeds("rounded", [0.92, 0.94, 0.96], **{"compute.precision": "bfloat16"})
+    assert row(board(exact, rounded), "rounded")["pairs"] == 0
+    found = row(board(exact, rounded, alike=["data_digest"]), "rounded")
+    assert found["pairs"] == 3 and found["difference"] == pytest.approx(0.03) and found["verdict"] == "better"
+
+
 def test_names_that_nothing_else_tells_apart_carry_their_signature():
     found = board(run("a", "x", variant_signature="abcdef012345"), run("b", "x", variant_signature="fedcba543210"))
     assert set(found["variant"]) == {"x (signature abcdef01)", "x (signature fedcba54)"}

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats as distributions
 
 from fmnist.analysis import readable, stats
-from fmnist.analysis.leaderboard import ALPHA, BASELINE
+from fmnist.analysis.leaderboard import ALIKE, ALPHA, BASELINE
 from fmnist.analysis.published import RUNS, Published
 from fmnist.config import CLASSES
 
@@ -62,7 +61,13 @@ class Verdict:
 
 
 def judge(
-    claims: Sequence[Claim], runs: pd.DataFrame, baseline: Side, correct: Correct, epochs: int | None = None
+    claims: Sequence[Claim],
+    runs: pd.DataFrame,
+    baseline: Side,
+    correct: Correct,
+    *,
+    epochs: int | None = None,
+    alike: Sequence[str] = ALIKE,
 ) -> list[Verdict]:
     """A verdict on each claim, at the 5 % level over all claims that can be judged together (Holm).
 
@@ -72,14 +77,15 @@ def judge(
 
     Args:
         claims: what is to be judged.
-        runs: a row a run, as `fmnist.tracking.load` returns them; those of the precision and the data that most
-            finished runs have are looked at.
+        runs: a row a run, as `fmnist.tracking.load` returns them; those are looked at that have of what `alike` names
+            what most finished runs have.
         baseline: the variant that `weakest` and `published` are about.
         correct: the answers of a run, to support what a single seed shows.
         epochs: the budget to judge at, for claims that do not name their own.
+        alike: columns that the runs of a pair share.
     """
     finished = runs[(runs["status"] == "FINISHED") & np.isfinite(runs["val/accuracy"].astype(float))]
-    finished = usual(finished).sort_values("start_time", kind="stable")
+    finished = usual(finished, alike).sort_values("start_time", kind="stable")
     finished = finished.drop_duplicates(["variant_signature", "epochs", "seed"], keep="last")
     at_epochs = finished if epochs is None else finished[finished["epochs"] == epochs]
     found = [_one(claim, finished if _has_own(claim) else at_epochs, baseline, correct) for claim in claims]
@@ -87,13 +93,12 @@ def judge(
     return [_weighed(*each) for each in zip(claims, found, corrected, strict=True)]
 
 
-def usual(runs: pd.DataFrame) -> pd.DataFrame:
-    """Of the runs those of the precision and the data that most of them have: only these are pairs."""
+def usual(runs: pd.DataFrame, alike: Sequence[str] = ALIKE) -> pd.DataFrame:
+    """Of the runs those that have what most of them have, in the columns that the runs of a pair share."""
     if runs.empty:
         return runs
-    most: Any = runs.groupby(["compute.precision", "data_digest"]).size().idxmax()
-    found: pd.DataFrame = runs[(runs["compute.precision"] == most[0]) & (runs["data_digest"] == most[1])]
-    return found
+    given = runs[list(alike)].apply(tuple, axis=1)
+    return runs[given == given.value_counts().idxmax()]
 
 
 def _has_own(claim: Claim) -> bool:

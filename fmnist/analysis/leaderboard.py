@@ -1,5 +1,6 @@
 """Which variant is best: ranked by validation accuracy over the seeds, never by the test set, and never by luck."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,10 @@ from fmnist.analysis.published import RUNS
 ALPHA = 0.05  # of a family of comparisons
 METRICS = {"val/accuracy": 1, "val/loss": -1}  # what may rank, and whether more is better
 PUBLISHED, BASELINE = "published", "baseline"
+ALIKE = ("compute.precision", "data_digest")  # runs that differ in these are no pairs, unless a study varies one
 BETTER, WORSE, OPEN, CHOSEN = "better", "worse", "not distinguishable", "chosen by this score"
 _RECALL = "test/recall/"
 _IMAGES = {"val/accuracy": ("validation_images", 6_000), "test/accuracy": ("test_images", 10_000)}
-_BOTH = ("compute.precision", "data_digest")  # runs that differ in these are no pairs
 _TEXTS = ("variant", "found_by", "verdict", "worst_class", "run_id", "status", "variant_signature", "changes")
 _WHOLE = ("epochs", "seeds", "pairs", "parameters")
 
@@ -38,23 +39,28 @@ def columns(metric: str = "val/accuracy") -> list[str]:
 
 
 def leaderboard(
-    runs: pd.DataFrame, baseline: str = BASELINE, metric: str = "val/accuracy", by: str = "variant"
+    runs: pd.DataFrame,
+    baseline: str = BASELINE,
+    metric: str = "val/accuracy",
+    by: str = "variant",
+    alike: Sequence[str] = ALIKE,
 ) -> pd.DataFrame:
     """A row for each variant at an epoch budget, best first; runs that cannot be ranked come last.
 
     Args:
         runs: a row a run, as `fmnist.tracking.load` returns them; accuracies and recalls in 0..1, times in seconds. Of
             a variant that searches found (`fmnist.analysis.tuned.marked`) only runs that it was not chosen by count.
-        baseline: the variant that the others are compared with, at the same epochs, precision and data.
+        baseline: the variant that the others are compared with, at the same epochs and what `alike` names.
         metric: what ranks, one of `METRICS`.
         by: `variant`, or `run` for a row a run.
+        alike: columns that the runs of a pair share.
 
     Returns:
         the columns of `columns(metric)`. Rows share a rank with the best of them that they cannot be told from. The
         metric and test_accuracy are means over the seeds with 95 % intervals: Student's t, or with 1 seed Wilson's for
         the number of images (none for a loss). difference is that from the baseline over pairs of runs with the same
         seed, with Student's and the bootstrap's interval; p_value is the paired t test's, corrected by Holm over the
-        rows at the same epochs, precision and data; better_probability that of a run to beat one of the baseline's.
+        rows at the same epochs and what `alike` names; better_probability that of a run to beat one of the baseline's.
         verdict: better, worse, not distinguishable, baseline, published (a row of the article, beside the article's
         baseline at the same epochs), chosen by this score (trials of a search that no fresh seed confirms: they are
         neither ranked nor compared, and come after the ranked rows), or empty without a baseline. run_id: of all runs
@@ -63,7 +69,7 @@ def leaderboard(
     Raises:
         KeyError: a column that every run has is missing.
     """
-    counted = _counted(runs, metric, by)
+    counted = _counted(runs, metric, by, alike)
     groups = counted.groupby("_row", sort=False)
     board = groups.agg(
         variant=("variant", "first"),
@@ -96,7 +102,7 @@ def _column(metric: str) -> str:
 # ---- Runs and rows --------------------------------------------------------------------------------------
 
 
-def _counted(runs: pd.DataFrame, metric: str, by: str) -> pd.DataFrame:
+def _counted(runs: pd.DataFrame, metric: str, by: str, alike: Sequence[str]) -> pd.DataFrame:
     """The runs that count, with `_ranked`, the `_row` of the board and the `_family` of comparisons of each."""
     finished = runs["status"] == "FINISHED"
     frame = _searched(runs).assign(_plain=runs["variant"].astype(object), variant=_names(runs))
@@ -107,7 +113,7 @@ def _counted(runs: pd.DataFrame, metric: str, by: str) -> pd.DataFrame:
     frame[metric] = frame[metric].where(finished & np.isfinite(frame[metric]))
     frame["_ranked"] = finished & frame[metric].notna()
     frame["_family"] = frame["epochs"].astype(str)
-    for name in (name for name in _BOTH if name in frame):
+    for name in (name for name in alike if name in frame):
         frame["_family"] += " " + frame[name].astype(str)
     if by == "run":
         frame["variant"] = frame["variant"] + " · seed " + frame["seed"].astype(str)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fmnist.analysis import claims, effects, variance
 from fmnist.analysis.claims import Verdict
 from fmnist.analysis.diagnosis import Finding, diagnose
-from fmnist.analysis.leaderboard import BASELINE, leaderboard
+from fmnist.analysis.leaderboard import ALIKE, BASELINE, leaderboard
 from fmnist.analysis.report import Findings
 from fmnist.analysis.searches import curves
 from fmnist.analysis.statement import notes
@@ -59,7 +59,11 @@ class Answer:
     def board(self) -> pd.DataFrame:
         """The leaderboard."""
         baseline = self.question.baseline or (self.asked.baseline.name if self.asked else BASELINE)
-        return leaderboard(self._at_epochs(self.shown), baseline, self.question.metric, self.question.by)
+        return leaderboard(self._at_epochs(self.shown), baseline, self.question.metric, self.question.by, self._alike)
+
+    @property
+    def _alike(self) -> Sequence[str]:
+        return self.asked.alike if self.asked else ALIKE
 
     @property
     def shown(self) -> pd.DataFrame:
@@ -74,7 +78,8 @@ class Answer:
         """A verdict on each claim of the study."""
         if self.asked is None:
             return []
-        return claims.judge(self.asked.claims, self.runs, self.asked.baseline, self._correct, self.question.epochs)
+        asked, epochs = self.asked, self.question.epochs
+        return claims.judge(asked.claims, self.runs, asked.baseline, self._correct, epochs=epochs, alike=asked.alike)
 
     def _correct(self, run_id: str) -> NDArray[np.bool_] | None:
         answers = self._predicted(run_id)
@@ -94,10 +99,13 @@ class Answer:
         if self.asked is None or self.question.by != "variant" or self.question.metric != "val/accuracy":
             return effects.one_at_a_time(self.board.iloc[:0], {})
         if self.asked.design == "grid":
-            runs = claims.usual(self._finished(self.runs))
+            runs = claims.usual(self._finished(self.runs), self._alike)
             return effects.main_effects(runs, self.asked.levels, self.asked.base_levels)
-        runs = claims.usual(self._finished(self.shown))  # the family of comparisons is that of the leaderboard
-        return effects.one_at_a_time(leaderboard(runs, self.asked.baseline.name), self.asked.levels)
+        runs = claims.usual(
+            self._finished(self.shown), self._alike
+        )  # the family of comparisons is that of the leaderboard
+        board = leaderboard(runs, self.asked.baseline.name, alike=self._alike)
+        return effects.one_at_a_time(board, self.asked.levels)
 
     def _finished(self, runs: pd.DataFrame) -> pd.DataFrame:
         runs = self._at_epochs(runs)
@@ -106,7 +114,7 @@ class Answer:
     @cached_property
     def shares(self) -> pd.DataFrame:
         """Of a grid: how much of the variance each axis and each pair of them explains at the longest budget."""
-        runs = claims.usual(self._finished(self.runs))
+        runs = claims.usual(self._finished(self.runs), self._alike)
         if self.asked is None or self.asked.design != "grid" or runs.empty:
             return pd.DataFrame(columns=list(variance.EFFECT_COLUMNS))
         longest = _longest(runs)

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import pandas as pd
 
 from fmnist.analysis.claims import Claim, Side
-from fmnist.analysis.leaderboard import BASELINE
+from fmnist.analysis.leaderboard import ALIKE, BASELINE
 from fmnist.config import CLASSES, CONF, ComputeConfig, Config, UserError, suggest
 from fmnist.identity import parameters, short_key, signatures, variant_name
 from fmnist.study import plan
@@ -16,7 +16,7 @@ from fmnist.study.compose import compose_config
 from fmnist.tracking.writer import as_text
 
 SCORING = ("data.limit", "data.validation", "data.augment_validation")  # which images are scored, and how
-_HOW = "axis and levels, weakest, or published"
+_HOW = "axis and levels (and at), weakest, or published"
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ class Asked:
         """
         found = runs[runs["variant_signature"].isin(list(self.levels))]
         return found.assign(variant=found["variant_signature"].map(self._name).astype(object))
+
+    @property
+    def alike(self) -> list[str]:
+        """The columns that the runs of a pair share: those of `ALIKE` that it does not vary."""
+        return [column for column in ALIKE if column not in self.axes]
 
     @property
     def designed(self) -> frozenset[str]:
@@ -93,8 +98,8 @@ def ask(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> Asked:
     def side(config: Config, name: str) -> Side:
         return Side(name, frozenset(_signature(config, *context) for context in contexts))
 
-    def at(text: str) -> Side:
-        return side(compose((text,)), text)
+    def at(*texts: str) -> Side:
+        return side(compose(texts), texts[-1])
 
     levels = {
         signature: dict(override.split("=", 1) for override in point.overrides)
@@ -132,7 +137,9 @@ def _check_name(study: str) -> None:
 
 
 def _signature(config: Config, precision: str, digest: str) -> str:
-    return signatures(replace(config, compute=ComputeConfig(precision=precision, threads=1)), digest).variant
+    own = config.compute.precision  # auto: whichever the runs were computed in
+    compute = ComputeConfig(precision=precision if own == "auto" else own, threads=1)
+    return signatures(replace(config, compute=compute), digest).variant
 
 
 def _base_levels(axes: Mapping[str, list[Any]], base: Config, compose: plan.Compose) -> dict[str, str]:
@@ -140,12 +147,12 @@ def _base_levels(axes: Mapping[str, list[Any]], base: Config, compose: plan.Comp
     found: dict[str, str] = {}
     for axis, levels in axes.items():
         texts = [plan.override(axis, level) for level in levels]
-        same = [text for text in texts if variant_name(compose((text,))) == variant_name(base)]
+        same = [text for text in texts if parameters(compose((text,))) == parameters(base)]
         found[axis] = (same or texts)[0].split("=", 1)[1]
     return found
 
 
-def _claim(key: str, given: Any, baseline: Side, at: Callable[[str], Side]) -> Claim:
+def _claim(key: str, given: Any, baseline: Side, at: Callable[..., Side]) -> Claim:
     """A claim as the study's file writes it.
 
     Raises:
@@ -162,12 +169,19 @@ def _claim(key: str, given: Any, baseline: Side, at: Callable[[str], Side]) -> C
             return Claim(key, says, weakest=name)
         case {"published": True} if len(how) == 1:
             return Claim(key, says, published=True)
-        case {"axis": axis, "levels": levels} if len(how) == 2:
-            return Claim(key, says, _sides(where, axis, levels, baseline, at))
+        case {"axis": axis, "levels": levels, **other} if set(other) <= {"at"}:
+            return Claim(key, says, _sides(where, axis, levels, baseline, partial(at, *_place(where, **other))))
     raise UserError(f"{where} must have {_HOW} beside says, but got {', '.join(how) or 'nothing'}")
 
 
-def _sides(where: str, axis: str, levels: Any, baseline: Side, at: Callable[[str], Side]) -> tuple[Side, ...]:
+def _place(where: str, at: Any = None) -> list[str]:
+    """The overrides of the point at which levels are compared, where it is another than the baseline."""
+    if not isinstance(at, dict | None):
+        raise UserError(f"{where}.at must be options like {{data.scale: unit}}, but got {at}")
+    return [plan.override(key, level) for key, level in (at or {}).items()]
+
+
+def _sides(where: str, axis: str, levels: Any, baseline: Side, at: Callable[..., Side]) -> tuple[Side, ...]:
     """What a claim on an axis compares, each level as better than the one before it."""
     if not isinstance(levels, list) or len(levels) < 2:
         raise UserError(f"{where}.levels must be a list of at least two levels, but got {levels}")
