@@ -83,6 +83,34 @@ def test_the_logits_share_the_network_s_weights() -> None:
     assert not np.asarray(logits_of(model)(PIXELS)).any()
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_pooling_the_maximum_before_relu_changes_no_bit_of_logits_and_gradients(precision: str) -> None:
+    import tensorflow as tf
+
+    model = tiny(compute__precision=precision, data__scale="unit", model__batch_norm=True)
+    variables = [variable.value for variable in model.trainable_variables]
+
+    @tf.function
+    def passes(network: keras.Model) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        with tf.GradientTape() as tape:
+            logits = network(PIXELS, training=True)
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(np.arange(50) % 10, logits))
+        return logits, tape.gradient(loss, variables)
+
+    as_written, as_trained = keras.Model(model.input, model.get_layer("logits").output), logits_of(model)
+    (logits, gradients), (ours, our_gradients) = passes(as_written), passes(as_trained)
+    assert types(as_written) != types(as_trained)
+    np.testing.assert_array_equal(logits, ours)
+    for theirs, mine in zip(gradients, our_gradients, strict=True):
+        assert np.asarray(theirs).any()
+        np.testing.assert_array_equal(theirs, mine)
+
+
+def test_an_average_is_pooled_after_relu_as_written() -> None:
+    names = [layer.name for layer in logits_of(tiny(model__pooling="average")).layers]
+    assert names.index("pool1") == names.index("relu1") + 1
+
+
 # ---- Options ------------------------------------------------------------------------------------------
 
 
