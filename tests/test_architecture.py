@@ -2,6 +2,7 @@
 
 import ast
 import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -102,3 +103,9 @@ def test_training_itself_needs_keras_numpy_and_a_backend_alone():
 def test_the_training_wing_needs_neither_store_nor_study_nor_analysis():
     used = {other.split(".")[0] for name in MODULES if name.startswith("training.") for other in own(name)}
     assert used <= {"config", "identity", "training"}
+
+
+def test_a_package_that_is_built_has_every_folder():
+    named = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {file.parent.relative_to(PACKAGE.parent) for file in PACKAGE.rglob("*.py")}
+    assert set(named) == {".".join(folder.parts) for folder in folders}

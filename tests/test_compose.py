@@ -1,5 +1,7 @@
 """Every YAML composes, and what Hydra cannot use is refused in a line that helps."""
 
+import shutil
+
 import pytest
 import yaml
 
@@ -98,6 +100,22 @@ def test_axes_are_added_changed_and_taken_out_by_their_option():
 )
 def test_what_is_not_understood_is_refused_in_one_line_with_a_remedy(overrides, words):
     text = refusal(*overrides)
+    assert [word for word in words if word not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ("  cros: true", ["conf/study/mine.yaml", "no option 'study.cros'", "did you mean 'study."]),
+        ("  seeds: five", ["conf/study/mine.yaml", "study.seeds"]),
+        ("  seeds: [0", ["no YAML", "mine.yaml", "line"]),
+    ],
+)
+def test_a_study_s_file_that_is_not_understood_is_refused_in_one_line(lines, words, tmp_path, monkeypatch):
+    shutil.copytree(CONF, tmp_path / "conf")
+    (tmp_path / "conf" / "study" / "mine.yaml").write_text(f"# @package _global_\nstudy:\n  name: mine\n{lines}\n")
+    monkeypatch.setattr("fmnist.study.compose.CONF", tmp_path / "conf")
+    text = refusal("study=mine")
     assert [word for word in words if word not in text] == []
 
 

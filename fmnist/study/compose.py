@@ -13,6 +13,7 @@ from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
 
 from fmnist.config import CONF, Config, StudyConfig, UserError, flatten, suggest
 
@@ -86,7 +87,7 @@ def compose_config(overrides: Sequence[str] = (), application: Application = TRA
     try:
         with initialize_config_dir(str(CONF), version_base="1.3", job_name="fmnist"):
             return to_config(compose(application.name, list(overrides)), application)
-    except HydraException as error:
+    except (HydraException, YAMLError) as error:
         raise UserError(explain(error, application)) from error
 
 
@@ -111,34 +112,56 @@ def run_application(
     register(application, sweeper)
     try:
         main(version_base="1.3", config_path=str(CONF), config_name=application.name)(guarded)()
-    except HydraException as error:
+    except (HydraException, YAMLError) as error:
         raise UserError(explain(error, application)) from error
     if raised:
         raise raised[0]
 
 
-def explain(error: HydraException, application: Application = TRAIN) -> str:
-    """What is wrong with the overrides, in one line, with the nearest thing that is known."""
+def explain(error: HydraException | YAMLError, application: Application = TRAIN) -> str:
+    """What is wrong with the overrides or a file, in one line, with the nearest thing that is known."""
     text = str(error)
-    unknown = re.search(r"Could not override '([^']+)'", text) or re.search(r"Key '([^']+)' is not in struct", text)
-    if unknown:
-        return _no_option(unknown[1], application)
+    if isinstance(error, YAMLError):
+        return f"no YAML: {' '.join(text.split())}"
+    return (
+        _unknown(text, application)
+        or _value(text, str(error.__cause__ or ""))
+        or _first_lines(text, str(error.__cause__ or ""))
+    )
+
+
+def _unknown(text: str, application: Application) -> str:
+    """An option or a file that there is not, or what is wrong within a file."""
+    option = re.search(r"Could not override '([^']+)'", text) or re.search(r"Key '([^']+)' is not in struct", text)
+    if option:
+        return _no_option(option[1], application)
+    in_file = re.search(r"In '([^']+)': \w+ raised while composing config:\n(.*)(?:\n\s+full_key: (\S+))?", text)
+    if in_file:
+        file, reason, key = in_file.groups()
+        missing = key and re.match(r"Key '.+' (is )?not in", reason)
+        said = _no_option(key, application) if missing else f"{key}: {reason}" if key else reason
+        return f"conf/{file}.yaml: {said}"
     choice = re.search(r"Could not find '(.+)/([^/']+)'\s+Available options in '[^']+':\n((?:\t\S+\n?)+)", text)
     if choice:
         group, name, known = choice[1], choice[2], choice[3].split()
         return f"there is no {group} '{name}'; known are {', '.join(known)}{suggest(name, known)}"
+    return ""
+
+
+def _value(text: str, cause: str) -> str:
+    """A value that is none of its option."""
     several = re.search(r"Ambiguous value for argument '([^']+)'", text)
     if several:
         return (
             f"{several[1]} names several values: put -m before it for a sweep over them, or write a list in [brackets]"
         )
-    group_value = re.search(r"Error merging override (\w+)=(\S+)", text)
-    if group_value and "is not a subclass of" in f"{text} {error.__cause__}":
-        names = ", ".join(key for key in flatten(Config()) if key.startswith(f"{group_value[1]}."))
-        return f"{group_value[1]}={group_value[2]}: {group_value[1]} is a group of options; set one of {names}"
+    group = re.search(r"Error merging override (\w+)=(\S+)", text)
+    if group and "is not a subclass of" in f"{text} {cause}":
+        names = ", ".join(key for key in flatten(Config()) if key.startswith(f"{group[1]}."))
+        return f"{group[1]}={group[2]}: {group[1]} is a group of options; set one of {names}"
     if text.startswith("Error parsing override"):
         return f"{text.splitlines()[0]}; write KEY=VALUE, with quotes around what the shell would change"
-    return _first_lines(text, str(error.__cause__ or ""))
+    return ""
 
 
 def _no_option(key: str, application: Application) -> str:
