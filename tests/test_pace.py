@@ -25,6 +25,15 @@ def record(flops, images_per_s, **changes):
     }
 
 
+def told(*runs):
+    """The pace of the baseline by what runs tell."""
+    return pace.Pace(pd.DataFrame(runs), [BASE]).of(BASE)
+
+
+def cost(config):
+    return flops_per_image(config.model)
+
+
 def test_finished_runs_of_this_processor_precision_and_threads_tell_the_pace_by_the_median_of_the_longest():
     others = [
         {"status": "FAILED"},
@@ -33,10 +42,10 @@ def test_finished_runs_of_this_processor_precision_and_threads_tell_the_pace_by_
         {"compute.threads": "2"},
     ]
     runs = [record(100, speed) for speed in (1.0, 2.0, 9.0)] + [record(100, 50.0, **other) for other in others]
-    assert pace.recorded(pd.DataFrame(runs), BASE) == {100.0: 200.0}
-    assert pace.recorded(pd.DataFrame([*runs, record(100, 0.1, epochs=1)]), BASE) == {100.0: 200.0}
-    assert pace.recorded(pd.DataFrame(runs[3:]), BASE) == {}
-    assert pace.recorded(pd.DataFrame(), BASE) == {}
+    assert told(*runs) == told(*runs, record(100, 0.1, epochs=1)) == pytest.approx(200.0)
+    guess = told()
+    assert guess != 200.0
+    assert pace.Pace(pd.DataFrame(runs[3:]), [BASE]).untold([BASE]) == [BASE]
 
 
 def test_finished_runs_tell_what_a_run_takes_beyond_its_epochs_and_where_none_does_it_is_guessed():
@@ -48,21 +57,37 @@ def test_finished_runs_tell_what_a_run_takes_beyond_its_epochs_and_where_none_do
 
 def test_only_the_ends_of_the_costs_are_measured_and_only_where_no_run_tells():
     middle = from_flat(BASE, {"model.filters": 32})
-    assert pace.untold({}, [middle, BASE, SMALL]) == [SMALL, BASE]
-    assert pace.untold({1.2 * flops_per_image(BASE.model): 1.0}, [middle, BASE, SMALL]) == [SMALL]
-    assert pace.untold({}, [BASE, BASE]) == [BASE]
+    configs = [middle, BASE, SMALL]
+    assert pace.Pace(pd.DataFrame(), configs).untold(configs) == [SMALL, BASE]
+    assert pace.Pace(pd.DataFrame([record(1.2 * cost(BASE), 1.0)]), configs).untold(configs) == [SMALL]
+    assert pace.Pace(pd.DataFrame(), configs).untold([BASE, BASE]) == [BASE]
+    assert pace.Pace(pd.DataFrame(), configs).untold([]) == []
+
+
+def test_each_precision_has_a_pace_of_its_own():
+    half = from_flat(BASE, {"compute.precision": "bfloat16"})
+    runs = [record(cost(BASE), 1.0), record(cost(BASE), 2.0, **{"compute.precision": "bfloat16"})]
+    speed = pace.Pace(pd.DataFrame(runs), [BASE, half])
+    assert (speed.of(BASE), speed.of(half)) == pytest.approx((cost(BASE), 2 * cost(BASE)))
+    assert pace.Pace(pd.DataFrame(runs[:1]), [BASE, half]).untold([BASE, half]) == [half]
 
 
 def test_between_two_costs_the_pace_is_interpolated_and_beyond_them_it_stays():
-    cost = flops_per_image(BASE.model)
-    assert pace.at({cost / 10: 1.0, cost * 10: 100.0}, BASE) == pytest.approx(10.0)
-    assert pace.at({cost / 10: 3.0}, BASE) == pytest.approx(3.0)
+    low, high = cost(BASE) / 10, cost(BASE) * 10
+    assert told(record(low, 1.0 / low), record(high, 100.0 / high)) == pytest.approx(10.0)
+    assert told(record(low, 3.0 / low)) == pytest.approx(3.0)
 
 
 def test_a_measurement_by_real_processes_gives_a_pace_for_each_config():
-    found = pace.measured([SMALL], workers=1)
-    assert list(found) == [flops_per_image(SMALL.model)] and 1e6 < found[flops_per_image(SMALL.model)] < 1e13
+    fewer = from_flat(SMALL, {"model.filters": 2})
+    speed = pace.Pace(pd.DataFrame(), [SMALL])
+    speed.measure([SMALL, fewer], workers=1)
+    assert 1e6 < speed.of(fewer) < 1e13 and 1e6 < speed.of(SMALL) < 1e13 and speed.of(SMALL) != speed.of(fewer)
+    assert speed.untold([SMALL, fewer]) == []
 
 
-def test_what_cannot_be_measured_is_left_out():
-    assert pace.measured([from_flat(BASE, {"model.filters": 0})], workers=1) == {}
+def test_what_cannot_be_measured_stays_a_guess():
+    speed = pace.Pace(pd.DataFrame(), [SMALL])
+    guess = speed.of(SMALL)
+    speed.measure([from_flat(BASE, {"model.filters": 0})], workers=1)
+    assert speed.of(SMALL) == guess

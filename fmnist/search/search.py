@@ -161,9 +161,7 @@ class Search:
         from fmnist.tracking import load
 
         runs = load(self.config.store)
-        known = pace.recorded(runs, self.base)
-        speed = pace.at(known, self.base) if known else 0.6 * machine.matmul_flops_per_second()
-        return speed, pace.overhead(runs, self.base)
+        return pace.Pace(runs, [self.base]).of(self.base), pace.overhead(runs, self.base)
 
 
 def _search(limits: Limits, folder: Path, parent: str) -> str:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -12,19 +13,65 @@ import pandas as pd
 from fmnist.config import CONF, Config, from_flat
 from fmnist.cost import flops_per_image
 from fmnist.identity import parameters
-from fmnist.machine import cpu, use_backend
+from fmnist.machine import cpu, matmul_flops_per_second, use_backend
 
 ALIKE = 1.3  # a run tells of another whose operations differ by no more than this factor
 MEASURE_SECONDS = 3.0
 SECONDS_PER_RUN = 2.0  # beyond its epochs, where no run tells
-Pace = dict[float, float]  # operations for an image -> operations a second of one worker
+Kind = tuple[str, int | None, str]  # precision, threads, backend
 
 
-def recorded(runs: pd.DataFrame, config: Config) -> Pace:
-    """What finished runs achieved on this kind of processor, in the precision and on the threads of a config.
+class Pace:
+    """Operations a second of one worker, by kind of computing and by the cost of an image."""
 
-    Of each cost the longest runs tell: a first epoch is slower than those that follow.
-    """
+    def __init__(self, runs: pd.DataFrame, configs: Sequence[Config]) -> None:
+        """What finished runs on this kind of processor tell of some configs; nothing where there are none."""
+        self._known: dict[Kind, dict[float, float]] = {_kind(config): _recorded(runs, config) for config in configs}
+
+    def of(self, config: Config) -> float:
+        """That of a config, interpolated between the costs that are known; a guess where none is."""
+        known = sorted(self._known[_kind(config)].items())
+        if not known:
+            return self._guess
+        costs, speeds = np.log([cost for cost, _ in known]), np.log([speed for _, speed in known])
+        return float(np.exp(np.interp(np.log(flops_per_image(config.model)), costs, speeds)))
+
+    @cached_property
+    def _guess(self) -> float:
+        return 0.6 * matmul_flops_per_second()
+
+    def untold(self, configs: Sequence[Config]) -> list[Config]:
+        """The cheapest and the dearest of each kind, as far as no run of about their cost is known."""
+        ends: dict[tuple[Kind, float], Config] = {}
+        ordered = sorted(configs, key=lambda config: flops_per_image(config.model))
+        for kind in dict.fromkeys(map(_kind, ordered)):
+            alike = [config for config in ordered if _kind(config) == kind]
+            ends |= {(kind, flops_per_image(config.model)): config for config in (alike[0], alike[-1])}
+        return [config for (kind, cost), config in ends.items() if not self._tells(kind, cost)]
+
+    def _tells(self, kind: Kind, cost: float) -> bool:
+        return any(1 / ALIKE <= cost / known <= ALIKE for known in self._known[kind])
+
+    def measure(self, configs: Sequence[Config], workers: int) -> None:
+        """Find out that of some configs by as many processes as will work side by side; a few seconds for each."""
+        command = [sys.executable, "-m", "fmnist.study.pace", *(json.dumps(parameters(config)) for config in configs)]
+        processes = [
+            subprocess.Popen(command, cwd=CONF.parent, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            for _ in range(workers)
+        ]
+        speeds = [json.loads(process.communicate()[0] or "null") for process in processes]
+        told = [speed for speed in speeds if speed is not None]
+        if told:  # else it stays a guess
+            for config, speed in zip(configs, np.mean(told, axis=0).tolist(), strict=True):
+                self._known[_kind(config)][flops_per_image(config.model)] = speed
+
+
+def _kind(config: Config) -> Kind:
+    return config.compute.precision, config.compute.threads, config.compute.backend
+
+
+def _recorded(runs: pd.DataFrame, config: Config) -> dict[float, float]:
+    """Of each cost the longest runs tell: a first epoch is slower than those that follow."""
     alike = _alike(runs, config, "time/images_per_s")
     if alike.empty:
         return {}
@@ -51,34 +98,6 @@ def _alike(runs: pd.DataFrame, config: Config, metric: str) -> pd.DataFrame:
         & (backends == config.compute.backend.replace("auto", "tensorflow"))
         & (runs[metric] > 0)
     ]
-
-
-def untold(pace: Pace, configs: Sequence[Config]) -> list[Config]:
-    """The cheapest and the dearest of some configs, as far as no run of about their cost is known."""
-    ordered = sorted(configs, key=lambda config: flops_per_image(config.model))
-    ends = {flops_per_image(config.model): config for config in (ordered[0], ordered[-1])}
-    return [config for flops, config in ends.items() if not any(1 / ALIKE <= flops / known <= ALIKE for known in pace)]
-
-
-def measured(configs: Sequence[Config], workers: int) -> Pace:
-    """The pace of training steps, by as many processes as will work side by side; takes a few seconds a config."""
-    command = [sys.executable, "-m", "fmnist.study.pace", *(json.dumps(parameters(config)) for config in configs)]
-    processes = [
-        subprocess.Popen(command, cwd=CONF.parent, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        for _ in range(workers)
-    ]
-    speeds = [json.loads(process.communicate()[0] or "null") for process in processes]
-    told = [speed for speed in speeds if speed is not None]
-    if not told:
-        return {}
-    return dict(zip((flops_per_image(c.model) for c in configs), np.mean(told, axis=0).tolist(), strict=True))
-
-
-def at(pace: Pace, config: Config) -> float:
-    """Operations a second on a config, interpolated between the costs that are known."""
-    known = sorted(pace.items())
-    costs, speeds = np.log([cost for cost, _ in known]), np.log([speed for _, speed in known])
-    return float(np.exp(np.interp(np.log(flops_per_image(config.model)), costs, speeds)))
 
 
 def _measure(config: Config) -> float:

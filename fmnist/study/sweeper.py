@@ -124,7 +124,9 @@ class StudySweeper(Sweeper):
             found = checkpoint.newest(checkpoints(store, trajectory), epoch)
             return found[0][0] if found else 0
 
-        def work_out(known: pace.Pace) -> list[plan.PlannedRun]:
+        speed = pace.Pace(runs, [point.config for point in points])
+
+        def work_out() -> list[plan.PlannedRun]:
             return plan.work_out(
                 points,
                 study,
@@ -132,18 +134,16 @@ class StudySweeper(Sweeper):
                 data_digest=dataset.digest,
                 images=len(dataset.train_labels),
                 checkpointed=checkpointed,
-                flops_per_second=lambda config: pace.at(known, config),
+                flops_per_second=speed.of,
                 seconds_per_run=pace.overhead(runs, points[0].config),
             )
 
-        known = pace.recorded(runs, points[0].config)
-        planned = work_out(known or {1e8: 0.6 * machine.matmul_flops_per_second()})
-        left = [entry.config for entry in planned if not entry.done]
-        unknown = pace.untold(known, left) if left else []
+        planned = work_out()
+        unknown = speed.untold([entry.config for entry in planned if not entry.done])
         if unknown and plan.estimate(planned, workers) > WORTH_MEASURING:
             print("measuring the pace of this machine (once) ...", flush=True)
-            known |= pace.measured(unknown, min(workers, machine.cores()))
-            planned = work_out(known) if known else planned
+            speed.measure(unknown, min(workers, machine.cores()))
+            planned = work_out()
         return planned
 
     def _launch(self, staff: list[Worker], fixed: list[str]) -> None:
