@@ -1,0 +1,133 @@
+"""Against the limit: how near training comes to what this machine's matrix products reach, and where the rest goes.
+
+Workers are single-threaded processes that measure at the same time, like those of a sweep.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+from bench.measures import EPOCH, config, ours
+from bench.table import Row
+from bench.team import Team
+from fmnist import machine
+from fmnist.config import Config
+from fmnist.cost import flops_per_image
+
+ROUNDS = 2  # of products and training in turn: what else the machine does meets both
+SECONDS = 3.0
+FILTERS = (16, 32, 64, 128, 256)
+PROFILED = (32, 64, 128)
+# What a name of TensorFlow's operations tells, the first that fits; conv2/relu2 is the fused convolution.
+_KINDS = (
+    ("Adam", "/adam/"),
+    ("warps", "ImageProjectiveTransform"),
+    ("pooling, ReLU", "ReluGrad"),
+    ("pooling, ReLU", "/pool"),
+    ("pooling, ReLU", ":_MklNativeRelu"),
+    ("conv2", "/conv2"),
+    ("conv1", "/conv1"),
+    ("pooling, ReLU", "/relu"),
+    ("dense", "/dense"),
+    ("dense", "/logits"),
+    ("dense", "/flatten"),
+)
+
+
+def rows() -> Iterator[Row]:
+    """The baseline in each precision by one worker and by all, other filter counts by all, and profiles."""
+    auto = config().compute.precision
+    speeds: dict[str, float] = {}
+    for precision in dict.fromkeys((auto, "float32")):
+        single, _ = _measured(config(compute__precision=precision), 1)
+        for filters in FILTERS if precision == auto else PROFILED:
+            given = config(compute__precision=precision, model__filters=filters)
+            speed, peak = _measured(given, machine.cores())
+            goal = "at least 0.80" if filters == 128 else ""
+            yield _share(given, speed, peak, goal)
+            if filters == 128:
+                speeds[precision] = speed
+                yield _workers(precision, speed, single)
+    if len(speeds) > 1:
+        fast, slow = speeds[auto], speeds["float32"]
+        yield Row(f"epoch in {auto}", f"{EPOCH / fast:.1f} s", "in float32", f"{EPOCH / slow:.1f} s", slow / fast)
+    for filters in PROFILED:
+        yield _profile_row(config(model__filters=filters))
+
+
+def _measured(given: Config, workers: int) -> tuple[float, float]:
+    """Images a second, and operations a second of matrix products, of all workers together."""
+    with Team(workers, ours, given) as team:
+        peaks, speeds = zip(
+            *((team.rate("products", SECONDS), team.rate("train", SECONDS)) for _ in range(ROUNDS)), strict=True
+        )
+    return sum(speeds) / ROUNDS, sum(peaks) / ROUNDS
+
+
+def _share(given: Config, speed: float, peak: float, goal: str) -> Row:
+    reached = speed * flops_per_image(given.model)
+    filters, precision = given.model.filters, given.compute.precision
+    what = f"{filters} filters, {precision}, {machine.cores()} workers: {EPOCH / speed:.1f} s an epoch"
+    texts = (f"{reached / 1e9:.0f} GFLOP/s", "matrix products", f"{peak / 1e9:.0f} GFLOP/s")
+    return Row(what, *texts, reached / peak, goal)
+
+
+def _workers(precision: str, speed: float, single: float) -> Row:
+    texts = (f"{speed:.0f} images/s", "one alone", f"{single:.0f} images/s")
+    return Row(
+        f"{machine.cores()} workers, {precision}", *texts, speed / single, f"at least {0.9 * machine.cores():.1f}"
+    )
+
+
+# ---- Where the time goes -----------------------------------------------------------------------------
+
+
+def _profile_row(given: Config) -> Row:
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        step, parts = pool.submit(profile, given).result()
+    said = ", ".join(f"{kind} {share:.1%}" for kind, share in parts.items())
+    counted = parts["conv1"] + parts["conv2"] + parts["dense"]
+    what = f"profile, {given.model.filters} filters: products of a step"
+    return Row(what, f"{counted * step * 1e3:.1f} ms", said, f"{step * 1e3:.1f} ms a step", counted)
+
+
+def profile(given: Config) -> tuple[float, dict[str, float]]:
+    """Seconds of a training step, and the share of each kind of operation; call it in a process of its own."""
+    measures = ours(given)
+    images, seconds = measures["train"]()
+    spent = _traced(measures["train"])
+    whole = sum(spent.values())
+    return seconds / images * given.batch_size, {kind: part / whole for kind, part in spent.most_common()}
+
+
+def _traced(train: Any) -> Counter[str]:
+    """Picoseconds by kind of operation, as TensorFlow's profiler saw them."""
+    import tempfile
+    from pathlib import Path
+
+    import tensorflow as tf
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    with tempfile.TemporaryDirectory() as folder:
+        tf.profiler.experimental.start(folder)
+        train()
+        tf.profiler.experimental.stop()
+        (file,) = Path(folder).rglob("*.xplane.pb")
+        space = xplane_pb2.XSpace.FromString(file.read_bytes())
+    spent: Counter[str] = Counter()
+    for plane in space.planes:
+        for line in plane.lines:
+            if line.name.startswith("tf_Compute"):
+                for event in line.events:
+                    spent[_kind(plane.event_metadata[event.metadata_id].name)] += event.duration_ps
+    del spent[""]
+    return spent
+
+
+def _kind(name: str) -> str:
+    """The kind of an operation, nothing for what is none but the executor around it."""
+    if "::" in name or ":" not in name or "__inference" in name:
+        return ""
+    return next((kind for kind, part in _KINDS if part in f"/{name}"), "everything else")
