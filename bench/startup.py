@@ -1,0 +1,152 @@
+"""Start-up and what an epoch costs beside its training: imports, data, tracing, checkpoint, record."""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+from bench.measures import EPOCH, config, ours
+from bench.table import Row
+from bench.team import Team
+from fmnist import tracking
+
+ROOT = Path(__file__).parent.parent
+REPEAT = 5
+SWEEP = ("study=pooling", "data.limit=6000", "model.filters=16")  # the first rung of two paths
+PLAIN = """
+import sys, time
+from bench import plain_way
+class Clock(plain_way.keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        print("began", time.time(), flush=True)
+plain_way.CALLBACKS.append(Clock())
+plain_way.main()
+"""
+
+
+def rows() -> Iterator[Row]:
+    """All of it."""
+    tensorflow = _seconds("-c", "import keras")
+    for what, command in (
+        ("fmnist.train --help", ("-m", "fmnist.train", "--help")),
+        ("import mlflow", ("-c", "import mlflow")),
+    ):
+        took = _seconds(*command)
+        goal = "at most 1.5 s" if "help" in what else ""
+        yield Row(what, f"{took:.2f} s", "import keras, tensorflow", f"{tensorflow:.2f} s", took / tensorflow, goal)
+    with tempfile.TemporaryDirectory() as folder:
+        plain = _first_epoch_of_a_script(folder)
+        for what, rung in (("in a new store", 1), ("in a store with runs", 2)):
+            took = _first_epoch_of_a_sweep(folder, rung)
+            texts = (f"{took:.1f} s", "of a plain script", f"{plain:.1f} s")
+            yield Row(f"start to first epoch: sweep {what}", *texts, plain / took)
+    yield from _beside_rows()
+
+
+def _run(*arguments: str, folder: Path | str = ROOT) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, check=True)
+    return done.stdout.decode()
+
+
+def _seconds(*arguments: str) -> float:
+    """The median of what a process takes."""
+    return _median(lambda: _run(*arguments))
+
+
+def _median(body: Callable[[], object]) -> float:
+    """Seconds of the median call; the first one, which fills caches, does not count."""
+    taken = []
+    for _ in range(REPEAT + 1):
+        began = time.perf_counter()
+        body()
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken[1:])
+
+
+def _first_epoch_of_a_sweep(folder: str, rung: int) -> float:
+    """Seconds from the command to its first epoch."""
+    began = time.time()
+    _run("-m", "fmnist.train", *SWEEP, f"study.rungs=[{rung}]", f"store={folder}/ours")
+    runs = tracking.load(f"{folder}/ours")
+    runs = runs[runs["start_time"] > began * 1000]
+    client = tracking.Book(f"{folder}/ours").client
+    epochs = [client.get_metric_history(run, "time/epoch_s")[-1] for run in runs["run_id"]]  # the one that was trained
+    return min(epoch.timestamp / 1000 - epoch.value for epoch in epochs) - began
+
+
+def _first_epoch_of_a_script(folder: str) -> float:
+    began = time.time()
+    said = _run("-c", PLAIN, "--filters", "16", "--limit", "6000", "--epochs", "1", folder=folder)
+    return float(said.split("began")[1].split()[0]) - began
+
+
+# ---- Beside the training of an epoch -----------------------------------------------------------------
+
+
+def _beside_rows() -> Iterator[Row]:
+    """What the baseline's epoch costs beside its training, as a share of it."""
+    with Team(1, ours, config()) as team:
+        epoch = EPOCH / team.rate("train", 6.0)
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        costs = pool.submit(beside).result()
+    against = ("an epoch's training, one worker", f"{epoch:.1f} s")
+    tracked = costs["checkpoint"] + costs["record of an epoch"]
+    for what, took in costs.items():
+        yield Row(what, _small(took), *against, took / epoch)
+    yield Row("checkpoint and record", _small(tracked), *against, tracked / epoch, "below 0.02")
+
+
+def _small(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def beside() -> dict[str, float]:
+    """Seconds by kind; call it in a process of its own."""
+    import numpy as np
+
+    from fmnist import run
+    from fmnist.identity import parameters, signatures
+    from fmnist.training import augment, checkpoint, data
+    from fmnist.training.engine import Engine
+    from fmnist.training.streams import stream
+
+    given = config(epochs=50)
+    dataset = data.load(given.data)
+    costs = {"data: four files read, checked, decoded": _median(lambda: data.load(given.data))}
+    began = time.perf_counter()
+    engine = Engine(given, dataset.train_images[:EPOCH], dataset.train_labels[:EPOCH])
+    costs["network built"] = time.perf_counter() - began
+    rows, warps = np.zeros((1, 128), np.int32), np.zeros((1, 128, 8), np.float32)
+    began = time.perf_counter()
+    engine.train(rows, warps)
+    first = time.perf_counter() - began
+    costs["training traced"] = first - _median(lambda: engine.train(rows, warps))
+
+    def drawn() -> object:
+        order = stream(0, "order", 1).permutation(EPOCH)
+        return augment.transforms(augment.draw(given.augment, EPOCH, stream(0, "augment", 1)))[order]
+
+    costs["order and warps drawn"] = _median(drawn)
+    images = dataset.train_images[EPOCH:]
+    costs["validation scored"] = _median(lambda: engine.logits(images))
+    record = {"train/loss": 0.5, "train/accuracy": 0.8, "val/loss": 0.5, "val/accuracy": 0.8, "time/epoch_s": 30.0}
+    history: list[dict[str, float]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        state = engine.state()
+        costs["checkpoint"] = _median(lambda: checkpoint.store(Path(folder), 1, state, {"history": [record] * 50}))
+        book, signed = tracking.Book(folder), signatures(given, dataset.digest)
+        writer = book.begin("bench", signed.run, parameters(given), run.tags(given, signed, dataset))
+
+        def written() -> None:
+            history.append({**record, "time/ended_ms": time.time() * 1000})
+            writer.epochs(history)
+
+        costs["record of an epoch"] = _median(written)
+    return costs
