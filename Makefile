@@ -69,10 +69,8 @@ lint: $(READY)  ## check style and types
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 
-bench: $(READY) $(DATA)  ## measure training against this machine's limit, memory of a worker, reading of many runs
-	@$(PY) -m bench.throughput $(ARGS)
-	@$(PY) -m bench.memory
-	@$(PY) -m bench.compare
+bench: $(READY) $(DATA)  ## measure against the plain way and this machine's limit (20 minutes; ARGS="limit growth" parts)
+	@$(PY) -m bench $(ARGS)
 
 lock: $(READY)  ## renew requirements.lock from pyproject.toml
 	@.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --extra dev \

@@ -20,13 +20,12 @@ ROUNDS = 2  # of products and training in turn: what else the machine does meets
 SECONDS = 3.0
 FILTERS = (16, 32, 64, 128, 256)
 PROFILED = (32, 64, 128)
-# What a name of TensorFlow's operations tells, the first that fits; conv2/relu2 is the fused convolution.
+# What a name of TensorFlow's operations tells, the first that fits.
 _KINDS = (
     ("Adam", "/adam/"),
     ("warps", "ImageProjectiveTransform"),
     ("pooling, ReLU", "ReluGrad"),
     ("pooling, ReLU", "/pool"),
-    ("pooling, ReLU", ":_MklNativeRelu"),
     ("conv2", "/conv2"),
     ("conv1", "/conv1"),
     ("pooling, ReLU", "/relu"),

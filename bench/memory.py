@@ -1,17 +1,13 @@
-"""How much memory a worker holds after each of many small runs: what grows would end a long sweep.
+"""How much memory a worker holds after each of many small runs: what grows would end a long sweep."""
 
-python -m bench.memory               # 40 runs of a small network, the first few of which fill caches
-"""
-
-import argparse
 import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
-import psutil
-from tabulate import tabulate
+from bench.table import Row
 
-from fmnist import run
-from fmnist.config import Config, from_flat
-
+RUNS = 40
 SMALL = {
     "data.limit": 2000,
     "model.filters": 8,
@@ -23,19 +19,25 @@ SMALL = {
 }
 
 
-def main() -> None:
-    """Carry out the runs in this process, as a worker of a sweep does, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=40)
-    runs = parser.parse_args().runs
+def rows() -> Iterator[Row]:
+    """After two runs, which fill caches, and after many."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        held = pool.submit(held_after).result()
+    for count in (10, RUNS):
+        texts = (f"{held[count - 1]:.0f} MB", "after 2", f"{held[1]:.0f} MB")
+        yield Row(f"held after {count} small runs", *texts, held[count - 1] / held[1], "below 1.05")
+
+
+def held_after() -> list[float]:
+    """MB that a process holds after each run that it carries out; call it in a process of its own."""
+    import psutil
+
+    from fmnist import run
+    from fmnist.config import Config, from_flat
+
     held = []
     with tempfile.TemporaryDirectory() as store:
-        for seed in range(runs):
+        for seed in range(RUNS):
             run.execute(from_flat(Config(store=store), {**SMALL, "seed": seed}))
             held.append(psutil.Process().memory_info().rss / 1e6)
-    rows = [(count, held[count - 1], held[count - 1] - held[0]) for count in (1, 2, 5, 10, 20, 40, 80) if count <= runs]
-    print(tabulate(rows, ("runs", "MB held", "more than after the first"), floatfmt=".0f"))
-
-
-if __name__ == "__main__":
-    main()
+    return held

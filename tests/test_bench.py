@@ -1,11 +1,93 @@
-"""The invented runs that reading is measured on are like real ones."""
+"""What is measured is what is said: the plain way trains the same network, invented runs read like real ones."""
 
 from itertools import islice
 
 import pandas as pd
+import pytest
+import yaml
 
+from bench import plain, plain_way
+from bench.limit import _kind
+from bench.measures import config
 from bench.store import Copier, configs, write
+from bench.table import Row, render
+from bench.team import Team
 from fmnist import tracking
+from fmnist.config import CONF
+from fmnist.cost import parameter_count
+
+NAMES = {"rotation": "rotation_range", "width_shift": "width_shift_range", "height_shift": "height_shift_range"}
+NAMES |= {"shear": "shear_range", "zoom": "zoom_range"}
+
+
+@pytest.mark.parametrize("file", sorted((CONF / "augment").glob("*.yaml")), ids=lambda file: file.stem)
+def test_the_plain_way_warps_by_the_same_ranges(file):
+    ours = {NAMES.get(key, key): value for key, value in yaml.safe_load(file.read_text()).items()}
+    theirs = dict.fromkeys(ours, 0) | plain_way.AUGMENT[file.stem]
+    assert theirs == ours
+
+
+@pytest.mark.parametrize(("filters", "kernel_size", "pooling"), [(32, 5, "max"), (8, 7, "average")])
+def test_the_plain_way_trains_the_same_network(filters, kernel_size, pooling):
+    ours = config(model__filters=filters, model__kernel_size=kernel_size, model__pooling=pooling)
+    assert plain_way.network(filters, kernel_size, pooling).count_params() == parameter_count(ours.model)
+
+
+def test_the_study_is_worked_out_from_speeds_and_from_what_runs_cost_beside_training():
+    short = plain.Shortened(ours=1.0, plain=1.0, sweep=10.0, run=2.0, script=20.0)
+    # 56,000 images an epoch, a third of 10,000 scored at the end, twice by a script.
+    assert plain._script_seconds(1000.0, 10, short) == pytest.approx(20 + 560 + 20 / 3)
+    cores = plain.machine.cores()
+    assert plain._sweep_seconds([1000.0, 2000.0], [1, 10], short) == pytest.approx(
+        10 + 560 + 280 + 2 * (2 * 2 / cores + 10 / 3 + 5 / 3)
+    )
+
+
+def test_every_level_of_the_article_is_a_point_that_is_measured():
+    points = [" ".join(point.overrides) or "baseline" for point in plain._points("study=article")]
+    axes = plain.compose_config(["study=article"]).study.axes
+    levels = [
+        plain._name(plain.plan.override(axis, level), dict.fromkeys(points)) for axis in axes for level in axes[axis]
+    ]
+    assert len(levels) == 14 and set(levels) == set(points) and levels.count("baseline") == len(axes)
+
+
+def _counting(amount):
+    return {"count": lambda: (amount, 0.5), "fail": lambda: 1 / 0}
+
+
+def test_a_team_adds_up_what_its_processes_measure():
+    with Team(2, _counting, 3.0) as team:
+        assert team.rate("count", 0.0) == 12.0 and team.memory() > 1e6
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("while/body/_1/while/functional_1/conv2_1/BiasAdd:_MklNativeFusedConv2D", "conv2"),
+        ("while/body/_1/while/functional_1/conv1_1/BiasAdd:_MklNativeFusedConv2D", "conv1"),
+        ("while/body/_1/gradient_tape/while/functional_1/relu1_1/ReluGrad:ReluGrad", "pooling, ReLU"),
+        ("while/body/_1/while/functional_1/pool1_1/MaxPool2d:_MklNativeMaxPool", "pooling, ReLU"),
+        ("while/body/_1/while/functional_1/relu1_1/Relu:_MklNativeRelu", "pooling, ReLU"),
+        ("while/body/_1/while/ImageProjectiveTransformV3:ImageProjectiveTransformV3", "warps"),
+        ("while/body/_1/while/adam/Square_4:Square", "Adam"),
+        ("while/body/_1/gradient_tape/while/functional_1/dense_1/MatMul/MatMul:_MklMatMul", "dense"),
+        ("while/body/_1/while/GatherV2:GatherV2", "everything else"),
+        ("KernelAndDeviceFunc::Run", ""),
+        ("EagerLocalExecute: __inference__train_steps_767", ""),
+        ("ExecutorState::Process", ""),
+    ],
+)
+def test_an_operation_is_told_by_its_name(name, kind):
+    assert _kind(name) == kind
+
+
+def test_the_table_has_a_line_for_every_part_and_row():
+    text = render([("Growth", [Row("time", "2 s", "half of it", "1 s", 2.0, "at most 2")])])
+    assert text.splitlines()[2:] == [
+        "| **Growth** |        |                 |          |         |           |",
+        "| time       | 2 s    | half of it      | 1 s      | 2       | at most 2 |",
+    ]
 
 
 def test_a_copied_run_reads_like_one_that_was_written(tmp_path):

@@ -1,0 +1,58 @@
+"""How fast this project is, measured: against the plain way, against the machine's limit, as things grow.
+
+    make bench                          # all parts, about 20 minutes
+    make bench ARGS="limit growth"      # some of them
+
+One table; every figure stands beside what it is compared with, taken in the same run. bench/README.md says how to read
+it. The machine should have nothing else to do.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+
+from bench import growth, limit, memory, plain, startup
+from bench.table import Row, render
+from fmnist import machine
+
+PARTS = {  # in this order; about how many minutes each takes on two cores
+    "limit": ("Against the limit", limit.rows, 4),
+    "plain": ("Against the plain way", plain.rows, 9),
+    "startup": ("Start-up, and an epoch beside its training", startup.rows, 2),
+    "growth": ("Growth", growth.rows, 5),
+    "memory": ("A worker's memory", memory.rows, 1),
+}
+
+
+def main() -> None:
+    """Print the table."""
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("python -m bench", description=__doc__, formatter_class=layout)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (all)")
+    parts = parser.parse_args().parts or list(PARTS)
+    for part in parts:
+        if part not in PARTS:
+            parser.error(f"a part is one of {', '.join(PARTS)}, but got '{part}'")
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # it would win over the stores
+    began, load = time.time(), os.getloadavg()[0]
+    sections = []
+    for index, part in enumerate(parts):
+        title, rows, _ = PARTS[part]
+        left = sum(PARTS[later][2] for later in parts[index:])
+        print(f"{part} ... (about {left} minutes left)", file=sys.stderr, flush=True)
+        sections.append((title, list(_told(rows()))))
+    print(f"{machine.cpu()}, {machine.cores()} cores, {', '.join(machine.gpus()) or 'no GPU'}; ", end="")
+    print(f"load {load:.1f} before; {time.strftime('%Y-%m-%d')}, {(time.time() - began) / 60:.0f} minutes\n")
+    print(render(sections))
+
+
+def _told(rows: Iterator[Row]) -> Iterator[Row]:
+    for row in rows:
+        print(f"  {row.what}: {row.ratio:.3g}", file=sys.stderr, flush=True)
+        yield row
+
+
+if __name__ == "__main__":
+    main()
