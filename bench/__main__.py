@@ -50,7 +50,7 @@ def main() -> None:
 
 def _told(rows: Iterator[Row]) -> Iterator[Row]:
     for row in rows:
-        print(f"  {row.what}: {row.ratio:.3g}", file=sys.stderr, flush=True)
+        print(f"  {row.what}: {row.said}", file=sys.stderr, flush=True)
         yield row
 
 

@@ -24,13 +24,13 @@ PROFILED = (32, 64, 128)
 _KINDS = (
     ("Adam", "/adam/"),
     ("warps", "ImageProjectiveTransform"),
+    ("dense", "/dense"),
+    ("dense", "/logits"),
     ("pooling, ReLU", "ReluGrad"),
     ("pooling, ReLU", "/pool"),
     ("conv2", "/conv2"),
     ("conv1", "/conv1"),
     ("pooling, ReLU", "/relu"),
-    ("dense", "/dense"),
-    ("dense", "/logits"),
     ("dense", "/flatten"),
 )
 

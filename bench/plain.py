@@ -97,7 +97,7 @@ def _speed(given: Config) -> Speed:
 
 
 def _epoch_row(what: str, ours: float, speed: Speed, goal: str) -> Row:
-    return Row(what, f"{EPOCH / ours:.1f} s", FIT, f"{EPOCH / speed.plain:.1f} s", ours / speed.plain, goal)
+    return Row(what, f"{EPOCH / ours:.1f} s", FIT, f"{EPOCH / speed.plain:.1f} s", ours / speed.plain, goal, less=True)
 
 
 def _other_ways(speeds: Sequence[Speed], filters: Sequence[int]) -> Iterator[Row]:
@@ -165,23 +165,14 @@ def _seconds(command: Sequence[str], folder: str) -> float:
 
 
 def _short_rows(short: Shortened) -> Iterator[Row]:
-    yield Row(
-        "sweep: its start and end, once",
-        f"{short.sweep:.1f} s",
-        "a script beside training",
-        *_against(short.sweep, short),
-    )
-    yield Row(
-        "run of a sweep, beside training", f"{short.run:.1f} s", "a script beside training", *_against(short.run, short)
-    )
+    for what, took in (("sweep: its start and end, once", short.sweep), ("run of a sweep beside training", short.run)):
+        texts = (f"{took:.1f} s", "a script beside training", f"{short.script:.1f} s")
+        yield Row(what, *texts, short.script / took, less=True)
     runs = (len(SHORT_AXES) + 1) * len(SHORT_RUNGS)
     scripts = 2 * len(SHORT_AXES) * len(SHORT_RUNGS)
     what = f"shortened study: {runs} runs of 32 filters, 6,000 images, 1 and 2 epochs"
-    yield Row(what, f"{short.ours:.0f} s", f"{scripts} scripts", f"{short.plain:.0f} s", short.plain / short.ours)
-
-
-def _against(seconds: float, short: Shortened) -> tuple[str, float]:
-    return f"{short.script:.1f} s", short.script / seconds
+    texts = (f"{short.ours:.0f} s", f"{scripts} scripts", f"{short.plain:.0f} s")
+    yield Row(what, *texts, short.plain / short.ours, less=True)
 
 
 # ---- The whole study, worked out ---------------------------------------------------------------------
@@ -199,7 +190,7 @@ def _study_rows(speeds: dict[str, Speed], levels: dict[str, list[str]], short: S
         (f"{2 * len(names)} scripts: every axis, 10 and 50 epochs", every, "at least 5"),
         (f"{len(names) + 1} scripts: every axis at 50 epochs, the baseline at 10", least, ""),
     ):
-        yield Row(what, f"{ours / 3600:.1f} h", scripts, f"{theirs / 3600:.1f} h", theirs / ours, goal)
+        yield Row(what, f"{ours / 3600:.1f} h", scripts, f"{theirs / 3600:.1f} h", theirs / ours, goal, less=True)
 
 
 def _sweep_seconds(speeds: Sequence[float], rungs: Sequence[int], short: Shortened) -> float:

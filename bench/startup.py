@@ -45,7 +45,7 @@ def rows() -> Iterator[Row]:
         for what, rung in (("in a new store", 1), ("in a store with runs", 2)):
             took = _first_epoch_of_a_sweep(folder, rung)
             texts = (f"{took:.1f} s", "of a plain script", f"{plain:.1f} s")
-            yield Row(f"start to first epoch: sweep {what}", *texts, plain / took)
+            yield Row(f"start to first epoch: sweep {what}", *texts, plain / took, less=True)
     yield from _beside_rows()
 
 

@@ -16,8 +16,14 @@ class Row:
     ours: str
     against: str
     theirs: str
-    ratio: float
+    ratio: float  # ours over theirs, unless
     goal: str = ""
+    less: bool = False  # it is theirs over ours: so many times less
+
+    @property
+    def said(self) -> str:
+        """The ratio as it is printed."""
+        return f"{self.ratio:.3g}" + " times less" * self.less
 
 
 def render(sections: Sequence[tuple[str, Sequence[Row]]]) -> str:
@@ -25,5 +31,5 @@ def render(sections: Sequence[tuple[str, Sequence[Row]]]) -> str:
     lines = []
     for title, rows in sections:
         lines.append((f"**{title}**", *[""] * (len(HEADS) - 1)))
-        lines += [(row.what, row.ours, row.against, row.theirs, f"{row.ratio:.3g}", row.goal) for row in rows]
+        lines += [(row.what, row.ours, row.against, row.theirs, row.said, row.goal) for row in rows]
     return tabulate(lines, HEADS, tablefmt="pipe", disable_numparse=True)
