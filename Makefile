@@ -69,7 +69,7 @@ lint: $(READY)  ## check style and types
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 
-bench: $(READY) $(DATA)  ## measure against the plain way and this machine's limit (20 minutes; ARGS="limit growth" parts)
+bench: $(READY) $(DATA)  ## measure against the plain way and this machine's limit (half an hour)
 	@$(PY) -m bench $(ARGS)
 
 lock: $(READY)  ## renew requirements.lock from pyproject.toml

@@ -1,6 +1,6 @@
 """How fast this project is, measured: against the plain way, against the machine's limit, as things grow.
 
-    make bench                          # all parts, about 20 minutes
+    make bench                          # all parts, about half an hour
     make bench ARGS="limit growth"      # some of them
 
 One table; every figure stands beside what it is compared with, taken in the same run. bench/README.md says how to read
@@ -19,7 +19,7 @@ from fmnist import machine
 
 PARTS = {  # in this order; about how many minutes each takes on two cores
     "limit": ("Against the limit", limit.rows, 4),
-    "plain": ("Against the plain way", plain.rows, 9),
+    "plain": ("Against the plain way", plain.rows, 15),
     "startup": ("Start-up, and an epoch beside its training", startup.rows, 2),
     "growth": ("Growth", growth.rows, 5),
     "memory": ("A worker's memory", memory.rows, 1),

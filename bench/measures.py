@@ -9,11 +9,11 @@ from bench.team import Measure
 from fmnist import machine
 from fmnist.config import Config, check, from_flat
 
-EPOCH = 54_000  # images
+EPOCH, VALIDATION, TEST = 54_000, 6_000, 10_000  # images
 _IMAGES = 6_400  # invented ones: what is in a picture does not matter to its pace
 _CHUNK_SECONDS = 0.5  # that a call of the compiled loop is to take, about
-_BATCHES = 24  # of one call of `fit`, the first few of which are not counted
-_WARM = 4
+_STEPS, _WARM = 24, 4  # steps of a call of `fit`, and how many of them are not counted
+_EPOCHS = 3  # of a longer call: some last twice as long as others, which wait until the iterator before them is gone
 
 
 def config(**options: Any) -> Config:
@@ -23,12 +23,13 @@ def config(**options: Any) -> Config:
 
 
 def ours(config: Config) -> dict[str, Measure]:
-    """Images trained by the compiled loop, and operations of matrix products in the same precision and threads."""
+    """Images trained and scored by our loops, and operations of matrix products in the same precision and threads."""
     from fmnist.training import augment
     from fmnist.training.engine import Engine
     from fmnist.training.streams import stream
 
-    engine = Engine(config, *_data())
+    images, labels = _data(_IMAGES)
+    engine = Engine(config, images, labels)
     batch = config.batch_size
     rows = np.arange(_IMAGES, dtype=np.int32).reshape(-1, batch)
     draws = augment.draw(config.augment, rows.size, stream(0, "augment"))
@@ -44,7 +45,13 @@ def ours(config: Config) -> dict[str, Measure]:
         engine.train(rows[:steps], warps[:steps] if warped else None)
         return steps * batch, time.perf_counter() - began
 
-    return {"train": train, "products": _products(config.compute.precision)}
+    def score() -> tuple[float, float]:
+        began = time.perf_counter()
+        engine.logits(images[:1000])
+        return 1000, time.perf_counter() - began
+
+    score()
+    return {"train": train, "score": score, "products": _products(config.compute.precision)}
 
 
 def _products(precision: str, size: int = 2048) -> Measure:
@@ -63,7 +70,7 @@ def _products(precision: str, size: int = 2048) -> Measure:
 
 
 def plain(filters: int, kernel_size: int, pooling: str, augment: str, scale: str) -> dict[str, Measure]:
-    """Images trained by `fit` with a generator, on all cores; `fit` has begun and has not ended while it is timed."""
+    """Images trained by steps of `fit` with a generator, on all cores; and whole epochs of it, validation included."""
     from bench import plain_way
     from bench.plain_way import keras
 
@@ -72,19 +79,26 @@ def plain(filters: int, kernel_size: int, pooling: str, augment: str, scale: str
             times.append(time.perf_counter())
 
     times: list[float] = []
-    images, labels = _data()
+    images, labels = _data(EPOCH + VALIDATION)
+    pixels = images.astype("float32") / {"raw": 1, "unit": 255}[scale]
+    validation = pixels[EPOCH:], labels[EPOCH:]
     model = plain_way.network(filters, kernel_size, pooling)
-    batches = plain_way.batches(images.astype("float32") / {"raw": 1, "unit": 255}[scale], labels, augment)
+    batches = plain_way.batches(pixels[:EPOCH], labels[:EPOCH], augment)
 
-    def train() -> tuple[float, float]:
+    def steps() -> tuple[float, float]:
         times.clear()
-        model.fit(batches, steps_per_epoch=_BATCHES, verbose=0, callbacks=[Clock()])
-        return 128.0 * (_BATCHES - _WARM), times[-1] - times[_WARM - 1]
+        model.fit(batches, steps_per_epoch=_STEPS, verbose=0, callbacks=[Clock()])
+        return 128 * (_STEPS - _WARM), times[-1] - times[_WARM - 1]
 
-    train()
-    return {"train": train}
+    def epochs() -> tuple[float, float]:
+        began = time.perf_counter()
+        model.fit(batches, epochs=_EPOCHS, validation_data=validation, verbose=0)
+        return _EPOCHS, time.perf_counter() - began
+
+    steps()
+    return {"steps": steps, "epochs": epochs}
 
 
-def _data() -> tuple[Any, Any]:
+def _data(count: int) -> tuple[Any, Any]:
     rng = np.random.default_rng(0)
-    return rng.integers(0, 256, (_IMAGES, 28, 28, 1), dtype=np.uint8), rng.integers(0, 10, _IMAGES)
+    return rng.integers(0, 256, (count, 28, 28, 1), dtype=np.uint8), rng.integers(0, 10, count)

@@ -10,11 +10,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.measures import EPOCH, config, ours, plain
+from bench.measures import EPOCH, TEST, VALIDATION, config, ours, plain
 from bench.table import Row
 from bench.team import Team
 from fmnist import machine, tracking
@@ -24,21 +24,28 @@ from fmnist.study import plan
 from fmnist.study.compose import compose_config
 
 ROOT = Path(__file__).parent.parent
-ROUNDS, SECONDS = 2, 3.0
-WHOLE = EPOCH + 6_000 / 3  # images of an epoch: scoring one costs a third of training it
-TEST = 10_000 / 3
+SECONDS = 3.0
 FIT = "fit, generator, float32"
 SHORT = {"model.filters": 32, "data.limit": 6000}
 SHORT_AXES, SHORT_RUNGS = ("model.pooling", "data.scale"), (1, 2)
-SHORT_WHOLE = 5_400 + 600 / 3
 
 
 @dataclass(frozen=True)
-class Speed:
-    """Images a second that are trained with all cores busy."""
+class Pace:
+    """How fast all workers of a sweep together train and score, and a script on all cores trains; in images a second.
 
-    ours: float
-    plain: float
+    The steps of `fit` are not all of its epoch: it validates, and it waits.
+    """
+
+    train: float
+    score: float
+    script_steps: float = float("nan")
+    script_epoch: float = float("nan")  # seconds, all included
+
+    @property
+    def epoch(self) -> float:
+        """Seconds of ours, validation included, with a path for every worker."""
+        return EPOCH / self.train + VALIDATION / self.score
 
 
 @dataclass(frozen=True)
@@ -55,22 +62,29 @@ class Shortened:
 def rows() -> Iterator[Row]:
     """All of it."""
     axes = compose_config(["study=article"]).study.axes
-    speeds: dict[str, Speed] = {}
+    paces: dict[str, Pace] = {}
     for point in _points("study=article"):
         name = " ".join(point.overrides) or "baseline"
-        speeds[name] = _speed(point.config)
+        paces[name], against = _pace(point.config), FIT
+        if name != "baseline" and "model.filters" not in name:
+            paces[name], against = _as_the_baseline(paces[name], paces["baseline"]), f"{FIT}, from its steps"
         goal = "at least 2.5" if machine.multiplies_bfloat16() else "at least 1.3"
-        yield _epoch_row(f"epoch, {name}, {point.config.compute.precision}", speeds[name].ours, speeds[name], goal)
-    levels = {axis: [_name(plan.override(axis, level), speeds) for level in found] for axis, found in axes.items()}
-    yield from _other_ways([speeds[name] for name in levels["model.filters"]], axes["model.filters"])
-    short = _shortened(speeds["model.filters=32"])
+        what = f"epoch, {name}, {point.config.compute.precision}"
+        yield _epoch_row(what, paces[name].epoch, paces[name], goal, against)
+    levels = {axis: [_name(plan.override(axis, level), paces) for level in found] for axis, found in axes.items()}
+    for name, count in zip(levels["model.filters"], axes["model.filters"], strict=True):
+        yield from _filters_rows(paces[name], count)
+    alone = config(compute__threads=machine.cores())
+    what = f"epoch of one run alone, {alone.compute.threads} threads, {alone.compute.precision}"
+    yield _epoch_row(what, _ours(alone, 1).epoch, paces["baseline"])
+    short = _shortened(paces["model.filters=32"])
     yield from _short_rows(short)
-    yield from _study_rows(speeds, levels, short)
+    yield from _study_rows(paces, levels, short)
 
 
-def _name(override: str, speeds: dict[str, Speed]) -> str:
+def _name(override: str, paces: dict[str, Pace]) -> str:
     """The point that a level is: what the baseline has is not there by its own name."""
-    return override if override in speeds else "baseline"
+    return override if override in paces else "baseline"
 
 
 def _points(*overrides: str) -> list[plan.Variant]:
@@ -86,39 +100,53 @@ def _one_thread(given: Config) -> Config:
     return config(**{key.replace(".", "__"): value for key, value in options.items()})
 
 
-def _speed(given: Config) -> Speed:
-    """Both measured in turn: what else the machine does meets both."""
-    named = differences(given).get("augment", "article")
-    arguments = (given.model.filters, given.model.kernel_size, given.model.pooling, named, given.data.scale)
-    with Team(machine.cores(), ours, given) as us, Team(1, plain, *arguments) as them:
+def _pace(given: Config) -> Pace:
+    """Ours before and after `fit`: what else the machine does meets both. Whole epochs for the filter counts only."""
+    named = differences(given)
+    arguments = (given.model.filters, given.model.kernel_size, given.model.pooling)
+    whole = set(named) <= {"model.filters"}
+    with (
+        Team(machine.cores(), ours, given) as us,
+        Team(1, plain, *arguments, named.get("augment", "article"), given.data.scale) as them,
+    ):
         them.wait()
-        found = [(us.rate("train", SECONDS), them.rate("train", SECONDS)) for _ in range(ROUNDS)]
-    return Speed(*(sum(rates) / ROUNDS for rates in zip(*found, strict=True)))
+        before = us.rate("train", SECONDS), us.rate("score", 1.0)
+        steps = them.rate("steps", SECONDS)
+        epoch = 1 / them.rate("epochs", 0.0) if whole else float("nan")
+        after = us.rate("train", SECONDS), us.rate("score", 1.0)
+    train, score = (sum(rates) / 2 for rates in zip(before, after, strict=True))
+    return Pace(train, score, steps, epoch)
 
 
-def _epoch_row(what: str, ours: float, speed: Speed, goal: str) -> Row:
-    return Row(what, f"{EPOCH / ours:.1f} s", FIT, f"{EPOCH / speed.plain:.1f} s", ours / speed.plain, goal, less=True)
+def _as_the_baseline(pace: Pace, baseline: Pace) -> Pace:
+    """With an epoch of the script that is longer than its steps by as much as the baseline's."""
+    return replace(pace, script_epoch=baseline.script_epoch * baseline.script_steps / pace.script_steps)
 
 
-def _other_ways(speeds: Sequence[Speed], filters: Sequence[int]) -> Iterator[Row]:
-    """In float32, and a single run that has all cores."""
-    for speed, count in zip(speeds, filters, strict=True):
-        given = config(compute__precision="float32", model__filters=count)
-        yield _epoch_row(f"epoch, {count} filters, float32", _alone(given, machine.cores()), speed, "at least 1.3")
-    given = config(compute__threads=machine.cores())
-    what = f"epoch of one run alone, {given.compute.threads} threads, {given.compute.precision}"
-    yield _epoch_row(what, _alone(given, 1), speeds[-1], "")
+def _ours(given: Config, workers: int) -> Pace:
+    with Team(workers, ours, given) as team:
+        return Pace(team.rate("train", 2 * SECONDS), team.rate("score", 1.0))
 
 
-def _alone(given: Config, count: int) -> float:
-    with Team(count, ours, given) as team:
-        return team.rate("train", 2 * SECONDS)
+def _epoch_row(what: str, ours: float, pace: Pace, goal: str = "", against: str = FIT) -> Row:
+    theirs = pace.script_epoch
+    return Row(what, f"{ours:.1f} s", against, f"{theirs:.1f} s", theirs / ours, goal, less=True)
+
+
+def _filters_rows(pace: Pace, count: int) -> Iterator[Row]:
+    """The training steps of an epoch alone, and whole epochs in float32."""
+    ours, theirs = EPOCH / pace.train, EPOCH / pace.script_steps
+    what = f"the steps of an epoch alone, {count} filters"
+    yield Row(what, f"{ours:.1f} s", FIT, f"{theirs:.1f} s", theirs / ours, less=True)
+    single = _ours(config(compute__precision="float32", model__filters=count), machine.cores())
+    yield _epoch_row(f"epoch, {count} filters, float32", single.epoch, pace, "at least 1.3")
 
 
 # ---- A small study, done both ways -------------------------------------------------------------------
 
 
-def _shortened(speed: Speed) -> Shortened:
+def _shortened(pace: Pace) -> Shortened:
+    """Done both ways; `pace` is that of its runs."""
     axes = compose_config(["study=article"]).study.axes
     with tempfile.TemporaryDirectory() as folder:
         out = [f"study.axes.{axis}=null" for axis in axes if axis not in SHORT_AXES]
@@ -127,22 +155,18 @@ def _shortened(speed: Speed) -> Shortened:
         sweep = ["fmnist.train", "study=article", *overrides, *out, rungs, f"store={folder}/ours"]
         ours = _seconds(sweep, folder)
         runs = tracking.load(f"{folder}/ours")
-        scripts = {
-            (axis, level, epochs): _seconds(["bench.plain_way", *_arguments({axis: level}, epochs)], folder)
+        scripts = [
+            [_seconds(["bench.plain_way", *_arguments({axis: level}, epochs)], folder) for epochs in SHORT_RUNGS]
             for axis in SHORT_AXES
             for level in axes[axis]
-            for epochs in SHORT_RUNGS
-        }
-    beside = [
-        took - (epochs * SHORT_WHOLE + 2 * TEST) / speed.plain for (_, _, epochs), took in scripts.items()
-    ]  # the test set is evaluated, and predicted
+        ]
     workers = machine.cores()
     return Shortened(
         ours=ours,
-        plain=sum(scripts.values()),
+        plain=sum(map(sum, scripts)),
         sweep=ours - float(runs["time/wall_s"].sum()) / workers,
-        run=float(runs["time/overhead_s"].median()) - TEST / (speed.ours / workers),
-        script=sum(beside) / len(beside),
+        run=float(runs["time/overhead_s"].median()) - TEST / (pace.score / workers),
+        script=sum(2 * one - two for one, two in scripts) / len(scripts),  # what is left without an epoch
     )
 
 
@@ -178,14 +202,14 @@ def _short_rows(short: Shortened) -> Iterator[Row]:
 # ---- The whole study, worked out ---------------------------------------------------------------------
 
 
-def _study_rows(speeds: dict[str, Speed], levels: dict[str, list[str]], short: Shortened) -> Iterator[Row]:
+def _study_rows(paces: dict[str, Pace], levels: dict[str, list[str]], short: Shortened) -> Iterator[Row]:
     names = [name for found in levels.values() for name in found]  # the baseline once an axis
     rungs = compose_config(["study=article"]).study.rungs
-    ours = _sweep_seconds([speed.ours for speed in speeds.values()], rungs, short)
-    every = sum(_script_seconds(speeds[name].plain, epochs, short) for name in names for epochs in (10, 50))
-    least = sum(_script_seconds(speeds[name].plain, 50, short) for name in names)
-    least += _script_seconds(speeds["baseline"].plain, 10, short)
-    what = f"study article, {len(speeds)} variants at {', '.join(map(str, rungs))} epochs"
+    ours = _sweep_seconds(list(paces.values()), rungs, short)
+    every = sum(_script_seconds(paces[name], epochs, short) for name in names for epochs in (10, 50))
+    least = sum(_script_seconds(paces[name], 50, short) for name in names)
+    least += _script_seconds(paces["baseline"], 10, short)
+    what = f"study article, {len(paces)} variants at {', '.join(map(str, rungs))} epochs"
     for scripts, theirs, goal in (
         (f"{2 * len(names)} scripts: every axis, 10 and 50 epochs", every, "at least 5"),
         (f"{len(names) + 1} scripts: every axis at 50 epochs, the baseline at 10", least, ""),
@@ -193,11 +217,11 @@ def _study_rows(speeds: dict[str, Speed], levels: dict[str, list[str]], short: S
         yield Row(what, f"{ours / 3600:.1f} h", scripts, f"{theirs / 3600:.1f} h", theirs / ours, goal, less=True)
 
 
-def _sweep_seconds(speeds: Sequence[float], rungs: Sequence[int], short: Shortened) -> float:
+def _sweep_seconds(paces: Sequence[Pace], rungs: Sequence[int], short: Shortened) -> float:
     """A path a variant: epochs are trained once, every rung is scored and recorded."""
-    runs = len(rungs) * (len(speeds) * short.run / machine.cores() + sum(TEST / speed for speed in speeds))
-    return short.sweep + max(rungs) * sum(WHOLE / speed for speed in speeds) + runs
+    runs = len(rungs) * (len(paces) * short.run / machine.cores() + sum(TEST / pace.score for pace in paces))
+    return short.sweep + max(rungs) * sum(pace.epoch for pace in paces) + runs
 
 
-def _script_seconds(speed: float, epochs: int, short: Shortened) -> float:
-    return short.script + (epochs * WHOLE + 2 * TEST) / speed
+def _script_seconds(pace: Pace, epochs: int, short: Shortened) -> float:
+    return short.script + epochs * pace.script_epoch

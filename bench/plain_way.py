@@ -85,15 +85,8 @@ def main() -> None:
     train = batches(images, labels, given.augment)
     with mlflow.start_run():
         mlflow.log_params(vars(given))
-        steps = len(images) // 128
-        model.fit(
-            train,
-            steps_per_epoch=steps,
-            epochs=given.epochs,
-            validation_data=validation,
-            callbacks=CALLBACKS,
-            verbose=0,
-        )
+        # No steps_per_epoch, as the article had: Keras 3 takes what one epoch leaves over for the whole of the next.
+        model.fit(train, epochs=given.epochs, validation_data=validation, callbacks=CALLBACKS, verbose=0)
         loss, accuracy = model.evaluate(*test, batch_size=128, verbose=0)
         mlflow.log_metrics({"test_loss": loss, "test_accuracy": accuracy})
         predicted = np.argmax(model.predict(test[0], verbose=0), axis=1)

@@ -1,5 +1,6 @@
 """What is measured is what is said: the plain way trains the same network, invented runs read like real ones."""
 
+from dataclasses import replace
 from itertools import islice
 
 import pandas as pd
@@ -35,12 +36,14 @@ def test_the_plain_way_trains_the_same_network(filters, kernel_size, pooling):
 
 def test_the_study_is_worked_out_from_speeds_and_from_what_runs_cost_beside_training():
     short = plain.Shortened(ours=1.0, plain=1.0, sweep=10.0, run=2.0, script=20.0)
-    # 56,000 images an epoch, a third of 10,000 scored at the end, twice by a script.
-    assert plain._script_seconds(1000.0, 10, short) == pytest.approx(20 + 560 + 20 / 3)
+    slow, fast = plain.Pace(1000.0, 2000.0, script_epoch=70.0), plain.Pace(2000.0, 4000.0)
+    assert (slow.epoch, fast.epoch) == (54 + 3, 27 + 1.5)  # 54,000 images trained, 6,000 scored
+    assert plain._script_seconds(slow, 10, short) == 20 + 700
+    other = plain._as_the_baseline(plain.Pace(1.0, 1.0, script_steps=450.0), replace(slow, script_steps=900.0))
+    assert other.script_epoch == 140.0
     cores = plain.machine.cores()
-    assert plain._sweep_seconds([1000.0, 2000.0], [1, 10], short) == pytest.approx(
-        10 + 560 + 280 + 2 * (2 * 2 / cores + 10 / 3 + 5 / 3)
-    )
+    rungs = 2 * (2 * 2 / cores + 5 + 2.5)  # a run's overhead on all cores, 10,000 images scored
+    assert plain._sweep_seconds([slow, fast], [1, 10], short) == pytest.approx(10 + 10 * (57 + 28.5) + rungs)
 
 
 def test_every_level_of_the_article_is_a_point_that_is_measured():

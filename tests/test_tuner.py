@@ -365,34 +365,53 @@ def points(store):
     )
 
 
-@pytest.mark.parametrize(
-    ("number", "workers"), [(signal.SIGKILL, 2), pytest.param(signal.SIGTERM, 1, marks=pytest.mark.slow)]
-)
-def test_a_search_that_is_killed_in_mid_trial_goes_on_and_ends_like_one_that_was_not(
-    number, workers, hyperband, tmp_path
-):
-    arguments, store, _ = hyperband
-    arguments = [*arguments, f"store={tmp_path}", "tuner.confirm_seeds=0", f"tuner.workers={workers}"]
+def started(folder, arguments, trials):
+    """A search in a group of its own that has begun so many trials, one of which goes on."""
     command = [sys.executable, "-m", "fmnist.tune", *arguments]
     search = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
-    folder, deadline = tmp_path / "tuner" / "small", time.monotonic() + 120
-    while len(found := attempts.attempts(folder)) < 3 or not any(a.status == attempts.RUNNING for a in found):
+    deadline = time.monotonic() + 120
+    while len(found := attempts.attempts(folder)) < trials or not any(a.status == attempts.RUNNING for a in found):
         assert time.monotonic() < deadline and search.poll() is None
         time.sleep(0.05)
-    if number == signal.SIGKILL:
-        os.killpg(search.pid, number)
-        search.communicate(timeout=60)
-    else:
-        search.send_signal(number)
-        _, said = search.communicate(timeout=60)
-        assert search.returncode == 130
-        assert said.decode().strip() == "fmnist.tune: interrupted; the same command goes on where this stopped"
-    done = [a.trial for a in attempts.ended(attempts.attempts(folder))]
-    assert done
+    return search
+
+
+def assert_it_says_that_it_goes_on(search):
+    _, said = search.communicate(timeout=60)
+    assert search.returncode == 130
+    assert said.decode().strip() == "fmnist.tune: interrupted; the same command goes on where this stopped"
+
+
+def assert_it_ends_like_one_that_was_not_stopped(arguments, folder, other):
+    done = [a.trial for a in attempts.ended(attempts.attempts(folder / "tuner" / "small"))]
     printed = run("tune", *arguments).stdout
-    assert not [trial for trial in done if f"/6  trial {int(trial)}: " in printed]
-    assert points(tmp_path) == points(store) and (workers > 1 or summary(tmp_path) == summary(store))
-    assert len(tracking.load(str(tmp_path))) == 6
+    assert done and not [trial for trial in done if f"/6  trial {int(trial)}: " in printed]
+    assert points(folder) == points(other)
+    assert len(tracking.load(str(folder))) == 6
+
+
+def test_a_search_of_two_workers_that_is_killed_and_then_hears_ctrl_c_goes_on_each_time(hyperband, tmp_path):
+    arguments, store, _ = hyperband
+    arguments = [*arguments, f"store={tmp_path}", "tuner.confirm_seeds=0", "tuner.workers=2"]
+    folder = tmp_path / "tuner" / "small"
+    killed = started(folder, arguments, trials=2)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate(timeout=60)
+    stopped = started(folder, arguments, trials=len(attempts.attempts(folder)) + 1)
+    os.killpg(stopped.pid, signal.SIGINT)  # as a terminal sends it: to the workers too
+    assert_it_says_that_it_goes_on(stopped)
+    assert_it_ends_like_one_that_was_not_stopped(arguments, tmp_path, store)
+
+
+@pytest.mark.slow
+def test_a_search_that_was_terminated_numbers_its_trials_like_one_that_was_not(hyperband, tmp_path):
+    arguments, store, _ = hyperband
+    arguments = [*arguments, f"store={tmp_path}", "tuner.confirm_seeds=0"]
+    search = started(tmp_path / "tuner" / "small", arguments, trials=3)
+    search.terminate()
+    assert_it_says_that_it_goes_on(search)
+    assert_it_ends_like_one_that_was_not_stopped(arguments, tmp_path, store)
+    assert summary(tmp_path) == summary(store)
 
 
 def test_points_that_fail_are_trials_with_their_reason(images, tmp_path):
