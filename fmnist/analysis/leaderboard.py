@@ -70,25 +70,7 @@ def leaderboard(
         KeyError: a column that every run has is missing.
     """
     counted = _counted(runs, metric, by, alike)
-    groups = counted.groupby("_row", sort=False)
-    board = groups.agg(
-        variant=("variant", "first"),
-        epochs=("epochs", "first"),
-        seeds=("seed", "nunique"),
-        parameters=("parameters", "first"),
-        train_seconds=("train_seconds", "mean"),
-        run_id=("run_id", " ".join),
-        status=("status", "first"),
-        variant_signature=("variant_signature", "first"),
-        found_by=("found_by", "first"),
-        changes=("changes", "first"),
-        _chosen=("chosen", "all"),
-        _ranked=("_ranked", "first"),
-        _family=("_family", "first"),
-        _plain=("_plain", "first"),
-    )
-    classes = [str(name) for name in counted.columns if str(name).startswith(_RECALL)]
-    board["worst_class"], board["worst_recall"] = _worst(groups[classes].mean())
+    board = _grouped(counted)
     for name in (metric, "test/accuracy"):
         board = board.join(_measured(counted, name, board.index))
     board = _compared(board, counted, baseline, metric)
@@ -127,6 +109,30 @@ def _counted(runs: pd.DataFrame, metric: str, by: str, alike: Sequence[str]) -> 
     again = frame["_ranked"] & frame.duplicated(["_row", "seed", "_ranked"], keep="last")
     fresh = set(frame.loc[frame["_ranked"] & ~frame["chosen"], "_row"])  # rows that do without what they were chosen by
     return frame[~again & ~(frame["chosen"] & frame["_row"].isin(fresh))].sort_values("seed", kind="stable")
+
+
+def _grouped(counted: pd.DataFrame) -> pd.DataFrame:
+    """The board's rows, with what needs no statistics."""
+    groups = counted.groupby("_row", sort=False)
+    board = groups.agg(
+        variant=("variant", "first"),
+        epochs=("epochs", "first"),
+        seeds=("seed", "nunique"),
+        parameters=("parameters", "first"),
+        train_seconds=("train_seconds", "mean"),
+        run_id=("run_id", " ".join),
+        status=("status", "first"),
+        variant_signature=("variant_signature", "first"),
+        found_by=("found_by", "first"),
+        changes=("changes", "first"),
+        _chosen=("chosen", "all"),
+        _ranked=("_ranked", "first"),
+        _family=("_family", "first"),
+        _plain=("_plain", "first"),
+    )
+    classes = [str(name) for name in counted.columns if str(name).startswith(_RECALL)]
+    board["worst_class"], board["worst_recall"] = _worst(groups[classes].mean())
+    return board
 
 
 def _searched(runs: pd.DataFrame) -> pd.DataFrame:

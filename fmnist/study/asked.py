@@ -80,15 +80,7 @@ def ask(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> Asked:
         UserError: there is no such study, an override makes it impossible, or a claim cannot be understood.
     """
     _check_name(study)
-    asked = [f"study={study}", *overrides]
-
-    @cache
-    def composed(more: tuple[str, ...]) -> Config:
-        return compose_config([*asked, *more])
-
-    def compose(more: Sequence[str]) -> Config:
-        return composed(tuple(more))
-
+    compose = _composer([f"study={study}", *overrides])
     base = compose(())
     if base.study.name != study:
         raise UserError(f"study {study} cannot be {base.study.name} too: leave out one of them")
@@ -121,6 +113,16 @@ def ask(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> Asked:
         scoring={key: as_text(value) for key, value in parameters(base).items() if key in SCORING},
         claims=[_claim(key, given, baseline, at) for key, given in base.study.claims.items()],
     )
+
+
+def _composer(asked: Sequence[str]) -> plan.Compose:
+    """Composes what is asked with more overrides, the same ones once."""
+
+    @cache
+    def composed(more: tuple[str, ...]) -> Config:
+        return compose_config([*asked, *more])
+
+    return lambda more: composed(tuple(more))
 
 
 def _contexts(runs: pd.DataFrame) -> list[tuple[str, str]]:
