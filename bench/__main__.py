@@ -7,7 +7,6 @@ One table; every figure stands beside what it is compared with, taken in the sam
 it. The machine should have nothing else to do.
 """
 
-import argparse
 import os
 import sys
 import time
@@ -16,6 +15,8 @@ from collections.abc import Iterator
 from bench import growth, limit, memory, plain, startup
 from bench.table import Row, render
 from fmnist import machine
+from fmnist.config import suggest
+from fmnist.door import Parser, enter
 
 PARTS = {  # in this order; about how many minutes each takes on two cores
     "limit": ("Against the limit", limit.rows, 4),
@@ -28,13 +29,12 @@ PARTS = {  # in this order; about how many minutes each takes on two cores
 
 def main() -> None:
     """Print the table."""
-    layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("python -m bench", description=__doc__, formatter_class=layout)
+    parser = Parser("bench", str(__doc__))
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (all)")
     parts = parser.parse_args().parts or list(PARTS)
     for part in parts:
         if part not in PARTS:
-            parser.error(f"a part is one of {', '.join(PARTS)}, but got '{part}'")
+            parser.error(f"PART must be one of {', '.join(PARTS)}, but got '{part}'{suggest(part, PARTS)}")
     os.environ.pop("MLFLOW_TRACKING_URI", None)  # it would win over the stores
     began, load = time.time(), os.getloadavg()[0]
     sections = []
@@ -55,4 +55,4 @@ def _told(rows: Iterator[Row]) -> Iterator[Row]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(enter("bench", main, interrupted="what was measured is lost"))

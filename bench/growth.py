@@ -7,15 +7,13 @@ import math
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 from bench.measures import EPOCH, config, ours
 from bench.reading import Reading, measure
 from bench.store import make
 from bench.table import Row
-from bench.team import Team
+from bench.team import Team, alone
 from fmnist import machine
 from fmnist.config import Config
 
@@ -29,7 +27,7 @@ SECONDS = 4.0
 
 def rows() -> Iterator[Row]:
     """All of it."""
-    found = [_trained(SMALL, images) for images in IMAGES]
+    found = [alone(trained, config(model__filters=SMALL, data__limit=round(images / 0.9))) for images in IMAGES]
     yield from _grown(f"images an epoch, {SMALL} filters", IMAGES, found)
     found = [_paced(filters) for filters in FILTERS]
     yield from _grown(f"filters, epochs of {EPOCH:,} images, one worker", FILTERS, found)
@@ -47,11 +45,6 @@ def _grown(what: str, sizes: Sequence[int], found: Sequence[tuple[float, float]]
         first, last = (f"{value * factor:,.{digits}f} {unit}" for value in (values[0], values[-1]))
         against = f"{sizes[0]:,} (of {said} {unit}; exponent {exponent:.2f})"
         yield Row(f"{name}, {sizes[-1]:,} {what}", last, against, first, ratio)
-
-
-def _trained(filters: int, images: int) -> tuple[float, float]:
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(trained, config(model__filters=filters, data__limit=round(images / 0.9))).result()
 
 
 def trained(given: Config) -> tuple[float, float]:

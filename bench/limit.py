@@ -5,13 +5,11 @@ Workers are single-threaded processes that measure at the same time, like those 
 
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from typing import Any
 
 from bench.measures import EPOCH, config, ours
 from bench.table import Row
-from bench.team import Team
+from bench.team import Team, alone
 from fmnist import machine
 from fmnist.config import Config
 from fmnist.cost import flops_per_image
@@ -84,8 +82,7 @@ def _workers(precision: str, speed: float, single: float) -> Row:
 
 
 def _profile_row(given: Config) -> Row:
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        step, parts = pool.submit(profile, given).result()
+    step, parts = alone(profile, given)
     said = ", ".join(f"{kind} {share:.1%}" for kind, share in parts.items())
     counted = parts["conv1"] + parts["conv2"] + parts["dense"]
     what = f"profile, {given.model.filters} filters: products of a step"

@@ -2,10 +2,9 @@
 
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 from bench.table import Row
+from bench.team import alone
 
 RUNS = 40
 SMALL = {
@@ -21,8 +20,7 @@ SMALL = {
 
 def rows() -> Iterator[Row]:
     """After two runs, which fill caches, and after many."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        held = pool.submit(held_after).result()
+    held = alone(held_after)
     for count in (10, RUNS):
         texts = (f"{held[count - 1]:.0f} MB", "after 2", f"{held[1]:.0f} MB")
         yield Row(f"held after {count} small runs", *texts, held[count - 1] / held[1], "below 1.05")

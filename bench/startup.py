@@ -7,13 +7,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 from bench.measures import EPOCH, config, ours
 from bench.table import Row
-from bench.team import Team
+from bench.team import Team, alone
 from fmnist import tracking
 
 ROOT = Path(__file__).parent.parent
@@ -94,8 +92,7 @@ def _beside_rows() -> Iterator[Row]:
     """What the baseline's epoch costs beside its training, as a share of it."""
     with Team(1, ours, config()) as team:
         epoch = EPOCH / team.rate("train", 6.0)
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        costs = pool.submit(beside).result()
+    costs = alone(beside)
     against = ("an epoch's training, one worker", f"{epoch:.1f} s")
     tracked = costs["checkpoint"] + costs["record of an epoch"]
     for what, took in costs.items():

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable
 from typing import Any, Self
@@ -30,9 +31,8 @@ class Team:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for pipe in self._pipes:
-            pipe.close()
         for process in self._processes:
+            process.terminate()
             process.join()
 
     def wait(self) -> None:
@@ -64,17 +64,36 @@ class Team:
         return answers
 
 
+def alone(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function returns in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_answer, args=(theirs, function, arguments), daemon=True)
+    process.start()
+    theirs.close()
+    found = ours.recv()
+    process.join()
+    return found
+
+
+def _answer(pipe: Any, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    _begin()
+    pipe.send(function(*arguments))
+
+
+def _begin() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that has started this one
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+
 def _work(pipe: Any, prepare: Callable[..., dict[str, Measure]], arguments: tuple[Any, ...]) -> None:
     import psutil
 
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    _begin()
     measures = prepare(*arguments)
     pipe.send("ready")
-    while True:
-        try:
-            name, seconds = pipe.recv()
-        except EOFError:  # that was all
-            return
+    while True:  # until it is terminated
+        name, seconds = pipe.recv()
         if name == "memory":
             pipe.send(psutil.Process().memory_info().rss)
             continue
