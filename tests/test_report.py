@@ -473,12 +473,15 @@ def test_long_names_and_values_break_rather_than_widen_the_page(
 ) -> None:
     endless = "x" * 300
     long = replace(renamed("scale=unit", endless, found), command=endless, provenance={endless: endless})
-    (tmp_path / "long.html").write_text(report.render(long), encoding="utf-8")
-    page = browser.new_page(viewport={"width": 360, "height": 800})
-    page.goto((tmp_path / "long.html").as_uri())
-    assert page.evaluate("document.documentElement.scrollWidth") == 360
-    assert page.locator("#board").evaluate("table => table.offsetWidth") < 1400
-    page.close()
+    widths = []
+    for findings in (found, long):
+        (tmp_path / "page.html").write_text(report.render(findings), encoding="utf-8")
+        page = browser.new_page(viewport={"width": 360, "height": 800})
+        page.goto((tmp_path / "page.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
+        widths.append(page.locator("#board").evaluate("table => table.offsetWidth"))
+        page.close()
+    assert widths[1] < 1.1 * widths[0]
 
 
 def test_what_scrolls_in_its_own_box_is_reached_by_keyboard(page: Page) -> None:
