@@ -474,8 +474,8 @@ def test_long_names_and_values_break_rather_than_widen_the_page(
     endless = "x" * 300
     long = replace(renamed("scale=unit", endless, found), command=endless, provenance={endless: endless})
     widths = []
-    for findings in (found, long):
-        (tmp_path / "page.html").write_text(report.render(findings), encoding="utf-8")
+    for shown in (found, long):
+        (tmp_path / "page.html").write_text(report.render(shown), encoding="utf-8")
         page = browser.new_page(viewport={"width": 360, "height": 800})
         page.goto((tmp_path / "page.html").as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") == 360
