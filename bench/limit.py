@@ -3,8 +3,10 @@
 Workers are single-threaded processes that measure at the same time, like those of a sweep.
 """
 
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from bench.measures import EPOCH, config, ours
@@ -100,9 +102,6 @@ def profile(given: Config) -> tuple[float, dict[str, float]]:
 
 def _traced(train: Any) -> Counter[str]:
     """Picoseconds by kind of operation, as TensorFlow's profiler saw them."""
-    import tempfile
-    from pathlib import Path
-
     import tensorflow as tf
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 

@@ -74,7 +74,7 @@ def plain(filters: int, kernel_size: int, pooling: str, augment: str, scale: str
     from bench import plain_way
     from bench.plain_way import keras
 
-    class Clock(keras.callbacks.Callback):  # type: ignore[misc]
+    class Clock(keras.callbacks.Callback):
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             times.append(time.perf_counter())
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from runs import frame, run, seeds
 
-from fmnist.analysis.claims import Claim, Side, judge
+from fmnist.analysis.claims import Claim, Side, judge, usual
 from fmnist.config import CLASSES
 
 BASELINE = Side("baseline", frozenset({"signed baseline"}))
@@ -55,6 +55,13 @@ def test_sides_in_two_precisions_are_compared_where_the_study_varies_it_and_only
     assert verdict(rising("x", "y"), exact, rounded).verdict == "not yet run"
     across = verdict(rising("x", "y"), exact, rounded, alike=["data_digest"])
     assert across.verdict == "holds" and across.p_value == pytest.approx(0.0350987, abs=1e-7)
+
+
+def test_of_two_kinds_of_which_there_are_equally_many_the_same_is_looked_at_in_any_order():
+    exact = seeds("x", [0.90, 0.91, 0.92])
+    rounded = seeds("x", [0.92, 0.94, 0.96], **{"compute.precision": "bfloat16"})
+    for runs in (frame(exact, rounded), frame(rounded, exact)):
+        assert set(usual(runs)["compute.precision"]) == {"bfloat16"}
 
 
 def test_a_step_down_does_not_hold_and_has_the_same_p():

@@ -97,8 +97,8 @@ def usual(runs: pd.DataFrame, alike: Sequence[str] = ALIKE) -> pd.DataFrame:
     """Of the runs those that have what most of them have, in the columns that the runs of a pair share."""
     if runs.empty:
         return runs
-    given = runs[list(alike)].apply(tuple, axis=1)
-    return runs[given == given.value_counts().idxmax()]
+    group = runs.groupby(list(alike)).ngroup()
+    return runs[group == group.value_counts().sort_index().idxmax()]  # of equally many the first, in whatever order
 
 
 def _has_own(claim: Claim) -> bool:
