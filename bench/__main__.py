@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from bench import growth, limit, memory, plain, startup
 from bench.table import Row, render
 from fmnist import machine
+from fmnist.cli.entry import Parser, enter
 from fmnist.config import suggest
-from fmnist.door import Parser, enter
 
 PARTS = {  # in this order; about how many minutes each takes on two cores
     "limit": ("Against the limit", limit.rows, 4),

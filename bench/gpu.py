@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from fmnist.config import Config, from_flat
-from fmnist.cost import flops_per_image
 from fmnist.machine import cpu
+from fmnist.network import flops_per_image
 
 DEADLINE = 500.0  # seconds for all rows: what would begin later is left out
 ROW_SECONDS = 150.0  # that one row may take

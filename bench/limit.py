@@ -14,7 +14,7 @@ from bench.table import Row
 from bench.team import Team, alone
 from fmnist import machine
 from fmnist.config import Config
-from fmnist.cost import flops_per_image
+from fmnist.network import flops_per_image
 
 ROUNDS = 2  # of products and training in turn: what else the machine does meets both
 SECONDS = 3.0

@@ -74,7 +74,7 @@ def _first_epoch_of_a_sweep(folder: str, rung: int) -> float:
     _run("-m", "fmnist.train", *SWEEP, f"study.rungs=[{rung}]", f"store={folder}/ours")
     runs = tracking.load(f"{folder}/ours")
     runs = runs[runs["start_time"] > began * 1000]
-    client = tracking.Book(f"{folder}/ours").client
+    client = tracking.Store(f"{folder}/ours").client
     epochs = [client.get_metric_history(run, "time/epoch_s")[-1] for run in runs["run_id"]]  # the one that was trained
     return min(epoch.timestamp / 1000 - epoch.value for epoch in epochs) - began
 
@@ -138,7 +138,7 @@ def beside() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         state = engine.state()
         costs["checkpoint"] = _median(lambda: checkpoint.store(Path(folder), 1, state, {"history": [record] * 50}))
-        book, signed = tracking.Book(folder), signatures(given, dataset.digest)
+        book, signed = tracking.Store(folder), signatures(given, dataset.digest)
         writer = book.begin("bench", signed.run, parameters(given), run.tags(given, signed, dataset))
 
         def written() -> None:

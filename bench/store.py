@@ -24,9 +24,9 @@ from mlflow.entities import LoggedModelOutput
 
 from fmnist import run, tracking
 from fmnist.config import CLASSES, AugmentConfig, Config, DataConfig, check, from_flat
-from fmnist.cost import flops_per_image, parameter_count
 from fmnist.identity import parameters, run_name, signatures
-from fmnist.tracking.writer import as_text
+from fmnist.network import flops_per_image, parameter_count
+from fmnist.tracking.run_writer import as_text
 from fmnist.training.data import Dataset
 
 Rows = list[dict[str, Any]]
@@ -104,7 +104,7 @@ def final(config: Config, epochs: list[dict[str, float]]) -> dict[str, float]:
     }
 
 
-def write(book: tracking.Book, config: Config) -> str:
+def write(book: tracking.Store, config: Config) -> str:
     """Write a run as `fmnist.run` does; returns its id."""
     data, epochs = dataset(), history(config)
     signed = signatures(config, data.digest)
@@ -124,7 +124,7 @@ class Copier:
 
     OF_A_RUN = ("tags", "params", "metrics", "latest_metrics")
 
-    def __init__(self, book: tracking.Book) -> None:
+    def __init__(self, book: tracking.Store) -> None:
         """Of a store that is an SQLite database."""
         self.database = sqlite3.connect(book.uri.removeprefix("sqlite:///"))
         self.database.row_factory = sqlite3.Row
@@ -182,7 +182,7 @@ class Copier:
 
 def make(store: Path, count: int) -> None:
     """Fill a new store with so many runs."""
-    book = tracking.Book(str(store))
+    book = tracking.Store(str(store))
     chosen = list(configs(count))
     first = len(SEEDS) * len(RUNGS)
     patterns = {config.epochs: write(book, config) for config in chosen[:first]}

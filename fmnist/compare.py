@@ -8,15 +8,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fmnist.cli.entry import Parser, enter
 from fmnist.config import UserError, suggest
-from fmnist.door import Parser, enter
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fmnist.study.answer import Answer
+    from fmnist.study.findings import Answer
 
-FORMATS = ("table", "csv", "md", "json", "latex", "html")  # text's, which cost --help a second, and the report
+FORMATS = ("table", "csv", "md", "json", "latex", "html")  # report.tables's, which cost --help a second, and the report
 SEARCH_FORMATS = ("table", "csv", "md", "json")  # as in analysis.searches
 METRICS = ("val/accuracy", "val/loss")  # as in analysis.leaderboard, which costs as much
 EXAMPLES = """\
@@ -137,30 +137,30 @@ def _text(answer: "Answer", arguments: argparse.Namespace, form: str) -> str:
 
 
 def _claims(answer: "Answer", form: str) -> str:
-    from fmnist.analysis.text import render_claims
+    from fmnist.report.tables import render_claims
 
     return render_claims(answer.claims, form)
 
 
 def _searches(store: str, form: str) -> str:
     from fmnist.analysis import searches
-    from fmnist.study.answer import all_searches
+    from fmnist.study.findings import all_searches
 
     return searches.render(searches.table(all_searches(store)), form)
 
 
 def _board(answer: "Answer", arguments: argparse.Namespace, form: str) -> str:
     """The leaderboard, and what it means where it is to be read."""
-    from fmnist.analysis import text
+    from fmnist.report import tables
 
     rows = _rows(answer, arguments)
     to_terminal = arguments.out is None and sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if to_terminal else 0
-    empty = f"none of the {answer.recorded} recorded runs match" if answer.recorded else text.NO_RUNS
-    table = text.render(rows, form, width=width, empty=empty)
+    empty = f"none of the {answer.recorded} recorded runs match" if answer.recorded else tables.NO_RUNS
+    table = tables.render(rows, form, width=width, empty=empty)
     if form not in ("table", "md") or answer.board.empty:
         return table
-    explained = text.explained(answer.claims, answer.notes, answer.shares, answer.diagnosis, form)
+    explained = tables.explained(answer.claims, answer.notes, answer.shares, answer.diagnosis, form)
     return "\n\n".join(part for part in (table, explained) if part)
 
 
@@ -191,13 +191,13 @@ def _put(out: Path | None, text: str) -> None:
 
 def _write_report(answer: "Answer", out: Path) -> None:
     """The report as a file, or in a folder with its figures."""
-    from fmnist.analysis import report, svg
+    from fmnist.report import page, svg
 
     findings = answer.findings()
     if out.suffix:
-        return _write(out, report.render(findings))
-    _write(out / "report.html", report.render(findings))
-    for name, figure in report.figures(findings).items():
+        return _write(out, page.render(findings))
+    _write(out / "report.html", page.render(findings))
+    for name, figure in page.draw_figures(findings).items():
         _write(out / "figures" / f"{name}.svg", svg.document(figure))
     return None
 
@@ -213,7 +213,7 @@ def _body(argv: list[str] | None) -> None:
     arguments = _arguments(argv)
     if arguments.searches:
         return _put(arguments.out, _searches(arguments.store, arguments.format))
-    from fmnist.study.answer import Question, answer
+    from fmnist.study.findings import Question, answer
 
     question = Question(
         store=arguments.store,
@@ -238,7 +238,7 @@ def _body(argv: list[str] | None) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Carry out the command line; see `fmnist.door.enter` for the exit codes."""
+    """Carry out the command line; see `fmnist.cli.entry` for the exit codes."""
     return enter("fmnist.compare", lambda: _body(argv))
 
 

@@ -18,10 +18,10 @@ import yaml
 
 from fmnist import machine, tracking
 from fmnist.config import CLASSES, CONF, Config, check
-from fmnist.cost import flops_per_image, parameter_count
 from fmnist.identity import RECIPE, Signatures, command, parameters, run_name, signatures, variant_name
+from fmnist.network import flops_per_image, parameter_count
 from fmnist.training.data import Dataset, load, validation_count
-from fmnist.trajectories import checkpoints, only_process
+from fmnist.training.locking import checkpoints, only_process
 
 if TYPE_CHECKING:
     from fmnist.training.evaluation import Evaluation
@@ -49,7 +49,7 @@ class Outcome:
 
 
 def execute(
-    config: Config, listener: Listener | None = None, wait: bool = True, book: tracking.Book | None = None
+    config: Config, listener: Listener | None = None, wait: bool = True, book: tracking.Store | None = None
 ) -> Outcome:
     """Carry out one run and leave it in the store; a run that is already there costs nothing.
 
@@ -69,7 +69,7 @@ def execute(
     machine.use_backend(config)
     dataset = load(config.data)
     signed = signatures(config, dataset.digest)
-    book = book or tracking.Book(config.store, config.patience)
+    book = book or tracking.Store(config.store, config.patience)
     folder = checkpoints(config.store, signed.trajectory)
     with only_process(config.store, signed.trajectory, wait):
         known = book.find(signed.run)
@@ -97,7 +97,9 @@ def _release() -> None:
     release()
 
 
-def _carry_out(config: Config, dataset: Dataset, folder: Path, writer: tracking.Writer, listener: Listener) -> Outcome:
+def _carry_out(
+    config: Config, dataset: Dataset, folder: Path, writer: tracking.RunWriter, listener: Listener
+) -> Outcome:
     from fmnist.training.evaluation import evaluate
     from fmnist.training.trajectory import Trajectory
 
@@ -155,22 +157,22 @@ def _times(path: "Trajectory", resumed: int, wall: float) -> dict[str, float]:
     }
 
 
-def _log_pictures(config: Config, path: "Trajectory", test: "Evaluation", writer: tracking.Writer) -> None:
-    from fmnist.analysis import figures
+def _log_pictures(config: Config, path: "Trajectory", test: "Evaluation", writer: tracking.RunWriter) -> None:
+    from fmnist.report import run_pictures
 
     title = run_name(config)
     names = [CLASSES[label] for label in path.dataset.train_labels[path.train_rows[:6]]]
     pictures = {
-        "confusion_matrix": figures.confusion(test.confusion, CLASSES, title),
-        "curves": figures.curves(_history(path), title),
-        "samples": figures.samples(path.augmented(len(names), versions=7), names, title),
+        "confusion_matrix": run_pictures.confusion(test.confusion, CLASSES, title),
+        "curves": run_pictures.curves(_history(path), title),
+        "samples": run_pictures.samples(path.augmented(len(names), versions=7), names, title),
     }
     for key, figure in pictures.items():
-        writer.image(key, figures.to_image(figure))
+        writer.image(key, run_pictures.to_image(figure))
 
 
 def _log_tables(
-    path: "Trajectory", test: "Evaluation", validation: "Evaluation", dataset: Dataset, writer: tracking.Writer
+    path: "Trajectory", test: "Evaluation", validation: "Evaluation", dataset: Dataset, writer: tracking.RunWriter
 ) -> None:
     report = {
         name: {
@@ -233,7 +235,7 @@ def tags(config: Config, signed: Signatures, dataset: Dataset) -> dict[str, str]
     return found
 
 
-def _log_provenance(config: Config, dataset: Dataset, writer: tracking.Writer) -> None:
+def _log_provenance(config: Config, dataset: Dataset, writer: tracking.RunWriter) -> None:
     options = {key: value for key, value in asdict(config).items() if key != "study"}
     writer.text("config.yaml", yaml.safe_dump(options, sort_keys=False))
     versions = {name: importlib.metadata.version(name) for name in (*PACKAGES, config.compute.backend)}

@@ -1,13 +1,13 @@
 """The door to training: `python -m fmnist.train` is one run, `-m` or `study=NAME` a sweep."""
 
+from fmnist.cli.entry import enter
 from fmnist.config import Config, check
-from fmnist.door import enter
 
 
 def task(config: Config) -> None:
     """Carry out one run with its progress shown."""
     from fmnist import run
-    from fmnist.study.progress import shown
+    from fmnist.work.progress import shown
 
     with shown(check(config)) as listener:
         outcome = run.execute(config, listener)
@@ -21,13 +21,13 @@ def task(config: Config) -> None:
 
 def _body() -> None:
     from fmnist.study.compose import run_application
-    from fmnist.study.sweeper import StudySweeper
+    from fmnist.work.sweeper import StudySweeper
 
     run_application(task, sweeper=StudySweeper)
 
 
 def main() -> int:
-    """Carry out the command line; see `fmnist.door.enter` for the exit codes."""
+    """Carry out the command line; see `fmnist.cli.entry` for the exit codes."""
     return enter("fmnist.train", _body, interrupted="the same command goes on where this stopped")
 
 

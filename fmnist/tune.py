@@ -2,8 +2,8 @@
 
 import sys
 
+from fmnist.cli.entry import enter
 from fmnist.config import UserError
-from fmnist.door import enter
 from fmnist.search.space import SearchConfig
 
 
@@ -29,7 +29,7 @@ def _body() -> None:
 
 
 def main() -> int:
-    """Carry out the command line; see `fmnist.door.enter` for the exit codes."""
+    """Carry out the command line; see `fmnist.cli.entry` for the exit codes."""
     return enter("fmnist.tune", _body, interrupted="the same command goes on where this stopped")
 
 

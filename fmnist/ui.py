@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPException
 from typing import IO
 
+from fmnist.cli.entry import Parser, enter
 from fmnist.config import RunError, UserError
-from fmnist.door import Parser, enter
 
 LOOPBACK, EVERYWHERE = ("127.0.0.1", "localhost", "::1"), ("0.0.0.0", "::")
 PATIENCE_S = 120.0  # a server that does not answer by then never will
@@ -196,14 +196,14 @@ def show(arguments: argparse.Namespace) -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # MLflow would try for minutes
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     from fmnist import tracking
-    from fmnist.analysis import charts
+    from fmnist.tracking import layout
 
     uri = tracking.address(arguments.store)
     experiment = tracking.experiment_id(arguments.store)
     if experiment is None:
         place = os.environ.get("MLFLOW_TRACKING_URI") or arguments.store
         raise UserError(f"there are no runs in {place} yet; start some with 'make sweep'")
-    laid_out = tracking.save_view(arguments.store, experiment, VIEW, "compare runs", charts.layout())
+    laid_out = tracking.save_view(arguments.store, experiment, VIEW, "compare runs", layout.layout())
     if remote:
         address = comparison(uri, experiment, laid_out)
         print(f"compare the runs at {address}", flush=True)
@@ -213,7 +213,7 @@ def show(arguments: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Carry out the command line, until Ctrl-C if a server was started; `fmnist.door.enter` tells the exit codes."""
+    """Carry out the command line, until Ctrl-C if a server was started; see `fmnist.cli.entry`."""
     return enter("fmnist.ui", lambda: show(_arguments(argv)))
 
 

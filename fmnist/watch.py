@@ -2,8 +2,8 @@
 
 import time
 
+from fmnist.cli.entry import Parser, enter
 from fmnist.config import RunError, UserError
-from fmnist.door import Parser, enter
 
 
 def watch(store: str) -> None:
@@ -16,11 +16,11 @@ def watch(store: str) -> None:
     from rich.console import Console
 
     from fmnist import machine, tracking
-    from fmnist.study import board
+    from fmnist.work import display
 
     if tracking.experiment_id(store) is None:
         raise UserError(f"there are no runs in {store} yet; start some with 'make sweep'")
-    book = tracking.Book(store, patience=60)
+    book = tracking.Store(store, patience=60)
     sweeps = book.sweeps()
     if not sweeps:
         raise UserError(f"no sweep has run in {store}; start one with 'make sweep'")
@@ -29,13 +29,13 @@ def watch(store: str) -> None:
     plan = book.plan(watched)
     if plan is None:
         raise UserError("the latest sweep has not said yet what it will do; try again in a moment")
-    announced = board.Announcement.from_json(plan)
+    announced = display.AnnouncedSweep.from_json(plan)
     console = Console(highlight=False)
     began = time.strftime("%Y-%m-%d %H:%M", time.localtime(announced.began / 1000))
     console.print(f"Study {announced.study}: {len(announced.runs)} runs, {announced.workers} workers, since {began}")
-    with board.shown(board.Board(book, announced), console, lambda record: None):
+    with display.shown(display.SweepProgress(book, announced), console, lambda record: None):
         while dict(book.sweeps())[watched] == tracking.RUNNING and not machine.is_gone(announced.process):
-            time.sleep(board.REFRESH_SECONDS)
+            time.sleep(display.REFRESH_SECONDS)
     status = dict(book.sweeps())[watched]
     if status != tracking.FINISHED:
         how = "was killed" if status == tracking.RUNNING else f"has ended as {status}"
@@ -43,7 +43,7 @@ def watch(store: str) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Carry out the command line; see `fmnist.door.enter` for the exit codes."""
+    """Carry out the command line; see `fmnist.cli.entry` for the exit codes."""
 
     def body() -> None:
         parser = Parser(

@@ -9,8 +9,8 @@ from scipy import stats
 
 from fmnist.analysis.claims import Verdict
 from fmnist.analysis.diagnosis import Finding
-from fmnist.analysis.report import Findings
 from fmnist.config import CLASSES
+from fmnist.report.page import Findings
 
 # Option, level, gain in validation accuracy at the end, parameters relative to the baseline's.
 LEVELS = (

@@ -14,36 +14,38 @@ MODULES = {
     for file in PACKAGE.rglob("*.py")
     if file.parent != PACKAGE or file.name != "__init__.py"
 }
-DOORS = {"train", "compare", "tune", "ui", "watch"}
+COMMANDS = {"train", "compare", "tune", "ui", "watch"}
 LEVELS = [  # a module imports from levels below its own, or from its own folder
-    {"config"},
-    {"identity", "cost"},
-    {"door", "machine", "training", "trajectories"},
-    {"tracking", "analysis"},
+    {"config", "schema", "words"},
+    {"identity", "network"},
+    {"machine", "training"},
+    {"tracking", "analysis", "cli"},
+    {"report"},
     {"run"},
     {"study"},
+    {"work"},
     {"search"},
-    DOORS,
+    COMMANDS,
 ]
 LIBRARIES = {
-    "mlflow": {"tracking.book", "tracking.client", "tracking.frame", "tracking.searches", "tracking.writer"},
-    "hydra": {"study.compose", "study.sweeper"},
-    "omegaconf": {"study.compose", "study.sweeper"},
+    "mlflow": {"tracking.store", "tracking.client", "tracking.frame", "tracking.searches", "tracking.run_writer"},
+    "hydra": {"study.compose", "work.sweeper"},
+    "omegaconf": {"study.compose", "work.sweeper"},
     "keras_tuner": {"search.oracles", "search.tuner"},
     "tensorflow": {"training.tensorflow_loop"},
     "jax": {"training.jax_loop"},
     "keras": {"training.engine", "training.model", "training.augment", "training.tensorflow_loop", "training.jax_loop"},
-    "matplotlib": {"analysis.drawing", "analysis.figures", "analysis.plots", "analysis.search_plots", "analysis.svg"},
+    "matplotlib": {"report.drawing", "report.run_pictures", "report.figures", "report.search_figures", "report.svg"},
     "rich": {
         "tune",
         "watch",
-        "search.found",
-        "search.lookout",
+        "search.summary",
+        "search.display",
         "search.search",
-        "study.board",
-        "study.progress",
-        "study.sweep",
-        "study.sweeper",
+        "work.display",
+        "work.progress",
+        "work.sweep",
+        "work.sweeper",
     },
 }
 
@@ -93,7 +95,7 @@ def test_each_library_is_imported_only_where_it_belongs(library, allowed):
 
 
 def test_training_itself_needs_keras_numpy_and_a_backend_alone():
-    needed = {"training.engine", "training.checkpoint", "training.streams", "cost"}
+    needed = {"training.engine", "training.checkpoint", "training.streams", "network"}
     while more := {other for name in needed for other in own(name)} - needed:
         needed |= more
     libraries = {found.split(".")[0] for name in needed for found in imports(name)} - sys.stdlib_module_names

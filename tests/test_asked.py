@@ -8,8 +8,8 @@ import yaml
 
 from fmnist.config import CONF, ComputeConfig, UserError
 from fmnist.identity import signatures
-from fmnist.study.asked import ask
 from fmnist.study.compose import compose_config
+from fmnist.study.declared import ask
 
 STUDIES = sorted(file.stem for file in (CONF / "study").glob("*.yaml") if file.stem != "none")
 DIGEST, OTHER = "0123456789abcdef", "fedcba9876543210"

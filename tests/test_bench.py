@@ -15,7 +15,7 @@ from bench.table import Row, render
 from bench.team import Team
 from fmnist import tracking
 from fmnist.config import CONF
-from fmnist.cost import parameter_count
+from fmnist.network import parameter_count
 
 NAMES = {"rotation": "rotation_range", "width_shift": "width_shift_range", "height_shift": "height_shift_range"}
 NAMES |= {"shear": "shear_range", "zoom": "zoom_range"}
@@ -94,7 +94,7 @@ def test_the_table_has_a_line_for_every_part_and_row():
 
 
 def test_a_copied_run_reads_like_one_that_was_written(tmp_path):
-    book = tracking.Book(str(tmp_path))
+    book = tracking.Store(str(tmp_path))
     first, *_, other = islice(configs(17), 1, 17)  # of 3 epochs both
     pattern, written = write(book, first), write(book, other)
     copier = Copier(book)

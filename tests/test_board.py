@@ -6,8 +6,8 @@ import time
 import pytest
 from rich.console import Console
 
-from fmnist.study.board import LAST, Active, Announcement, Board, Expected, table
-from fmnist.tracking import FAILED, FINISHED, Record
+from fmnist.tracking import FAILED, FINISHED, RunSummary
+from fmnist.work.display import LAST, ActiveRun, AnnouncedRun, AnnouncedSweep, SweepProgress, table
 
 NAME = "limit=600 filters=4 kernel_size=3 dense_units=16 learning_rate=1e+30 batch_size=[32] · {} epochs · seed {}"
 
@@ -15,15 +15,15 @@ NAME = "limit=600 filters=4 kernel_size=3 dense_units=16 learning_rate=1e+30 bat
 def board(workers=2, ended=()):
     """A sweep of seeds over rungs 1 and 3, some of whose runs have ended with these statuses."""
     runs = [
-        Expected(NAME.format(e, s), f"{e}-{s}", e, 0, 10.0 * e, f"path {s}") for e in (1, 3) for s in range(workers)
+        AnnouncedRun(NAME.format(e, s), f"{e}-{s}", e, 0, 10.0 * e, f"path {s}") for e in (1, 3) for s in range(workers)
     ]
-    sweep = Announcement("test", workers, int(1000 * (time.time() - 20)), "here 1 1.0", runs)
+    sweep = AnnouncedSweep("test", workers, int(1000 * (time.time() - 20)), "here 1 1.0", runs)
     records = {
-        run.signature: Record("id", run.name, run.signature, run.trajectory, status, 1, 0.9123)
+        run.signature: RunSummary("id", run.name, run.signature, run.trajectory, status, 1, 0.9123)
         for run, status in zip(runs, ended, strict=False)
     }
-    active = [Active(run, 1, 0.875, 2.0) for run in runs if run.signature not in records][:workers]
-    return Board(None, sweep, records, active)
+    active = [ActiveRun(run, 1, 0.875, 2.0) for run in runs if run.signature not in records][:workers]
+    return SweepProgress(None, sweep, records, active)
 
 
 def drawn(found, width, height=30):

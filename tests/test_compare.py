@@ -20,7 +20,7 @@ POOLING = ["--study", "pooling"]
 def store(tmp_path_factory):
     """Study pooling with two seeds, another variant, and an attempt that was killed before it had options."""
     folder = tmp_path_factory.mktemp("store")
-    book = tracking.Book(str(folder))
+    book = tracking.Store(str(folder))
     book.client.create_run(book.id, run_name="killed at once", tags={"fmnist.signature": "s"})
     base = from_flat(Config(), {"compute.precision": "float32", "compute.threads": 1, "epochs": 1})
     for options in ({}, {"model.pooling": "average"}):
@@ -114,7 +114,7 @@ def test_a_store_without_runs_is_no_mistake_and_stays_as_it_is(said, tmp_path):
 
 
 def test_a_store_where_nothing_has_finished_is_no_mistake(said, tmp_path):
-    book = tracking.Book(str(tmp_path))
+    book = tracking.Store(str(tmp_path))
     book.client.create_run(book.id, run_name="killed at once", tags={"fmnist.signature": "s"})
     assert "RUNNING" in said(where=tmp_path) and said(*POOLING, where=tmp_path).startswith("none of the 1 recorded")
 

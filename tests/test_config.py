@@ -14,8 +14,8 @@ from fmnist.config import (
     feature_sizes,
     from_flat,
 )
-from fmnist.cost import flops_per_image, parameter_count
 from fmnist.identity import command, parameters, run_name, signatures, variant_name
+from fmnist.network import flops_per_image, parameter_count
 
 RESOLVED = {"compute.precision": "float32", "compute.threads": 1}
 

@@ -11,7 +11,7 @@ from commands import ROOT
 
 BODY = """
 import subprocess, sys, time
-from fmnist.door import enter
+from fmnist.cli.entry import enter
 
 def body():
     worker = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
@@ -23,7 +23,7 @@ def body():
         time.sleep(CLOSING)
         worker.communicate()
 
-sys.exit(enter("fmnist.door", body, "go on"))
+sys.exit(enter("fmnist.cli.entry", body, "go on"))
 """
 
 
@@ -38,20 +38,20 @@ def test_the_first_signal_lets_everything_close(number):
         worker = int(process.stdout.readline())
         process.send_signal(number)
         out, err = process.communicate(timeout=10)
-    assert (process.returncode, out, err) == (130, "closing\n", "\nfmnist.door: interrupted; go on\n")
+    assert (process.returncode, out, err) == (130, "closing\n", "\nfmnist.cli.entry: interrupted; go on\n")
     assert not psutil.pid_exists(worker)
 
 
 def test_an_error_that_a_library_makes_of_a_signal_is_the_interruption_all_the_same():
     body = "    try: print(flush=True); time.sleep(60)\n    except KeyboardInterrupt: raise ImportError('half')\n"
-    start = "import sys, time; from fmnist.door import enter\ndef body():\n"
-    code = start + body + "sys.exit(enter('fmnist.door', body, 'go on'))"
+    start = "import sys, time; from fmnist.cli.entry import enter\ndef body():\n"
+    code = start + body + "sys.exit(enter('fmnist.cli.entry', body, 'go on'))"
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, **pipes) as process:
         process.stdout.readline()
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=10)
-    assert (process.returncode, err) == (130, "\nfmnist.door: interrupted; go on\n")
+    assert (process.returncode, err) == (130, "\nfmnist.cli.entry: interrupted; go on\n")
 
 
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
@@ -64,5 +64,5 @@ def test_the_second_ends_at_once_what_is_closing_and_all_that_it_started(second)
         process.send_signal(second)
         _, err = process.communicate(timeout=10)
     assert time.monotonic() - began < 2
-    assert (process.returncode, err) == (130, "\nfmnist.door: interrupted; go on\n")
+    assert (process.returncode, err) == (130, "\nfmnist.cli.entry: interrupted; go on\n")
     assert psutil.wait_procs([worker], timeout=5)[1] == []

@@ -11,7 +11,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from fmnist.analysis.leaderboard import columns, leaderboard
-from fmnist.analysis.text import render
+from fmnist.report.tables import render
 
 NUMBERS = ["difference", "difference_low", "difference_high", "bootstrap_low", "bootstrap_high", "p_value"]
 

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fmnist.config import Config, from_flat
-from fmnist.cost import parameter_count
+from fmnist.network import parameter_count
 from fmnist.training.engine import keras, use_threads
 from fmnist.training.model import build, logits_of
 

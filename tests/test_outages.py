@@ -22,7 +22,7 @@ from fmnist.config import Config, DataConfig, ModelConfig, from_flat
 from fmnist.identity import signatures
 from fmnist.training import checkpoint
 from fmnist.training.data import load
-from fmnist.trajectories import checkpoints
+from fmnist.training.locking import checkpoints
 
 TINY_THREAD = [*TINY, "compute.threads=1"]
 PER_EPOCH = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "time/epoch_s")
@@ -389,7 +389,7 @@ def tells_of_space(err, place):
 @pytest.mark.parametrize("leave", [20, 80, 400], ids=["database", "checkpoint", "artifact"])
 def test_a_run_on_a_full_disk_says_so_and_is_completed_once_there_is_space(leave, disk, images, tmp_path, monkeypatch):
     place = disk(65536)
-    tracking.Book(str(place))
+    tracking.Store(str(place))
     fill(place, leave)
     arguments = [*TINY_THREAD, f"data.dir={images}", f"store={place}", "epochs=5"]
     _, err = train(*arguments, code=1)
@@ -408,7 +408,7 @@ def test_a_run_on_a_full_disk_says_so_and_is_completed_once_there_is_space(leave
 @pytest.mark.parametrize("leave", [60, 700])
 def test_a_sweep_on_a_full_disk_says_so_and_is_completed_once_there_is_space(leave, disk, images, calm):
     place = disk(65536)
-    tracking.Book(str(place))
+    tracking.Store(str(place))
     fill(place, leave)
     _, err = train(*smoke(images, place), code=1)
     tells_of_space(err, place)
@@ -445,7 +445,7 @@ def test_a_run_that_fails_stops_no_other_and_is_tried_again_by_the_next_sweep(im
     assert "1 of 3 runs failed" in only_line(err) and "seed 0" in err and str(folders[0]) in err
     assert "Traceback" in out and out.index("Traceback") < out.index("Rung 1")
     (failed,) = tracking.load(str(tmp_path)).query("status == 'FAILED'").to_dict("records")
-    assert failed["seed"] == 0 and "Traceback" in tracking.Book(str(tmp_path)).error(failed["run_id"])
+    assert failed["seed"] == 0 and "Traceback" in tracking.Store(str(tmp_path)).error(failed["run_id"])
     assert sorted(statuses(tmp_path)) == ["FAILED", "FINISHED", "FINISHED"]
     folders[0].unlink()
     train(*arguments)

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from fmnist.config import Config, from_flat
-from fmnist.cost import flops_per_image
 from fmnist.machine import cpu
+from fmnist.network import flops_per_image
 from fmnist.study import pace
 
 BASE = from_flat(Config(), {"compute.precision": "float32", "compute.threads": 1})

@@ -18,8 +18,11 @@ from browser import BROWSER, FLAGS, NO_BROWSER
 from findings import findings
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from fmnist.analysis import drawing, mistakes, plots, readable, report, svg
+from fmnist import words
+from fmnist.analysis import misclassified
 from fmnist.config import CLASSES
+from fmnist.report import drawing, figures, svg
+from fmnist.report import page as report
 
 EVIL = "<script>alert(1)</script>"
 NAMES = {"effects", "learning_accuracy", "learning_loss", "rungs", "recall", "pareto_parameters", "pareto_seconds"}
@@ -205,7 +208,7 @@ def test_fifty_variants_with_three_seeds_stay_under_five_megabytes() -> None:
 
 
 def test_figures_are_named_and_the_same_file_each_time(found: report.Findings) -> None:
-    first, second = report.figures(found), report.figures(found)
+    first, second = report.draw_figures(found), report.draw_figures(found)
     assert set(first) == NAMES
     for name, figure in first.items():
         assert svg.document(figure) == svg.document(second[name])
@@ -213,7 +216,7 @@ def test_figures_are_named_and_the_same_file_each_time(found: report.Findings) -
 
 
 def test_a_forest_plot_shows_each_level_at_its_longest_budget_with_its_interval(found: report.Findings) -> None:
-    figure = plots.forest(found.effects)
+    figure = figures.forest(found.effects)
     assert figure
     last = found.effects[found.effects["epochs"] == 10]
     drawn = [line.get_xdata() for line in figure.axes[0].lines if line.get_gid()]
@@ -225,7 +228,7 @@ def test_a_forest_plot_shows_each_level_at_its_longest_budget_with_its_interval(
 
 
 def test_learning_curves_are_means_over_seeds_with_baseline_and_best_marked(found: report.Findings) -> None:
-    figure = plots.learning(found.board, found.histories, "val/accuracy")
+    figure = figures.learning(found.board, found.histories, "val/accuracy")
     assert figure
     lines = {str(line.get_gid()): line for line in figure.axes[0].lines}
     assert len(lines) == 6
@@ -238,26 +241,26 @@ def test_learning_curves_are_means_over_seeds_with_baseline_and_best_marked(foun
 
 def test_what_cannot_be_drawn_is_no_figure(found: report.Findings) -> None:
     none = found.board.iloc[:0]
-    assert report.figures(replace(found, board=none, effects=found.effects.iloc[:0])) == {}
-    assert plots.rungs(found.board[found.board["epochs"] == 3]) is None
-    assert plots.recall(found.board, found.runs[["run_id"]]) is None
-    assert plots.pareto(found.board.iloc[:1], "parameters") is None
+    assert report.draw_figures(replace(found, board=none, effects=found.effects.iloc[:0])) == {}
+    assert figures.rungs(found.board[found.board["epochs"] == 3]) is None
+    assert figures.recall(found.board, found.runs[["run_id"]]) is None
+    assert figures.pareto(found.board.iloc[:1], "parameters") is None
 
 
 def test_the_common_budget_is_the_longest_that_half_of_the_variants_reached() -> None:
     board = pd.DataFrame(
         {"variant": [*"abcd", "a"], "epochs": [3] * 4 + [10], "val_accuracy": 0.9, "verdict": ""}
     )  # fmt: skip
-    assert plots.budget(board) == 3
+    assert figures.budget(board) == 3
     more = pd.concat([board, board[board["variant"] == "b"].assign(epochs=10)])
-    assert plots.budget(more) == 10
-    assert plots.budget(board.iloc[:0]) == 0
+    assert figures.budget(more) == 10
+    assert figures.budget(board.iloc[:0]) == 0
 
 
 def test_the_front_is_what_nothing_of_the_same_cost_or_less_equals() -> None:
     cost, accuracy = np.array([1, 1, 2, 3, 4, 5.0]), np.array([0.5, 0.6, 0.6, 0.8, 0.7, 0.9])
-    assert plots.front(cost, accuracy).tolist() == [1, 3, 5]
-    assert plots.front(np.array([]), np.array([])).tolist() == []
+    assert figures.front(cost, accuracy).tolist() == [1, 3, 5]
+    assert figures.front(np.array([]), np.array([])).tolist() == []
 
 
 def test_labels_are_moved_apart_no_further_than_needed_and_stay_inside() -> None:
@@ -278,10 +281,10 @@ def test_values_far_below_do_not_squeeze_the_rest_and_are_counted() -> None:
 
 
 def test_a_confusion_matrix_counts_actual_by_predicted() -> None:
-    counts = mistakes.confusion(np.array([6, 6, 0, 9], np.uint8), np.array([0, 6, 0, 7], np.uint8))
+    counts = misclassified.confusion(np.array([6, 6, 0, 9], np.uint8), np.array([0, 6, 0, 7], np.uint8))
     assert counts.sum() == 4 and counts[6, 0] == counts[6, 6] == counts[0, 0] == counts[9, 7] == 1
     with pytest.raises(ValueError, match="each of the 2 labels needs a prediction, but got 3"):
-        mistakes.confusion(np.zeros(2, np.uint8), np.zeros(3, np.uint8))
+        misclassified.confusion(np.zeros(2, np.uint8), np.zeros(3, np.uint8))
 
 
 def test_the_images_missed_most_often_come_first_and_shirts_before_all() -> None:
@@ -291,32 +294,32 @@ def test_the_images_missed_most_often_come_first_and_shirts_before_all() -> None
         "b": np.array([0, 6, 6, 0, 2], np.uint8),
         "c": np.array([2, 0, 3, 0, 2], np.uint8),
     }
-    missed = mistakes.most_missed(labels, predictions)
+    missed = misclassified.most_missed(labels, predictions)
     assert list(missed) == ["Shirt", "T-shirt/top"]
     assert missed["Shirt"] == (
         4,
-        [mistakes.Missed(0, "Shirt", "T-shirt/top", 3), mistakes.Missed(1, "Shirt", "T-shirt/top", 1)],
+        [misclassified.Missed(0, "Shirt", "T-shirt/top", 3), misclassified.Missed(1, "Shirt", "T-shirt/top", 1)],
     )
     assert [one.times for one in missed["T-shirt/top"][1]] == [3, 1]
-    assert len(mistakes.most_missed(labels, predictions, most=1)["T-shirt/top"][1]) == 1
-    assert mistakes.most_missed(labels, {}) == {}
+    assert len(misclassified.most_missed(labels, predictions, most=1)["T-shirt/top"][1]) == 1
+    assert misclassified.most_missed(labels, {}) == {}
 
 
 def test_numbers_read_well_and_missing_ones_are_dashes() -> None:
-    assert readable.percent(0.91234) == "91.23\N{NO-BREAK SPACE}%"
-    assert [readable.points(0.0123), readable.points(-0.005)] == ["+1.23", "−0.50"]
-    assert [readable.p_value(p) for p in (0.0123, 0.44)] == ["0.012", "0.44"]
-    assert readable.p_value(0.0001).endswith("0.001")
-    assert [readable.duration(s)[:3] for s in (12.34, 600, 9000)] == ["12.", "10.", "2.5"]
-    assert readable.count(940170) == "940,170" and readable.plural(1, "run")[-3:] == "run"
-    for say in (readable.percent, readable.points, readable.p_value, readable.duration, readable.count):
+    assert words.percent(0.91234) == "91.23\N{NO-BREAK SPACE}%"
+    assert [words.points(0.0123), words.points(-0.005)] == ["+1.23", "−0.50"]
+    assert [words.p_value(p) for p in (0.0123, 0.44)] == ["0.012", "0.44"]
+    assert words.p_value(0.0001).endswith("0.001")
+    assert [words.duration(s)[:3] for s in (12.34, 600, 9000)] == ["12.", "10.", "2.5"]
+    assert words.count(940170) == "940,170" and words.plural(1, "run")[-3:] == "run"
+    for say in (words.percent, words.points, words.p_value, words.duration, words.count):
         assert say(None) == say(float("nan")) == "–"
-    assert readable.interval(0.9, None) == "" and readable.interval(0.9, 0.91) == "90.00 to 91.00"
+    assert words.interval(0.9, None) == "" and words.interval(0.9, 0.91) == "90.00 to 91.00"
 
 
 def test_a_report_needs_neither_keras_nor_mlflow_nor_pyplot() -> None:
     heavy = "{'matplotlib.pyplot', 'keras', 'tensorflow', 'mlflow'}"
-    code = f"import sys, fmnist.analysis.report; print({heavy} & {{*sys.modules}})"
+    code = f"import sys, fmnist.report.page; print({heavy} & {{*sys.modules}})"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 

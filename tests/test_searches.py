@@ -12,11 +12,11 @@ from bench.store import dataset
 from fmnist import compare, tracking
 from fmnist.analysis import searches, stats
 from fmnist.analysis.leaderboard import leaderboard
-from fmnist.analysis.tuned import marked
+from fmnist.analysis.searched import marked
 from fmnist.config import Config, from_flat
 from fmnist.identity import parameters, run_name, signatures
 from fmnist.run import tags
-from fmnist.study.answer import Question, answer
+from fmnist.study.findings import Question, answer
 
 BASE = from_flat(Config(), {"compute.precision": "float32", "compute.threads": 1, "epochs": 9})
 POINTS = {  # trial -> what it changes, its epochs, the score that it was given; none: it failed
@@ -85,7 +85,7 @@ def confirm(book, record, options, best, trial):
 def store(tmp_path_factory):
     """Study pooling, a search of the same data, and one of fewer images."""
     folder = tmp_path_factory.mktemp("searched")
-    book, study = tracking.Book(str(folder)), {"study.name": "pooling"}
+    book, study = tracking.Store(str(folder)), {"study.name": "pooling"}
     for seed in (0, 1):
         keep(book, study, seed, 3, 0.89 + 0.001 * seed)
         keep(book, study | {"model.pooling": "average"}, seed, 3, 0.88)
@@ -179,7 +179,7 @@ def test_by_run_a_trial_is_seen_beside_the_fresh_seeds(store):
 
 
 def test_a_run_that_another_search_has_chosen_by_confirms_nothing(store):
-    book = tracking.Book(str(store))
+    book = tracking.Store(str(store))
     first, second = (keep(book, {"data.limit": 5000, "model.filters": filters}, 1, 9, 0.9) for filters in (32, 64))
     trial, fresh = {"fmnist.trial": "0001"}, {"fmnist.trial": "0002", "fmnist.confirms": "true"}
     for run_id, uses in ((first, (fresh, trial)), (second, (trial, fresh))):

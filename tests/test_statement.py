@@ -8,7 +8,7 @@ from runs import frame, run, seeds
 
 from fmnist.analysis import stats
 from fmnist.analysis.leaderboard import leaderboard
-from fmnist.analysis.statement import notes
+from fmnist.report.notes import notes
 
 
 def said(*runs, **options):

@@ -17,7 +17,7 @@ from fmnist.config import UserError
 def good(tmp_path_factory):
     """The database of an empty store."""
     store = tmp_path_factory.mktemp("good")
-    tracking.Book(str(store))
+    tracking.Store(str(store))
     return store / "mlflow.db"
 
 
@@ -81,7 +81,7 @@ def test_a_database_that_cannot_be_used_is_named_with_reason_and_remedy_and_left
     file = tmp_path / "mlflow.db"
     spoil(good, file)
     before = file.read_bytes() if file.is_file() else None
-    for act in (tracking.Book, tracking.load, tracking.experiment_id):
+    for act in (tracking.Store, tracking.load, tracking.experiment_id):
         with pytest.raises(UserError) as told:
             act(str(tmp_path))
         text = str(told.value)

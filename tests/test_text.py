@@ -11,7 +11,7 @@ from runs import frame, run, seeds
 from fmnist.analysis.claims import Verdict
 from fmnist.analysis.diagnosis import Finding
 from fmnist.analysis.leaderboard import columns, leaderboard
-from fmnist.analysis.text import FORMATS, NO_RUNS, explained, render, render_claims
+from fmnist.report.tables import FORMATS, NO_RUNS, explained, render, render_claims
 
 NAN = float("nan")
 HOLDS = Verdict("filters", "more filters are better", "holds", 0.0124, 0.0081, 0.0167, 0.0031, 3, 10, ("a", "b"),

@@ -20,7 +20,7 @@ METRICS = ["train/loss", "train/accuracy", "val/loss", "val/accuracy", "time/epo
 @pytest.fixture(scope="module")
 def book(tmp_path_factory):
     """A store with runs of all kinds, none of which a test may change."""
-    book = tracking.Book(str(tmp_path_factory.mktemp("store")))
+    book = tracking.Store(str(tmp_path_factory.mktemp("store")))
     write(book, next(configs(1)))
     wild = book.begin("wild", "s1", {"epochs": 2, "seed": 4, "model.filters": [32, 64]}, {"fmnist.variant": "ü=1"})
     wild.epochs([epoch(0.8), epoch(float("nan"))])
@@ -60,7 +60,7 @@ def test_a_database_is_read_as_the_client_reads_it(book, monkeypatch):
 def test_runs_longer_than_a_page_are_all_read_by_the_client(book, monkeypatch):
     short = tracking.frame(book)
     monkeypatch.setattr(frame, "entries", lambda uri, experiment: None)
-    monkeypatch.setattr("fmnist.tracking.book.PAGE", 1)
+    monkeypatch.setattr("fmnist.tracking.store.PAGE", 1)
     pd.testing.assert_frame_equal(short, tracking.frame(book))
 
 

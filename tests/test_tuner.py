@@ -18,9 +18,9 @@ from filelock import FileLock
 from mlflow import MlflowClient
 
 from fmnist import tracking
-from fmnist.analysis.searching import expected_best, importance
+from fmnist.analysis.importance import expected_best, importance
 from fmnist.config import CONF, UserError
-from fmnist.search import attempts, oracles
+from fmnist.search import oracles, trials
 from fmnist.search.limits import Limits, brackets
 from fmnist.search.space import KINDS, TUNE, TunerConfig, check_search, dimensions, to_run
 from fmnist.study.compose import compose_config
@@ -131,7 +131,7 @@ def finish(made, trial):
 
 
 def story(folder):
-    return [(a.trial, a.status, a.values, a.score) for a in attempts.attempts(folder)]
+    return [(a.trial, a.status, a.values, a.score) for a in trials.load_trials(folder)]
 
 
 def undisturbed(folder, kind, most, **options):
@@ -296,7 +296,7 @@ NAME = "tuner.name=small"
 
 def summary(store):
     """What a search came to, but for times and ids."""
-    return [(a.trial, a.status, a.values, a.scores) for a in attempts.attempts(Path(store) / "tuner" / "small")]
+    return [(a.trial, a.status, a.values, a.scores) for a in trials.load_trials(Path(store) / "tuner" / "small")]
 
 
 @pytest.fixture(scope="module")
@@ -312,7 +312,7 @@ def hyperband(images, tmp_path_factory):
 def test_promoted_trials_continue_their_paths(hyperband):
     _, store, printed = hyperband
     runs = tracking.load(str(store))
-    tried = attempts.attempts(store / "tuner" / "small")
+    tried = trials.load_trials(store / "tuner" / "small")
     promoted = [a for a in tried if a.start]
     assert [(a.epochs, a.trained) for a in promoted] == [(2, 2)]
     ids = {a.trial: a.run_ids["0"] for a in tried}
@@ -328,7 +328,7 @@ def test_trials_are_runs_of_the_book_with_the_search_as_their_parent(hyperband):
     runs = tracking.load(str(store))
     assert set(runs["status"]) == {"FINISHED"} and len(runs) == 6 + 4  # the parent is no run
     (parent,) = client.search_runs([client.get_experiment_by_name("fmnist searches").experiment_id])
-    for a in attempts.attempts(store / "tuner" / "small"):
+    for a in trials.load_trials(store / "tuner" / "small"):
         tags = client.get_run(a.run_ids["0"]).data.tags
         assert (tags["mlflow.parentRunId"], tags["fmnist.search"]) == (parent.info.run_id, "small")
     best = client.get_metric_history(parent.info.run_id, "search/best")
@@ -370,7 +370,7 @@ def started(folder, arguments, trials):
     command = [sys.executable, "-m", "fmnist.tune", *arguments]
     search = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     deadline = time.monotonic() + 120
-    while len(found := attempts.attempts(folder)) < trials or not any(a.status == attempts.RUNNING for a in found):
+    while len(found := trials.load_trials(folder)) < trials or not any(a.status == trials.RUNNING for a in found):
         assert time.monotonic() < deadline and search.poll() is None
         time.sleep(0.05)
     return search
@@ -383,7 +383,7 @@ def assert_it_says_that_it_goes_on(search):
 
 
 def assert_it_ends_like_one_that_was_not_stopped(arguments, folder, other):
-    done = [a.trial for a in attempts.ended(attempts.attempts(folder / "tuner" / "small"))]
+    done = [a.trial for a in trials.ended(trials.load_trials(folder / "tuner" / "small"))]
     printed = run("tune", *arguments).stdout
     assert done and not [trial for trial in done if f"/6  trial {int(trial)}: " in printed]
     assert points(folder) == points(other)
@@ -397,7 +397,7 @@ def test_a_search_of_two_workers_that_is_killed_and_then_hears_ctrl_c_goes_on_ea
     killed = started(folder, arguments, trials=2)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate(timeout=60)
-    stopped = started(folder, arguments, trials=len(attempts.attempts(folder)) + 1)
+    stopped = started(folder, arguments, trials=len(trials.load_trials(folder)) + 1)
     os.killpg(stopped.pid, signal.SIGINT)  # as a terminal sends it: to the workers too
     assert_it_says_that_it_goes_on(stopped)
     assert_it_ends_like_one_that_was_not_stopped(arguments, tmp_path, store)
@@ -431,7 +431,7 @@ def test_every_execution_s_score_is_kept(images, tmp_path):
     printed = run(
         "tune", *arguments, "tuner.executions_per_trial=2", "tuner.confirm_seeds=0", f"store={tmp_path}"
     ).stdout
-    (a,) = attempts.attempts(tmp_path / "tuner" / "small")
+    (a,) = trials.load_trials(tmp_path / "tuner" / "small")
     assert set(a.scores) == {"0", "1"} and a.score == pytest.approx(sum(a.scores.values()) / 2)
     assert f"seed 1 {a.scores['1']:.4f}" in printed and len(tracking.load(str(tmp_path))) == 2
 

@@ -20,7 +20,7 @@ from fmnist.analysis.leaderboard import leaderboard
 from fmnist.config import CLASSES, Config, from_flat
 from fmnist.identity import parameters, run_name, signatures
 from fmnist.run import tags
-from fmnist.study.answer import Question, answer
+from fmnist.study.findings import Question, answer
 
 FAMILIES, NOISE, LUCK = 200, 0.003, 0.004  # deviations of a training, and of what a seed brings to all of its runs
 ALLOWED = int(binom.ppf(0.99, FAMILIES, 0.05))  # 18
@@ -38,7 +38,7 @@ TAKEN_OUT = ["study.axes.augment=null", "study.axes.model.kernel_size=null"]
 def store(tmp_path_factory):
     """Runs of study article with 3 seeds, written as real runs are; one attempt more failed."""
     folder = tmp_path_factory.mktemp("planted")
-    book, rng, data = tracking.Book(str(folder)), np.random.default_rng(4), dataset()
+    book, rng, data = tracking.Store(str(folder)), np.random.default_rng(4), dataset()
     luck = rng.normal(0, LUCK, 3)
     for (option, level, epochs), worth in PLANTED.items():
         for seed in range(3):

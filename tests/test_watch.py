@@ -11,8 +11,8 @@ from commands import run
 
 from fmnist import machine, tracking
 from fmnist.config import UserError
-from fmnist.study.board import Announcement, Expected
 from fmnist.watch import watch
+from fmnist.work.display import AnnouncedRun, AnnouncedSweep
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +23,9 @@ def announced(tmp_path_factory):
         name = f"{machine.platform.node()} {process.pid} {psutil.Process(process.pid).create_time()}"
         assert not machine.is_gone(name)
         process.kill()
-    runs = [Expected("filters=4 · 1 epoch · seed 0", "of nobody", epochs=1, start=0, seconds=1.0)]
-    sweep = Announcement("smoke", workers=2, began=int(time.time() * 1000), process=name, runs=runs)
-    book = tracking.Book(str(store))
+    runs = [AnnouncedRun("filters=4 · 1 epoch · seed 0", "of nobody", epochs=1, start=0, seconds=1.0)]
+    sweep = AnnouncedSweep("smoke", workers=2, began=int(time.time() * 1000), process=name, runs=runs)
+    book = tracking.Store(str(store))
     book.announce("smoke", sweep.to_json())
     return store, book, sweep
 
@@ -61,4 +61,4 @@ def test_an_announcement_survives_the_store(announced):
     _, book, sweep = announced
     ((sweep_id, status),) = book.sweeps()
     assert status == "RUNNING"
-    assert Announcement.from_json(json.loads(json.dumps(book.plan(sweep_id)))) == sweep
+    assert AnnouncedSweep.from_json(json.loads(json.dumps(book.plan(sweep_id)))) == sweep

@@ -9,7 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats as distributions
 
-from fmnist.analysis import readable, stats
+from fmnist import words
+from fmnist.analysis import stats
 from fmnist.analysis.leaderboard import ALIKE, ALPHA, BASELINE
 from fmnist.analysis.published import RUNS, Published
 from fmnist.config import CLASSES
@@ -187,11 +188,11 @@ def _because(claim: Claim, tables: list[pd.DataFrame], steps: stats.Paired, corr
     for index, (before, after) in enumerate(pairwise(tables)):
         names = f"{claim.sides[index + 1].name} against {claim.sides[index].name}"
         test = float((after["test/accuracy"].astype(float) - before["test/accuracy"].astype(float)).mean())
-        text = f"{names}: {readable.points(steps.mean[index])} points in validation, {readable.points(test)} in test"
+        text = f"{names}: {words.points(steps.mean[index])} points in validation, {words.points(test)} in test"
         if steps.n[index] == 1:
             text += _support(before["run_id"].iloc[0], after["run_id"].iloc[0], correct)
         elif len(tables) > 2:
-            text += f" (p {readable.p_value(float(steps.p[index]))})"
+            text += f" (p {words.p_value(float(steps.p[index]))})"
         said.append(text)
     if steps.n[0] == 1:
         said.append("one seed cannot show the noise of training: add seeds")
@@ -202,7 +203,7 @@ def _support(before: str, after: str, correct: Correct) -> str:
     theirs, ours = correct(before), correct(after)
     if theirs is None or ours is None or len(theirs) != len(ours):
         return ""
-    p = readable.p_value(stats.mcnemar(ours, theirs))
+    p = words.p_value(stats.mcnemar(ours, theirs))
     return f" (McNemar on the test images, of these two networks alone: p {p})"
 
 
@@ -278,10 +279,10 @@ def _published(claim: Claim, runs: pd.DataFrame) -> Verdict:
 def _places(known: Sequence[Published], said: list[NDArray[np.float64]]) -> Iterator[str]:
     for run, ours in zip(known, said, strict=True):
         low, high = (float(end[0]) for end in stats.prediction_interval(ours[None]))
-        within = readable.interval(low, high)
-        mean = readable.percent(float(ours.mean()))
+        within = words.interval(low, high)
+        mean = words.percent(float(ours.mean()))
         place = f"one more run of ours lies within {within}" if within else f"ours {mean}"
-        yield f"test accuracy {readable.percent(run.test_accuracy)} published for {run.epochs} epochs, {place}"
+        yield f"test accuracy {words.percent(run.test_accuracy)} published for {run.epochs} epochs, {place}"
 
 
 def _p_of_one_more(value: float, ours: NDArray[np.float64]) -> float:

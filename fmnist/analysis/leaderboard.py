@@ -49,7 +49,7 @@ def leaderboard(
 
     Args:
         runs: a row a run, as `fmnist.tracking.load` returns them; accuracies and recalls in 0..1, times in seconds. Of
-            a variant that searches found (`fmnist.analysis.tuned.marked`) only runs that it was not chosen by count.
+            a variant that searches found (`fmnist.analysis.searched.marked`) only runs that it was not chosen by count.
         baseline: the variant that the others are compared with, at the same epochs and what `alike` names.
         metric: what ranks, one of `METRICS`.
         by: `variant`, or `run` for a row a run.
@@ -136,7 +136,7 @@ def _grouped(counted: pd.DataFrame) -> pd.DataFrame:
 
 
 def _searched(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs with the columns that `fmnist.analysis.tuned.marked` adds; without searches they say nothing."""
+    """The runs with the columns that `fmnist.analysis.searched.marked` adds; without searches they say nothing."""
     return runs if "chosen" in runs else runs.assign(found_by="", chosen=False, changes=runs["variant"])
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fmnist.analysis import readable
+from fmnist import words
+from fmnist.analysis.importance import expected_best
 from fmnist.analysis.leaderboard import METRICS
-from fmnist.analysis.searching import expected_best
 from fmnist.config import suggest
 
 NONE = "no searches yet: start one with 'make tune'"
@@ -33,8 +33,8 @@ def curves(searches: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
     for _, search in searches[searches["objective"] == "val/accuracy"].iterrows():
         scores, epochs = comparable(search)
         if len(scores):
-            said = f"{search['name']}: {readable.plural(len(scores), 'trial')} of {readable.plural(epochs, 'epoch')}"
-            found[said.replace(readable.NARROW, " ")] = expected_best(scores)
+            said = f"{search['name']}: {words.plural(len(scores), 'trial')} of {words.plural(epochs, 'epoch')}"
+            found[said.replace(words.NARROW, " ")] = expected_best(scores)
     return found
 
 
@@ -102,7 +102,7 @@ def _texts(found: pd.DataFrame) -> pd.DataFrame:
     def scores(column: str) -> list[str]:
         pairs = zip(found[column], accuracy, strict=True)
         return [
-            readable.DASH if pd.isna(score) else f"{100 * score:.2f}" if share else f"{score:.4f}"
+            words.DASH if pd.isna(score) else f"{100 * score:.2f}" if share else f"{score:.4f}"
             for score, share in pairs
         ]
 
@@ -114,10 +114,10 @@ def _texts(found: pd.DataFrame) -> pd.DataFrame:
                 f"{n}" + (f" ({bad})" if bad else "") for n, bad in zip(found["trials"], found["failed"], strict=True)
             ],
             "epochs": found["epochs"].astype(str),
-            "best trial": found["best_trial"].replace("", readable.DASH),
+            "best trial": found["best_trial"].replace("", words.DASH),
             "score": scores("best_score"),
             "compared": [
-                f"{n} at {readable.plural(epochs, 'epoch')}".replace(readable.NARROW, " ") if n else readable.DASH
+                f"{n} at {words.plural(epochs, 'epoch')}".replace(words.NARROW, " ") if n else words.DASH
                 for n, epochs in zip(found["compared"], found["compared_epochs"], strict=True)
             ],
             **{name.replace("expected_", "best of "): scores(name) for name in map(str, found) if "expected_" in name},

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fmnist.analysis import readable
+from fmnist import words
 
 EFFECT_COLUMNS = ("term", "kind", "share", "df", "F", "p")
 
@@ -65,7 +65,7 @@ def _anova(data: pd.DataFrame, terms: list[str]) -> Any:
         return anova_lm(model.fit(), typ=2)
 
 
-def words(shares: pd.DataFrame) -> list[str]:
+def sentences(shares: pd.DataFrame) -> list[str]:
     """How much of a grid's variance each term explains, in words.
 
     Args:
@@ -73,6 +73,6 @@ def words(shares: pd.DataFrame) -> list[str]:
     """
     return [
         f"{row['term']}: {100 * row['share']:.1f} % of the variance"
-        + ("" if pd.isna(row["p"]) else f", p {readable.p_value(row['p'])}")
+        + ("" if pd.isna(row["p"]) else f", p {words.p_value(row['p'])}")
         for row in shares.to_dict("records")
     ]

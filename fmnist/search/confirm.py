@@ -10,15 +10,15 @@ import numpy as np
 from fmnist.analysis import stats
 from fmnist.config import RunError, StudyConfig
 from fmnist.identity import signatures
-from fmnist.search import attempts, found
-from fmnist.search.crew import Crew
+from fmnist.search import summary, trials
 from fmnist.search.search import LOOK_SECONDS, Search
 from fmnist.study.plan import STARTUP_SECONDS, PlannedRun, Variant, work, work_out
-from fmnist.study.sweep import Sweep
-from fmnist.study.worker import Worker
+from fmnist.work.processes import ProcessGroup
+from fmnist.work.sweep import Sweep
+from fmnist.work.worker import Worker
 
 if TYPE_CHECKING:
-    from fmnist.tracking import Book, SearchRecord
+    from fmnist.tracking import SearchRecord, Store
 
 UNPROVEN = "nothing says yet that it is better"
 
@@ -39,24 +39,24 @@ def conclude(search: Search, record: "SearchRecord") -> None:
     Raises:
         RunError: no trial has a score, or a run of the comparison failed.
     """
-    from fmnist.tracking import FAILED, FINISHED, KILLED, Book, StoreError
+    from fmnist.tracking import FAILED, FINISHED, KILLED, Store, StoreError
 
     try:
-        trials = attempts.attempts(search.folder)
-        leader = attempts.best(trials, search.direction)
+        records = trials.load_trials(search.folder)
+        leader = trials.best(records, search.direction)
         if search.reached:
             search.console.print(f"stopped by {search.reached}", soft_wrap=True)
         if leader is None:
             raise RunError("no trial has a score; see the messages above")
-        _tell(search, trials)
-        told = found.weights(trials, search.space)
-        for line in found.importance_lines(told):
+        _tell(search, records)
+        told = summary.weights(records, search.space)
+        for line in summary.importance_lines(told):
             search.console.print(line, soft_wrap=True)
-        text = found.page(trials, search.space, search.direction, search.config.tuner.objective, told)
+        text = summary.page(records, search.space, search.direction, search.config.tuner.objective, told)
         numbers = {f"importance/{key}": float(share) for key, share in told.shares.items()}
-        over = len(attempts.ended(trials))
+        over = len(trials.ended(records))
         record.describe(text, numbers, over, {"fmnist.search_trials": str(over), "fmnist.best_trial": leader.trial})
-        verdict = _confirm(search, leader, Book(search.config.store, search.config.patience), record)
+        verdict = _confirm(search, leader, Store(search.config.store, search.config.patience), record)
         search.console.print(verdict, soft_wrap=True)
         record.describe(f"{verdict}\n\n{text}", {}, over, {"fmnist.verdict": verdict})
     except BaseException as error:
@@ -66,21 +66,21 @@ def conclude(search: Search, record: "SearchRecord") -> None:
     record.end(FINISHED)
 
 
-def _tell(search: Search, trials: list[attempts.Attempt]) -> None:
-    over = attempts.ended(trials)
-    failed = sum(a.status == attempts.FAILED for a in over)
+def _tell(search: Search, records: list[trials.TrialRecord]) -> None:
+    over = trials.ended(records)
+    failed = sum(a.status == trials.FAILED for a in over)
     needed, trained = sum(a.epochs for a in over), sum(a.trained for a in over)
     title = (
         f"\nSearch {search.name}: {len(over)} trials{f', {failed} failed' if failed else ''}, "
         f"{needed} epochs, {trained} of them trained for it; best {search.config.tuner.objective}"
     )
-    for line in (title, *found.top_lines(trials, search.direction)):
+    for line in (title, *summary.top_lines(records, search.direction)):
         search.console.print(line, soft_wrap=True)
     if any("tuner/bracket" in a.values for a in over):
-        search.console.print(found.bracket_table(trials))
+        search.console.print(summary.bracket_table(records))
 
 
-def _confirm(search: Search, leader: attempts.Attempt, book: "Book", record: "SearchRecord") -> str:
+def _confirm(search: Search, leader: trials.TrialRecord, book: "Store", record: "SearchRecord") -> str:
     """Train the best and the baseline on fresh seeds, and return the verdict in a sentence."""
     tuner = search.config.tuner
     if not tuner.confirm_seeds:
@@ -104,7 +104,7 @@ def _confirm(search: Search, leader: attempts.Attempt, book: "Book", record: "Se
     return _verdict(search, pairs, leader)
 
 
-def _planned(search: Search, leader: attempts.Attempt, seeds: list[int]) -> list[PlannedRun]:
+def _planned(search: Search, leader: trials.TrialRecord, seeds: list[int]) -> list[PlannedRun]:
     """The runs of the comparison: of two variants, or of one where the best is the baseline itself."""
     from fmnist.tracking import load
 
@@ -127,7 +127,7 @@ def _lacking(search: Search, left: list[PlannedRun]) -> str:
     end = search.deadline()
     if end is None:
         return ""
-    limits, records = search.limits(), [asdict(a) for a in attempts.attempts(search.folder)]
+    limits, records = search.limits(), [asdict(a) for a in trials.load_trials(search.folder)]
     seconds = sum(limits.seconds(work(entry.config, search.images, 0), records) for entry in left)
     needed = STARTUP_SECONDS + seconds / min(search.config.tuner.workers, len(left))
     if time.time() + needed <= end:
@@ -152,7 +152,7 @@ def _carry_out(search: Search, planned: list[PlannedRun]) -> None:
 
 
 def _launch(staff: list[Worker]) -> None:
-    crew = Crew(list(staff))
+    crew = ProcessGroup(list(staff))
     try:
         while crew.is_busy():
             time.sleep(LOOK_SECONDS)
@@ -162,15 +162,15 @@ def _launch(staff: list[Worker]) -> None:
         crew.stop()
 
 
-def _pairs(search: Search, planned: list[PlannedRun], seeds: list[int], book: "Book") -> Pairs:
+def _pairs(search: Search, planned: list[PlannedRun], seeds: list[int], book: "Store") -> Pairs:
     baseline = signatures(search.base, search.data_digest).variant
     scores: dict[bool, dict[int, tuple[float, str]]] = {True: {}, False: {}}
     for entry in planned:
         run = book.find(entry.signed.run)
         if run is None or run.info.status != "FINISHED":
             raise RunError(f"{entry.name} failed; see its record")
-        found = (run.data.metrics[search.config.tuner.objective], run.info.run_id)
-        scores[entry.signed.variant == baseline][entry.config.seed] = found
+        summary = (run.data.metrics[search.config.tuner.objective], run.info.run_id)
+        scores[entry.signed.variant == baseline][entry.config.seed] = summary
     theirs, ours = scores[True], scores[False] or scores[True]
     return Pairs(
         seeds,
@@ -180,7 +180,7 @@ def _pairs(search: Search, planned: list[PlannedRun], seeds: list[int], book: "B
     )
 
 
-def _verdict(search: Search, pairs: Pairs, leader: attempts.Attempt) -> str:
+def _verdict(search: Search, pairs: Pairs, leader: trials.TrialRecord) -> str:
     tuned, baseline = np.array([pairs.tuned]), np.array(pairs.baseline)
     compared = stats.paired(tuned, baseline)
     mean, low, high = (float(part[0]) for part in (compared.mean, compared.low, compared.high))

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fmnist.config import Config, UserError
-from fmnist.search.attempts import Attempt
 from fmnist.search.space import Dimension, SearchConfig, TunerConfig, base_of, to_run
+from fmnist.search.trials import TrialRecord
 from fmnist.study.plan import work
 
 CAUTION = 1.25  # by which a trial is taken to last longer than those before it
@@ -41,7 +41,7 @@ class Limits:
         seeds = range(first, first + self.search.tuner.executions_per_trial)
         return [replace(point, epochs=epochs, seed=seed) for seed in seeds]
 
-    def point(self, trial: Attempt) -> Config:
+    def point(self, trial: TrialRecord) -> Config:
         """What a trial's runs have in common, for the epochs after which it was scored."""
         return self.configs(trial.values)[0]
 

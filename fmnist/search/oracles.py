@@ -19,8 +19,8 @@ from filelock import FileLock, Timeout
 from threadpoolctl import threadpool_limits
 
 import fmnist.training.engine  # noqa: F401  # before Keras Tuner, which would load TensorFlow with all that it prints
-from fmnist.search.attempts import COMPLETED, FAILED, LOCK, STATE, is_free, read, write
 from fmnist.search.space import OBJECTIVES, Dimension, TunerConfig
+from fmnist.search.trials import COMPLETED, FAILED, LOCK, STATE, is_free, read, write
 from fmnist.training.quiet import quiet_stderr
 
 with quiet_stderr(), warnings.catch_warnings():
@@ -57,7 +57,7 @@ def seed_of(*key: Any) -> int:
     return int(hashlib.sha256(repr(key).encode()).hexdigest()[:8], 16)
 
 
-class Kept(keras_tuner.Oracle):  # type: ignore[misc]  # Keras Tuner has no types
+class SharedOracle(keras_tuner.Oracle):  # type: ignore[misc]  # Keras Tuner has no types
     """What all oracles here have in common: processes share one through its file, and none repeats another's trial."""
 
     folder: Path
@@ -166,7 +166,7 @@ def slot(folder: Path) -> Iterator[str]:
 # ---- The four kinds -------------------------------------------------------------------------------------
 
 
-class Random(Kept, RandomSearchOracle):  # type: ignore[misc]
+class Random(SharedOracle, RandomSearchOracle):  # type: ignore[misc]
     """Random search."""
 
 
@@ -182,7 +182,7 @@ class _Grid(GridSearchOracle):  # type: ignore[misc]
         return {"status": RUNNING, "values": values}
 
 
-class Grid(Kept, _Grid):
+class Grid(SharedOracle, _Grid):
     """Grid search."""
 
 
@@ -203,7 +203,7 @@ class _Bayesian(BayesianOptimizationOracle):  # type: ignore[misc]
         return proposed
 
 
-class Bayesian(Kept, _Bayesian):
+class Bayesian(SharedOracle, _Bayesian):
     """Bayesian optimisation; with several workers it depends on the order in which they end."""
 
 
@@ -255,11 +255,11 @@ class _Hyperband(HyperbandOracle):  # type: ignore[misc]
         return sorted(completed, key=lambda trial: trial.score, reverse=self.objective.direction == "max")[:size]
 
 
-class Hyperband(Kept, _Hyperband):  # type: ignore[misc]
+class Hyperband(SharedOracle, _Hyperband):  # type: ignore[misc]
     """Hyperband by whole rounds: the same trials, however many workers and whoever ends first."""
 
 
-def oracle(tuner: TunerConfig, space: list[Dimension]) -> Kept:
+def oracle(tuner: TunerConfig, space: list[Dimension]) -> SharedOracle:
     """The oracle of a search, not yet kept anywhere."""
     common = {
         "objective": keras_tuner.Objective(tuner.objective, OBJECTIVES[tuner.objective]),

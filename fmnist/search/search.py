@@ -15,26 +15,19 @@ from rich.console import Console
 from fmnist import machine
 from fmnist.config import Config, RunError, UserError, flatten
 from fmnist.identity import parameters
-from fmnist.search import attempts, found
-from fmnist.search.crew import Crew
+from fmnist.search import summary, trials
+from fmnist.search.display import SearchProgress, shown
 from fmnist.search.limits import Limits
-from fmnist.search.lookout import Lookout, shown
-from fmnist.search.space import (
-    OBJECTIVES,
-    Dimension,
-    SearchConfig,
-    base_of,
-    check_search,
-    dimensions,
-)
+from fmnist.search.space import OBJECTIVES, Dimension, SearchConfig, base_of, check_search, dimensions
 from fmnist.study import pace
 from fmnist.study.plan import STARTUP_SECONDS, work
-from fmnist.study.sweep import CLOSING_SECONDS, close_orphans
-from fmnist.study.worker import GRACE_SECONDS
 from fmnist.training import data
+from fmnist.work.processes import ProcessGroup
+from fmnist.work.sweep import CLOSING_SECONDS, close_orphans
+from fmnist.work.worker import GRACE_SECONDS
 
 if TYPE_CHECKING:
-    from fmnist.tracking import Book, SearchRecord
+    from fmnist.tracking import SearchRecord, Store
 
 DEFINITION, PARENTS = "definition.json", "parents.json"
 GROWS = ("max_trials", "minutes", "epochs_budget", "iterations", "workers", "confirm_seeds", "name")  # may change
@@ -83,11 +76,11 @@ class Search:
             UserError: the store cannot be opened.
             RunError: trials fail one after the other, or workers die; what is done is kept.
         """
-        from fmnist.tracking import KILLED, Book, SearchRecord, StoreError
+        from fmnist.tracking import KILLED, SearchRecord, Store, StoreError
 
-        book = Book(self.config.store, self.config.patience)
+        book = Store(self.config.store, self.config.patience)
         self.folder.mkdir(parents=True, exist_ok=True)
-        attempts.write(self.folder / DEFINITION, self.definition)
+        trials.write(self.folder / DEFINITION, self.definition)
         _wait_for_orphans(self.folder)
         close_orphans(book, self.config.store)
         record = SearchRecord(book, self.config.store, self.name, self.definition)
@@ -102,21 +95,21 @@ class Search:
             raise
         return record
 
-    def _until_done(self, book: "Book", record: "SearchRecord") -> None:
+    def _until_done(self, book: "Store", record: "SearchRecord") -> None:
         limits = self.limits()
-        lookout = Lookout(book, limits, self.folder, self.direction, self.data_digest, self.began)
+        lookout = SearchProgress(book, limits, self.folder, self.direction, self.data_digest, self.began)
         self._announce(limits)
-        crew = Crew([partial(_search, limits, self.folder, record.run_id)] * self.config.tuner.workers)
+        crew = ProcessGroup([partial(_search, limits, self.folder, record.run_id)] * self.config.tuner.workers)
         ended = 0
         try:
             with _Parent(self.folder), shown(lookout, self.console) as look:
                 while crew.is_busy():
                     time.sleep(LOOK_SECONDS)
                     look()
-                    now = len(attempts.ended(lookout.attempts))
+                    now = len(trials.ended(lookout.records))
                     if now > ended:
                         ended, crew.deaths = now, 0
-                        found.log(record, lookout.attempts, self.direction)
+                        summary.log(record, lookout.records, self.direction)
                     if crew.deaths == HOPELESS:
                         raise RunError(
                             f"workers died {HOPELESS} times without ending a trial, for lack of memory perhaps; "
@@ -125,12 +118,12 @@ class Search:
                 look()
         finally:
             crew.stop()
-        found.log(record, lookout.attempts, self.direction)
+        summary.log(record, lookout.records, self.direction)
         self.reached = next((reached for reached in crew.results if reached), "")
 
     def _announce(self, limits: Limits) -> None:
         """Say what is going to be done, and what is already."""
-        tuner, total, over = self.config.tuner, limits.total(), attempts.ended(attempts.attempts(self.folder))
+        tuner, total, over = self.config.tuner, limits.total(), trials.ended(trials.load_trials(self.folder))
         size = f"{total[0] or 'some'} trials, {total[1]} epochs" if total else f"{tuner.minutes:g} minutes"
         before = f"; {len(over)} trials have ended before" if over else ""
         workers = f"{tuner.workers} worker{'s'[: tuner.workers != 1]}"
@@ -143,7 +136,7 @@ class Search:
         tuner = self.config.tuner
         if tuner.minutes is None:
             return None
-        before = [a.seconds for a in attempts.attempts(self.folder) if a.ended < 1000 * self.began]
+        before = [a.seconds for a in trials.load_trials(self.folder) if a.ended < 1000 * self.began]
         return self.began + 60 * tuner.minutes - sum(before) / tuner.workers
 
     def limits(self) -> Limits:
@@ -215,7 +208,7 @@ class _Parent:
     def _change(self, change: Any) -> None:
         with self._lock:
             names = json.loads(self._file.read_text()) if self._file.exists() else []
-            attempts.write(self._file, change([name for name in names if not machine.is_gone(name)]))
+            trials.write(self._file, change([name for name in names if not machine.is_gone(name)]))
 
 
 def _wait_for_orphans(folder: Path) -> None:
@@ -225,6 +218,6 @@ def _wait_for_orphans(folder: Path) -> None:
         return
     deadline = time.monotonic() + GRACE_SECONDS + 5.0
     while time.monotonic() < deadline and not all(
-        attempts.is_free(folder, lock.stem) for lock in folder.glob("worker-*.lock")
+        trials.is_free(folder, lock.stem) for lock in folder.glob("worker-*.lock")
     ):
         time.sleep(0.2)

@@ -8,8 +8,8 @@ from fmnist import run
 from fmnist.config import Config, RunError, UserError
 from fmnist.identity import run_name, signatures
 from fmnist.search import oracles  # which imports Keras Tuner first, and quietly
-from fmnist.search.attempts import COMPLETED, FAILED
 from fmnist.search.limits import Limits
+from fmnist.search.trials import COMPLETED, FAILED
 from fmnist.training.trajectory import DivergedError
 
 from keras_tuner.engine.base_tuner import BaseTuner  # isort: skip
@@ -17,15 +17,15 @@ from keras_tuner.engine.trial import Trial  # isort: skip
 from keras_tuner.errors import FailedTrialError  # isort: skip
 
 if TYPE_CHECKING:
-    from fmnist.tracking import Book
+    from fmnist.tracking import Store
 
 HOPELESS = 3  # trials in a row that fail: something is wrong with more than their values
 
 
-class Searcher(BaseTuner):  # type: ignore[misc]  # Keras Tuner has no types
+class TrialRunner(BaseTuner):  # type: ignore[misc]  # Keras Tuner has no types
     """A worker: Keras Tuner's loop over trials, with our runs in it and our oracle's file behind it."""
 
-    def __init__(self, oracle: oracles.Kept, name: str, limits: Limits, book: "Book", parent: str) -> None:
+    def __init__(self, oracle: oracles.SharedOracle, name: str, limits: Limits, book: "Store", parent: str) -> None:
         """Of that name among the workers; `parent` is the id of the search's record."""
         folder = oracle.folder
         super().__init__(oracle, directory=str(folder.parent), project_name=folder.name)
@@ -114,7 +114,7 @@ def search(limits: Limits, folder: Path, parent: str) -> str:
         UserError: the store cannot be had.
         RunError: trials fail one after the other, or what they trained cannot be kept.
     """
-    from fmnist.tracking import Book
+    from fmnist.tracking import Store
 
     made = oracles.oracle(limits.search.tuner, limits.space)
 
@@ -122,7 +122,7 @@ def search(limits: Limits, folder: Path, parent: str) -> str:
         return limits.allow(values, made.records, [trial.hyperparameters.values for trial in made.trials.values()])
 
     made.keep(folder, fits)
-    book = Book(limits.search.store, limits.search.patience, known=True)
+    book = Store(limits.search.store, limits.search.patience, known=True)
     with oracles.slot(folder) as name:
-        Searcher(made, name, limits, book, parent).search()
+        TrialRunner(made, name, limits, book, parent).search()
     return limits.reached

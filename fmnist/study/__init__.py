@@ -1,1 +1,1 @@
-"""Many runs: the plan, the sweep."""
+"""A study as it is declared: composed by Hydra, planned, and looked up in a store."""

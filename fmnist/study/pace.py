@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from fmnist.config import CONF, Config, from_flat
-from fmnist.cost import flops_per_image
 from fmnist.identity import parameters
 from fmnist.machine import cpu, matmul_flops_per_second, use_backend
+from fmnist.network import flops_per_image
 
 ALIKE = 1.3  # a run tells of another whose operations differ by no more than this factor
 MEASURE_SECONDS = 3.0

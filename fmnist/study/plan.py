@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from fmnist.config import Config, StudyConfig, UserError, check, from_flat
-from fmnist.cost import flops_per_image
 from fmnist.identity import Signatures, parameters, run_name, signatures
+from fmnist.network import flops_per_image
 
 DESIGNS = ("one_at_a_time", "grid")
 STARTUP_SECONDS = 10.0  # of a sweep: starting the workers, and importing TensorFlow in each

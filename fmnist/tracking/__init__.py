@@ -1,10 +1,10 @@
 """The store: MLflow, known to this folder alone. Writes runs and reads them back as a frame."""
 
-from fmnist.tracking.book import Book, Record, experiment_id, save_view
 from fmnist.tracking.client import AwayError, StoreError, address
 from fmnist.tracking.frame import frame, load
+from fmnist.tracking.run_writer import ERROR, FAILED, FINISHED, KILLED, PREDICTIONS, RUNNING, RunWriter
 from fmnist.tracking.searches import SearchRecord, SearchSummary, searches
-from fmnist.tracking.writer import ERROR, FAILED, FINISHED, KILLED, PREDICTIONS, RUNNING, Writer
+from fmnist.tracking.store import RunSummary, Store, experiment_id, save_view
 
 __all__ = [
     "ERROR",
@@ -14,12 +14,12 @@ __all__ = [
     "PREDICTIONS",
     "RUNNING",
     "AwayError",
-    "Book",
-    "Record",
+    "RunSummary",
+    "RunWriter",
     "SearchRecord",
     "SearchSummary",
+    "Store",
     "StoreError",
-    "Writer",
     "address",
     "experiment_id",
     "frame",

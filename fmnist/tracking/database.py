@@ -16,7 +16,7 @@ _RUNS = """
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoredRun:
     """A run as it stands in the store; of a metric the last value."""
 
     run_id: str
@@ -28,7 +28,7 @@ class Entry:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-def entries(uri: str, experiment: str) -> list[Entry] | None:
+def entries(uri: str, experiment: str) -> list[StoredRun] | None:
     """All runs of an experiment that are not deleted, newest first.
 
     None where only MLflow's client can tell: the store is a server or another kind of database, its tables are not
@@ -45,10 +45,10 @@ def entries(uri: str, experiment: str) -> list[Entry] | None:
         return None
 
 
-def _entries(database: sqlite3.Connection, experiment: str) -> list[Entry]:
+def _entries(database: sqlite3.Connection, experiment: str) -> list[StoredRun]:
     columns = "run_uuid, runs.name, status, start_time"
     order = "ORDER BY start_time DESC, run_uuid"
-    runs = [Entry(*row) for row in database.execute(f"SELECT {columns} {_RUNS} {order}", (experiment,))]
+    runs = [StoredRun(*row) for row in database.execute(f"SELECT {columns} {_RUNS} {order}", (experiment,))]
     known = {run.run_id: run for run in runs}
     of_these = f"WHERE run_uuid IN (SELECT run_uuid {_RUNS})"
     for run_id, key, value in database.execute(f"SELECT run_uuid, key, value FROM tags {of_these}", (experiment,)):

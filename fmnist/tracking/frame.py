@@ -5,10 +5,10 @@ from typing import Any
 import pandas as pd
 from mlflow.entities import Run
 
-from fmnist.tracking.book import CONFIRMS, EXPERIMENT, Book
 from fmnist.tracking.client import address, is_new
-from fmnist.tracking.database import Entry, entries
-from fmnist.tracking.writer import FINISHED
+from fmnist.tracking.database import StoredRun, entries
+from fmnist.tracking.run_writer import FINISHED
+from fmnist.tracking.store import CONFIRMS, EXPERIMENT, Store
 
 
 def load(store: str) -> pd.DataFrame:
@@ -17,10 +17,10 @@ def load(store: str) -> pd.DataFrame:
     if is_new(uri):
         return _frame([])
     found = entries(uri, EXPERIMENT)
-    return frame(Book(store)) if found is None else _frame(found)
+    return frame(Store(store)) if found is None else _frame(found)
 
 
-def frame(book: Book) -> pd.DataFrame:
+def frame(book: Store) -> pd.DataFrame:
     """All runs of a store as a frame, a row a run, oldest first.
 
     Columns: run_id, run_name, status, variant, variant_signature, trajectory_signature, signature, data_digest,
@@ -34,12 +34,12 @@ def frame(book: Book) -> pd.DataFrame:
     return _frame([_entry(run) for run in book.runs()] if found is None else found)
 
 
-def _entry(run: Run) -> Entry:
+def _entry(run: Run) -> StoredRun:
     info, data = run.info, run.data
-    return Entry(info.run_id, info.run_name, info.status, info.start_time, data.tags, data.params, data.metrics)
+    return StoredRun(info.run_id, info.run_name, info.status, info.start_time, data.tags, data.params, data.metrics)
 
 
-def _row(run: Entry) -> dict[str, Any]:
+def _row(run: StoredRun) -> dict[str, Any]:
     params, tags, metrics = run.params, run.tags, run.metrics
     return {
         "run_id": run.run_id,
@@ -68,7 +68,7 @@ def _row(run: Entry) -> dict[str, Any]:
     }
 
 
-def _frame(runs: list[Entry]) -> pd.DataFrame:
+def _frame(runs: list[StoredRun]) -> pd.DataFrame:
     """Of runs that come newest first."""
     found = pd.DataFrame([_row(run) for run in reversed(runs)] or [_row(_NO_RUN)])
     for metric in ("val/accuracy", "test/accuracy"):  # missing while no run has got that far
@@ -77,4 +77,4 @@ def _frame(runs: list[Entry]) -> pd.DataFrame:
     return found if runs else found.iloc[:0]
 
 
-_NO_RUN = Entry("", "", FINISHED, 0)
+_NO_RUN = StoredRun("", "", FINISHED, 0)

@@ -10,9 +10,9 @@ from typing import Any
 from mlflow.entities import Metric, Param, Run, RunTag
 
 from fmnist.config import UserError
-from fmnist.tracking.book import SEARCH, Book
 from fmnist.tracking.client import Client, StoreError, address, is_new
-from fmnist.tracking.writer import RUNNING, as_text
+from fmnist.tracking.run_writer import RUNNING, as_text
+from fmnist.tracking.store import SEARCH, Store
 
 SEARCHES = "fmnist searches"
 _VALUE = 500  # letters of a parameter that every server takes
@@ -92,7 +92,7 @@ def _summary(client: Client, run: Run) -> SearchSummary:
 class SearchRecord:
     """What the store shows of a search."""
 
-    def __init__(self, book: Book, store: str, name: str, options: dict[str, Any]) -> None:
+    def __init__(self, book: Store, store: str, name: str, options: dict[str, Any]) -> None:
         """Open the record of a search, or go on with it."""
         self._client, self.name = book.client, name
         experiment = book.experiment_by_name(Path(store).resolve(), SEARCHES)

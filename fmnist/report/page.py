@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fmnist.analysis import mistakes, plots, search_plots, svg
-from fmnist.analysis import readable as say
+from fmnist import words as say
+from fmnist.analysis import misclassified
 from fmnist.analysis.claims import Verdict
 from fmnist.analysis.diagnosis import Finding
 from fmnist.config import CLASSES
+from fmnist.report import figures, search_figures, svg
 
 _FILES = Path(__file__).parent
 
@@ -43,10 +44,10 @@ class Findings:
     curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)  # of searches: expected best of 1..n trials
 
 
-def figures(findings: Findings) -> plots.Figures:
-    """The report's pictures by name, as far as there is something to draw; see `fmnist.analysis.plots.figures`."""
-    drawn = plots.figures(findings.board, findings.effects, findings.runs, findings.histories)
-    return drawn | search_plots.figures(findings.curves)
+def draw_figures(findings: Findings) -> figures.Figures:
+    """The report's pictures by name, as far as there is something to draw; see `fmnist.report.figures.figures`."""
+    drawn = figures.figures(findings.board, findings.effects, findings.runs, findings.histories)
+    return drawn | search_figures.figures(findings.curves)
 
 
 def render(findings: Findings) -> str:
@@ -62,19 +63,19 @@ def render(findings: Findings) -> str:
     )
     page.filters |= {"percent": say.percent, "points": say.points, "p": say.p_value, "duration": say.duration}
     page.filters |= {"count": say.count, "plural": say.plural}
-    script = (_FILES / "report.js").read_text(encoding="utf-8")
+    script = (_FILES / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return page.get_template("report.html.j2").render(
+    return page.get_template("page.html.j2").render(
         findings=findings,
         interval=say.interval,
-        style=(_FILES / "report.css").read_text(encoding="utf-8"),
+        style=(_FILES / "page.css").read_text(encoding="utf-8"),
         script=script,
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
-        pictures={name: svg.inline(figure, name) for name, figure in figures(findings).items()},
+        pictures={name: svg.inline(figure, name) for name, figure in draw_figures(findings).items()},
         summary=_summary(findings),
         rows=[{**row, "run_ids": str(row["run_id"] or "").split()} for row in _records(findings.board)],
-        budget=plots.budget(findings.board),
-        variants=list(dict.fromkeys(plots.measured(findings.board)["variant"].astype(str))),
+        budget=figures.budget(findings.board),
+        variants=list(dict.fromkeys(figures.measured(findings.board)["variant"].astype(str))),
         matrices=_matrices(findings),
         missed=_missed(findings),
         diagnosis=_by_kind(findings.diagnosis),
@@ -82,8 +83,8 @@ def render(findings: Findings) -> str:
 
 
 def _summary(findings: Findings) -> dict[str, Any]:
-    rows = plots.measured(findings.board)
-    at = rows[rows["epochs"] == plots.budget(findings.board)]
+    rows = figures.measured(findings.board)
+    at = rows[rows["epochs"] == figures.budget(findings.board)]
     verdicts = [claim.verdict for claim in findings.claims]
     return {
         "verdicts": {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)},
@@ -112,7 +113,7 @@ def _matrices(findings: Findings) -> dict[str, Any]:
             "id": row["run_id"],
             "name": row["run_name"],
             "epochs": int(row["epochs"]),
-            "counts": mistakes.confusion(findings.labels, findings.predictions[row["run_id"]]).ravel().tolist(),
+            "counts": misclassified.confusion(findings.labels, findings.predictions[row["run_id"]]).ravel().tolist(),
         }
         for row in _records(known[["run_id", "run_name", "epochs"]])
     ]
@@ -126,7 +127,7 @@ def _missed(findings: Findings) -> dict[str, Any]:
         return {}
     epochs = int(known["epochs"].max())
     keys = [str(key) for key in known.loc[known["epochs"] == epochs, "run_id"]]
-    found = mistakes.most_missed(findings.labels, {key: findings.predictions[key] for key in keys})
+    found = misclassified.most_missed(findings.labels, {key: findings.predictions[key] for key in keys})
     sources = {one.image: _png(findings.images[one.image]) for _, images in found.values() for one in images}
     return {"epochs": epochs, "runs": len(keys), "classes": found, "sources": sources}
 

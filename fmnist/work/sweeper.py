@@ -24,11 +24,11 @@ from fmnist import machine
 from fmnist.config import Config, StudyConfig, UserError, check
 from fmnist.study import pace, plan
 from fmnist.study.compose import TRAIN, to_config
-from fmnist.study.progress import plan_summary, plan_table, run_table
-from fmnist.study.sweep import Sweep
-from fmnist.study.worker import Worker, end_with
 from fmnist.training import checkpoint, data
-from fmnist.trajectories import checkpoints
+from fmnist.training.locking import checkpoints
+from fmnist.work.progress import plan_summary, plan_table, run_table
+from fmnist.work.sweep import Sweep
+from fmnist.work.worker import Worker, end_with
 
 if TYPE_CHECKING:
     import pandas as pd

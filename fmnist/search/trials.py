@@ -13,7 +13,7 @@ RUNNING, COMPLETED, FAILED = "RUNNING", "COMPLETED", "FAILED"
 
 
 @dataclass(frozen=True)
-class Attempt:
+class TrialRecord:
     """A trial of a search."""
 
     trial: str  # its number, as text
@@ -41,23 +41,23 @@ class Attempt:
         return int(self.values.get("tuner/initial_epoch", 0))
 
 
-def attempts(folder: Path) -> list[Attempt]:
+def load_trials(folder: Path) -> list[TrialRecord]:
     """All trials of a search, oldest first; none where it has not begun."""
     state = read(folder)
     return [_attempt(trial, state["records"].get(trial["trial_id"], {})) for trial in state["trials"]] if state else []
 
 
-def _attempt(trial: dict[str, Any], record: dict[str, Any]) -> Attempt:
+def _attempt(trial: dict[str, Any], record: dict[str, Any]) -> TrialRecord:
     values, score, message = trial["hyperparameters"]["values"], trial["score"], trial["message"]
-    return Attempt(trial["trial_id"], trial["status"], values, score, message, **record)
+    return TrialRecord(trial["trial_id"], trial["status"], values, score, message, **record)
 
 
-def ended(found: list[Attempt]) -> list[Attempt]:
+def ended(found: list[TrialRecord]) -> list[TrialRecord]:
     """Those that are over, in the order of their ends."""
     return sorted((a for a in found if a.status in (COMPLETED, FAILED)), key=lambda a: (a.ended, a.trial))
 
 
-def best(found: list[Attempt], direction: str) -> Attempt | None:
+def best(found: list[TrialRecord], direction: str) -> TrialRecord | None:
     """The best of those that reached the most epochs: a score after one epoch says little beside one after nine."""
     scored = [a for a in found if a.status == COMPLETED and a.score is not None]
     furthest = max((a.reached for a in scored), default=0)

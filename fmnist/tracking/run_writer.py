@@ -30,7 +30,7 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-class Writer:
+class RunWriter:
     """One run that is being written."""
 
     def __init__(self, client: Client, run_id: str) -> None:

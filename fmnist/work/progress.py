@@ -13,8 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from fmnist.config import Config, StudyConfig
-from fmnist.cost import disk_bytes
 from fmnist.identity import run_name
+from fmnist.network import disk_bytes
 from fmnist.study.plan import PlannedRun, estimate
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from rich.text import Text
 
 from fmnist import machine
 from fmnist.study.plan import PlannedRun
-from fmnist.study.progress import clock
+from fmnist.work.progress import clock
 
 if TYPE_CHECKING:
-    from fmnist.tracking import Book, Record
+    from fmnist.tracking import RunSummary, Store
 
 REFRESH_SECONDS = 1.0
 LEAVE_SECONDS = 1.0  # for a look that is under way when the block is interrupted: the store may hang
@@ -27,7 +27,7 @@ LAST = 5  # ended runs that stay in sight on a terminal
 
 
 @dataclass(frozen=True)
-class Expected:
+class AnnouncedRun:
     """What is expected of a run of a sweep: as much of the plan as a watcher on another machine needs."""
 
     name: str
@@ -39,20 +39,20 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class Announcement:
+class AnnouncedSweep:
     """A sweep as it stands in the store."""
 
     study: str
     workers: int
     began: int  # ms
     process: str  # that carries it out
-    runs: list[Expected]
+    runs: list[AnnouncedRun]
 
     @classmethod
-    def of(cls, planned: list[PlannedRun], study: str, workers: int, began: int) -> "Announcement":
+    def of(cls, planned: list[PlannedRun], study: str, workers: int, began: int) -> "AnnouncedSweep":
         """Of the runs of a plan that are not yet done."""
         runs = [
-            Expected(run.name, run.signed.run, run.config.epochs, run.start, run.seconds, run.signed.trajectory)
+            AnnouncedRun(run.name, run.signed.run, run.config.epochs, run.start, run.seconds, run.signed.trajectory)
             for run in planned
             if not run.done
         ]
@@ -63,16 +63,16 @@ class Announcement:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Announcement":
+    def from_json(cls, values: dict[str, Any]) -> "AnnouncedSweep":
         """What `to_json` gave."""
-        return cls(**{**values, "runs": [Expected(**run) for run in values["runs"]]})
+        return cls(**{**values, "runs": [AnnouncedRun(**run) for run in values["runs"]]})
 
 
 @dataclass
-class Active:
+class ActiveRun:
     """A run that somebody is at."""
 
-    expected: Expected
+    expected: AnnouncedRun
     epoch: int
     accuracy: float | None
     epoch_seconds: float | None
@@ -91,15 +91,15 @@ class Active:
 
 
 @dataclass
-class Board:
+class SweepProgress:
     """What the store says of an announced sweep at the moment."""
 
-    book: "Book"
-    sweep: Announcement
-    ended: dict[str, "Record"] = field(default_factory=dict)  # signature -> its record, in the order of their ends
-    active: list[Active] = field(default_factory=list)
+    book: "Store"
+    sweep: AnnouncedSweep
+    ended: dict[str, "RunSummary"] = field(default_factory=dict)  # signature -> its record, in the order of their ends
+    active: list[ActiveRun] = field(default_factory=list)
 
-    def refresh(self) -> list["Record"]:
+    def refresh(self) -> list["RunSummary"]:
         """Look again; returns what has ended since the last look."""
         expected = {run.signature: run for run in self.sweep.runs}
         ended = [r for r in self.book.ended_since(self.sweep.began) if r.signature in expected and r.status != "KILLED"]
@@ -112,14 +112,14 @@ class Board:
         ]
         return fresh
 
-    def _at(self, expected: Expected, epochs: list[tuple[int, float, float]]) -> Active:
+    def _at(self, expected: AnnouncedRun, epochs: list[tuple[int, float, float]]) -> ActiveRun:
         if not epochs:
-            return Active(expected, expected.start, None, None)
+            return ActiveRun(expected, expected.start, None, None)
         epoch, accuracy, seconds = epochs[-1]
-        return Active(expected, epoch, accuracy, seconds)
+        return ActiveRun(expected, epoch, accuracy, seconds)
 
     @property
-    def runs(self) -> list[Expected]:
+    def runs(self) -> list[AnnouncedRun]:
         """What is still expected of the plan: not the later rungs of a trajectory that has failed."""
         failed = {record.trajectory for record in self.ended.values() if record.status == "FAILED"}
         return [run for run in self.sweep.runs if run.signature in self.ended or run.trajectory not in failed]
@@ -147,7 +147,7 @@ class Board:
 
 
 @contextmanager
-def shown(board: Board, console: Console, on_end: Callable[["Record"], None]) -> Iterator[None]:
+def shown(board: SweepProgress, console: Console, on_end: Callable[["RunSummary"], None]) -> Iterator[None]:
     """Show a board until the block ends; `on_end` is told of every run that has ended, while nothing else prints."""
     over = threading.Event()
     live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
@@ -187,17 +187,17 @@ def shown(board: Board, console: Console, on_end: Callable[["Record"], None]) ->
     look()
 
 
-def _event(board: Board, record: "Record") -> str:
+def _event(board: SweepProgress, record: "RunSummary") -> str:
     left = "" if board.complete else f", left about {clock(board.seconds_left())}"
     number = list(board.ended).index(record.signature) + 1
     return f"{number}/{len(board.runs)}  {record.name}: {_outcome(record)}{left}"
 
 
-def _outcome(record: "Record") -> str:
+def _outcome(record: "RunSummary") -> str:
     return f"validation {100 * record.val_accuracy:.2f} %" if record.status == "FINISHED" else record.status
 
 
-def table(board: Board, height: int) -> Group:
+def table(board: SweepProgress, height: int) -> Group:
     """What a terminal of so many lines shows: runs under way, how far the sweep is, and what ended last."""
     table = Table(box=None, pad_edge=False)
     for heading in ("run", "epoch", "validation", "s/epoch", "left"):
@@ -221,6 +221,6 @@ def table(board: Board, height: int) -> Group:
     return Group(table, bar, *(_line(record) for record in list(board.ended.values())[: -LAST - 1 : -1]))
 
 
-def _line(record: "Record") -> Text:
+def _line(record: "RunSummary") -> Text:
     style = "dim" if record.status == "FINISHED" else "red"
     return Text(f"{_outcome(record)}  {record.name}", style, no_wrap=True, overflow="ellipsis")

@@ -13,14 +13,14 @@ from fmnist.config import CLASSES, CONF, ComputeConfig, Config, UserError, sugge
 from fmnist.identity import parameters, short_key, signatures, variant_name
 from fmnist.study import plan
 from fmnist.study.compose import compose_config
-from fmnist.tracking.writer import as_text
+from fmnist.tracking.run_writer import as_text
 
 SCORING = ("data.limit", "data.validation", "data.augment_validation")  # which images are scored, and how
 _HOW = "axis and levels (and at), weakest, or published"
 
 
 @dataclass(frozen=True)
-class Asked:
+class DeclaredStudy:
     """A study, worked out for a store."""
 
     name: str
@@ -68,7 +68,7 @@ class Asked:
         return " ".join(f"{short_key(axis)}={level}" for axis, level in changed)
 
 
-def ask(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> Asked:
+def ask(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> DeclaredStudy:
     """Work out a declared study for what a store holds: variants are signed as its runs were computed.
 
     Args:
@@ -100,7 +100,7 @@ def ask(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> Asked:
     }
     own = variant_name(base)
     baseline = side(base, own if own == BASELINE else f"{BASELINE} ({own})")
-    return Asked(
+    return DeclaredStudy(
         name=study,
         question=base.study.question,
         design=base.study.design,

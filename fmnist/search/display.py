@@ -14,35 +14,35 @@ from rich.text import Text
 
 from fmnist.config import UserError
 from fmnist.identity import run_name, signatures
-from fmnist.search import attempts
-from fmnist.search.attempts import COMPLETED, RUNNING, Attempt
+from fmnist.search import trials
 from fmnist.search.limits import Limits
-from fmnist.study.progress import clock
+from fmnist.search.trials import COMPLETED, RUNNING, TrialRecord
+from fmnist.work.progress import clock
 
 if TYPE_CHECKING:
-    from fmnist.tracking import Book
+    from fmnist.tracking import Store
 
 LAST = 5  # ended trials that stay in sight on a terminal
 
 
 @dataclass
-class Lookout:
+class SearchProgress:
     """Looks at a search's folder, and at the runs of its trials that are going on."""
 
-    book: "Book"
+    book: "Store"
     limits: Limits
     folder: Path
     direction: str
     data_digest: str
     began: float  # s
-    attempts: list[Attempt] = field(default_factory=list)
+    records: list[TrialRecord] = field(default_factory=list)
     _before: set[str] | None = None  # trials that had ended when we began
 
-    def refresh(self) -> list[Attempt]:
+    def refresh(self) -> list[TrialRecord]:
         """Look again; returns the trials that have ended since the last look."""
-        known = {a.trial for a in attempts.ended(self.attempts)}
-        self.attempts = attempts.attempts(self.folder)
-        over = attempts.ended(self.attempts)
+        known = {a.trial for a in trials.ended(self.records)}
+        self.records = trials.load_trials(self.folder)
+        over = trials.ended(self.records)
         if self._before is None:
             self._before = {a.trial for a in over}
             return []
@@ -50,13 +50,13 @@ class Lookout:
 
     def needed(self) -> int:
         """Epochs of all trials that have ended."""
-        return sum(a.epochs for a in attempts.ended(self.attempts))
+        return sum(a.epochs for a in trials.ended(self.records))
 
-    def line(self, a: Attempt) -> str:
+    def line(self, a: TrialRecord) -> str:
         """What a trial came to."""
-        over = attempts.ended(self.attempts)
+        over = trials.ended(self.records)
         total = self.limits.total()
-        best = attempts.best(over, self.direction)
+        best = trials.best(over, self.direction)
         outcome = f"{percent(a.score)}" if a.status == COMPLETED else f"FAILED: {a.message}"
         number = over.index(a) + 1
         continued = f", continued from epoch {a.start}" if a.start else ""
@@ -70,7 +70,7 @@ class Lookout:
     def seconds_left(self) -> float | None:
         """By the pace of this process so far; None where nothing bounds the search, or nothing has ended."""
         total = self.limits.total()
-        fresh = [a for a in attempts.ended(self.attempts) if a.trial not in (self._before or ())]
+        fresh = [a for a in trials.ended(self.records) if a.trial not in (self._before or ())]
         done = sum(a.epochs for a in fresh)
         if total is None or not done:
             return None
@@ -80,7 +80,7 @@ class Lookout:
     def active(self) -> list[tuple[str, int, int, float | None]]:
         """Name, epoch, epochs and latest validation accuracy of the runs that are going on."""
         expected = {}
-        for a in self.attempts:
+        for a in self.records:
             if a.status == RUNNING:
                 with suppress(UserError):
                     for config in self.limits.configs(a.values):
@@ -104,7 +104,7 @@ def percent(share: float | None) -> str:
 
 
 @contextmanager
-def shown(lookout: Lookout, console: Console) -> Iterator[Callable[[], None]]:
+def shown(lookout: SearchProgress, console: Console) -> Iterator[Callable[[], None]]:
     """Show a search; what is yielded looks again and shows what is new."""
     live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
     lookout.refresh()
@@ -128,13 +128,13 @@ def shown(lookout: Lookout, console: Console) -> Iterator[Callable[[], None]]:
             live.stop()
 
 
-def _table(lookout: Lookout) -> Group:
+def _table(lookout: SearchProgress) -> Group:
     table = Table(box=None, pad_edge=False)
     for heading in ("run", "epoch", "validation"):
         table.add_column(heading, justify="left" if heading == "run" else "right")
     for name, epoch, epochs, accuracy in lookout.active():
         table.add_row(Text(name, overflow="ellipsis", no_wrap=True), f"{epoch}/{epochs}", percent(accuracy))
-    over = attempts.ended(lookout.attempts)
+    over = trials.ended(lookout.records)
     left = lookout.seconds_left()
     state = f"{len(over)} trials, {lookout.needed()} epochs" + (f", left about {clock(left)}" if left else "")
     lines = [Text(lookout.line(a), style="dim" if a.status == COMPLETED else "red") for a in over[-LAST:]]

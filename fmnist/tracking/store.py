@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from fmnist.config import UserError
 from fmnist.tracking.client import AwayError, Client, StoreError, address, create, is_new
-from fmnist.tracking.writer import ERROR, FINISHED, PREDICTIONS, RUNNING, Writer, as_text
+from fmnist.tracking.run_writer import ERROR, FINISHED, PREDICTIONS, RUNNING, RunWriter, as_text
 
 OPENING_SECONDS = 5.0  # that a store may take which nothing is known of
 EXPERIMENT, SWEEPS = "fmnist", "fmnist sweeps"
@@ -32,7 +32,7 @@ PAGE = 250  # runs of one answer: a busy server needs seconds for them, and 20 s
 PER_EPOCH = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "time/epoch_s")
 
 
-class Book:
+class Store:
     """The experiment that all runs of a store are written in."""
 
     def __init__(self, store: str, patience: float = 0.0, known: bool = False) -> None:
@@ -89,7 +89,7 @@ class Book:
         runs = list(self.runs(f"tags.`fmnist.signature` = '{signature}'"))
         return next((run for run in runs if run.info.status == FINISHED), runs[0] if runs else None)
 
-    def begin(self, name: str, signature: str, params: dict[str, Any], tags: dict[str, str]) -> Writer:
+    def begin(self, name: str, signature: str, params: dict[str, Any], tags: dict[str, str]) -> RunWriter:
         """Start the run of a signature, or go on with an attempt that did not finish."""
         known = self.find(signature)
         if known is None:
@@ -101,13 +101,13 @@ class Book:
             tags=[RunTag(key, value) for key, value in tags.items()],
         )
         self.client.update_run(run_id, status=RUNNING)
-        return Writer(self.client, run_id)
+        return RunWriter(self.client, run_id)
 
-    def running(self) -> list["Record"]:
+    def running(self) -> list["RunSummary"]:
         """The runs that somebody is at, or was at when it was killed."""
         return [_record(run) for run in self.runs("attributes.status = 'RUNNING'")]
 
-    def ended_since(self, moment: int) -> list["Record"]:
+    def ended_since(self, moment: int) -> list["RunSummary"]:
         """The runs that ended at or after a moment in ms, the latest last."""
         ended = [_record(run) for run in self.runs(f"attributes.end_time >= {moment}")]
         return sorted((run for run in ended if run.status != RUNNING), key=lambda run: run.ended)
@@ -206,7 +206,7 @@ class Book:
 
 
 @dataclass(frozen=True)
-class Record:
+class RunSummary:
     """What the store says of a run at a glance; `ended` in ms, 0 for one that has not."""
 
     run_id: str
@@ -218,9 +218,9 @@ class Record:
     val_accuracy: float
 
 
-def _record(run: Run) -> Record:
+def _record(run: Run) -> RunSummary:
     tags = run.data.tags
-    return Record(
+    return RunSummary(
         run_id=run.info.run_id,
         name=run.info.run_name,
         signature=tags.get("fmnist.signature", ""),

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from fmnist.analysis.searching import Importance, importance
-from fmnist.search import attempts
-from fmnist.search.attempts import COMPLETED, FAILED, Attempt
+from fmnist.analysis.importance import Importance, importance
+from fmnist.search import trials
 from fmnist.search.space import Dimension
+from fmnist.search.trials import COMPLETED, FAILED, TrialRecord
 
 if TYPE_CHECKING:
     from fmnist.tracking import SearchRecord
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 TOP = 5  # trials that are named
 
 
-def log(record: "SearchRecord", found: list[Attempt], direction: str) -> None:
+def log(record: "SearchRecord", found: list[TrialRecord], direction: str) -> None:
     """Leave in the record, a step a trial: its score, the best so far, epochs and failures so far.
 
     Of hyperband's also the epochs after which it was scored: only scores after the same epochs can be compared.
     """
     rows, epochs, failed = [], 0, 0
-    over = attempts.ended(found)
+    over = trials.ended(found)
     for number, a in enumerate(over, 1):
         epochs, failed = epochs + a.epochs, failed + (a.status == FAILED)
         values = {"search/epochs": float(epochs), "search/failed": float(failed)}
-        leader = attempts.best(over[:number], direction)
+        leader = trials.best(over[:number], direction)
         if a.score is not None:
             values["search/score"] = a.score
             values |= {"search/reached": float(a.reached)} if a.reached else {}
@@ -38,9 +38,9 @@ def log(record: "SearchRecord", found: list[Attempt], direction: str) -> None:
     record.trials(rows)
 
 
-def weights(found: list[Attempt], space: list[Dimension]) -> Importance:
+def weights(found: list[TrialRecord], space: list[Dimension]) -> Importance:
     """How much each dimension matters, by the last trial of every point: hyperband's scores after fewer epochs too."""
-    scored = [a for a in attempts.ended(found) if a.status == COMPLETED and a.score is not None]
+    scored = [a for a in trials.ended(found) if a.status == COMPLETED and a.score is not None]
     columns = [entry.key for entry in space]
     points = pd.DataFrame([{key: a.values.get(key) for key in columns} for a in scored], columns=columns)
     if any(a.reached for a in scored):
@@ -48,11 +48,11 @@ def weights(found: list[Attempt], space: list[Dimension]) -> Importance:
     return importance(points, np.array([a.score for a in scored], float))
 
 
-def top(found: list[Attempt], direction: str) -> list[Attempt]:
+def top(found: list[TrialRecord], direction: str) -> list[TrialRecord]:
     """The best trials, of those that reached the most epochs."""
-    left, best = attempts.ended(found), list[Attempt]()
+    left, best = trials.ended(found), list[TrialRecord]()
     reached = None
-    while len(best) < TOP and (leader := attempts.best(left, direction)) is not None:
+    while len(best) < TOP and (leader := trials.best(left, direction)) is not None:
         if reached is not None and leader.reached < reached:
             break
         reached = leader.reached
@@ -61,7 +61,7 @@ def top(found: list[Attempt], direction: str) -> list[Attempt]:
     return best
 
 
-def top_lines(found: list[Attempt], direction: str) -> list[str]:
+def top_lines(found: list[TrialRecord], direction: str) -> list[str]:
     """The best trials in a line each, with the score of every execution if there are several."""
     lines = []
     for a in top(found, direction):
@@ -70,12 +70,12 @@ def top_lines(found: list[Attempt], direction: str) -> list[str]:
     return lines
 
 
-def bracket_table(found: list[Attempt]) -> Table:
+def bracket_table(found: list[TrialRecord]) -> Table:
     """Hyperband's brackets: epochs trained, against those that training every rung afresh would have cost."""
     shown = Table(title="Epochs of training by bracket", title_justify="left", box=None, pad_edge=False)
     for heading in ("bracket", "trials", "for epochs", "needed", "trained now", "every rung afresh", "saved"):
         shown.add_column(heading, justify="right")
-    over = [a for a in attempts.ended(found) if "tuner/bracket" in a.values]
+    over = [a for a in trials.ended(found) if "tuner/bracket" in a.values]
     groups = [
         (str(n), [a for a in over if a.values["tuner/bracket"] == n])
         for n in sorted({a.values["tuner/bracket"] for a in over}, reverse=True)
@@ -96,9 +96,9 @@ def importance_lines(told: Importance) -> list[str]:
     return [*lines, *([f"importance {told.warning}"] if told.warning else [])]
 
 
-def page(found: list[Attempt], space: list[Dimension], direction: str, objective: str, told: Importance) -> str:
+def page(found: list[TrialRecord], space: list[Dimension], direction: str, objective: str, told: Importance) -> str:
     """What the record's page says, in Markdown: best trials, importance, space, failures."""
-    over = attempts.ended(found)
+    over = trials.ended(found)
     failures = [a for a in over if a.status == FAILED]
     lines = [f"{len(over)} trials, {len(failures)} of them failed; {objective} ({direction})", ""]
     lines += ["| trial | score | run | ids |", "|---|---|---|---|"]

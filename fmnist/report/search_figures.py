@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
-from fmnist.analysis import drawing
-from fmnist.analysis.drawing import INK, MUTED, PERCENT, TIP, clean
-from fmnist.analysis.figures import BLUE, VERMILION
+from fmnist.report import drawing
+from fmnist.report.drawing import INK, MUTED, PERCENT, TIP, clean
+from fmnist.report.run_pictures import BLUE, VERMILION
 
 _INKS, _DASHES = (BLUE, VERMILION, INK, MUTED), ("-", "--", ":")  # twelve that can be told apart
 

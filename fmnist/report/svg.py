@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from fmnist.analysis.drawing import INK, MUTED, RULE, TIP
-from fmnist.analysis.figures import BLUE, VERMILION
+from fmnist.report.drawing import INK, MUTED, RULE, TIP
+from fmnist.report.run_pictures import BLUE, VERMILION
 
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 # The page's style sheet says what these are, in light and in dark.
@@ -31,7 +31,7 @@ def inline(figure: Figure, name: str) -> str:
     """The figure as an `<svg>` element for a page: its label is the alternative text, its inks are the page's.
 
     Args:
-        figure: as `fmnist.analysis.plots` draws them.
+        figure: as `fmnist.report.figures` draws them.
         name: goes before every id in it, so that figures of one page do not share any.
     """
     root = ElementTree.fromstring(document(figure, ground=False))

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from fmnist import machine
 from fmnist.config import UserError
 from fmnist.study.plan import PlannedRun
-from fmnist.trajectories import BusyError
+from fmnist.training.locking import BusyError
 
 if TYPE_CHECKING:
-    from fmnist.tracking import Book
+    from fmnist.tracking import Store
 
 POLL_SECONDS = 0.5  # between looks for a run that has become free
 WATCH_SECONDS = 1.0  # between looks whether the sweep is still there
@@ -45,16 +45,16 @@ class Worker:
             UserError: the data or the store cannot be had.
             Exception: a run went wrong and the store could not be told.
         """
-        from fmnist.tracking import Book
+        from fmnist.tracking import Store
 
         config = self.runs[0].config
-        book = Book(config.store, config.patience, known=True)
+        book = Store(config.store, config.patience, known=True)
         with _unless(lambda: self._is_over(book)) if self.sweep else nullcontext():
             while runs := next_runs(self.runs, book, self.began, self.fail_fast):
                 if not any(self._took(entry, book) for entry in runs):
                     time.sleep(POLL_SECONDS)
 
-    def _is_over(self, book: "Book") -> bool:
+    def _is_over(self, book: "Store") -> bool:
         """Whether the sweep has ended without us: it was interrupted, or killed on this machine."""
         from fmnist.tracking import StoreError
 
@@ -64,7 +64,7 @@ class Worker:
             return not book.is_running(self.sweep, wait=False)
         return False
 
-    def _took(self, entry: PlannedRun, book: "Book") -> bool:
+    def _took(self, entry: PlannedRun, book: "Store") -> bool:
         """Carry out a run, unless another process is at its trajectory; whatever goes wrong is its record's to tell."""
         from fmnist import run
         from fmnist.tracking import AwayError
@@ -82,7 +82,7 @@ class Worker:
         return True
 
 
-def next_runs(runs: list[PlannedRun], book: "Book", began: int, fail_fast: bool) -> list[PlannedRun]:
+def next_runs(runs: list[PlannedRun], book: "Store", began: int, fail_fast: bool) -> list[PlannedRun]:
     """The next rung of every trajectory that has neither reached its last nor failed, in the order of the plan."""
     ended = book.ended_since(began)
     finished = {run.signature for run in ended if run.status == "FINISHED"}

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from fmnist.analysis import readable, stats
+from fmnist import words
+from fmnist.analysis import stats
 from fmnist.analysis.leaderboard import ALPHA, BETTER, CHOSEN, OPEN, PUBLISHED, WORSE
-from fmnist.analysis.tuned import is_named_by
+from fmnist.analysis.searched import is_named_by
 
 _NAMED = 3  # open questions that are spoken of
 
@@ -35,7 +36,7 @@ def notes(board: pd.DataFrame) -> list[str]:
         unit = "points" if "val_accuracy" in board else "nats"
         said.append(
             f"difference: in {unit} from the baseline on the same seeds; p: paired t test, corrected (Holm) over "
-            f"{amount} {readable.plural(int(families.max()), 'comparison')} at the same number of epochs; better and "
+            f"{amount} {words.plural(int(families.max()), 'comparison')} at the same number of epochs; better and "
             f"worse: p < {ALPHA}."
         )
         said += _power(tested[tested["epochs"] == tested["epochs"].max()])
@@ -44,7 +45,7 @@ def notes(board: pd.DataFrame) -> list[str]:
     if (board["verdict"] == PUBLISHED).any():
         said.append("published: one training of the article, whose validation images were augmented.")
     said += _searched(board)
-    return [text.replace(readable.NARROW, " ") for text in said]
+    return [text.replace(words.NARROW, " ") for text in said]
 
 
 def _searched(board: pd.DataFrame) -> list[str]:
@@ -84,7 +85,7 @@ def _power(tested: pd.DataFrame) -> list[str]:
     said = []
     if np.isfinite(found):
         said.append(
-            f"At {readable.plural(int(tested['epochs'].max()), 'epoch')} {least} seeds show a difference of "
+            f"At {words.plural(int(tested['epochs'].max()), 'epoch')} {least} seeds show a difference of "
             f"{100 * found:.2f} points or more (80 % power, median spread of the differences "
             f"{100 * float(np.nanmedian(sd)):.2f})."
         )
@@ -94,7 +95,7 @@ def _power(tested: pd.DataFrame) -> list[str]:
     for row in unsettled.head(_NAMED).to_dict("records"):
         count = stats.pairs_needed(row["difference"], row["spread"], alpha)
         number = f"over {stats.MOST_PAIRS:,}" if count is None else f"{count}"
-        needs.append(f"{row['variant']} ({readable.points(row['difference'])}) {number}")
+        needs.append(f"{row['variant']} ({words.points(row['difference'])}) {number}")
     if needs:
         said.append(
             "Seeds to settle what is open, if the differences are as large as they look: " + "; ".join(needs) + "."

@@ -13,14 +13,14 @@ from fmnist.analysis import claims, effects, variance
 from fmnist.analysis.claims import Verdict
 from fmnist.analysis.diagnosis import Finding, diagnose
 from fmnist.analysis.leaderboard import ALIKE, BASELINE, leaderboard
-from fmnist.analysis.report import Findings
+from fmnist.analysis.searched import marked
 from fmnist.analysis.searches import curves
-from fmnist.analysis.statement import notes
-from fmnist.analysis.tuned import marked
 from fmnist.config import UserError, suggest
-from fmnist.study.asked import SCORING, Asked, ask
+from fmnist.report.notes import notes
+from fmnist.report.page import Findings
 from fmnist.study.compose import compose_config
-from fmnist.tracking import Book, SearchSummary, load, searches
+from fmnist.study.declared import SCORING, DeclaredStudy, ask
+from fmnist.tracking import SearchSummary, Store, load, searches
 
 Predictions = Mapping[str, NDArray[np.uint8]]
 
@@ -43,7 +43,7 @@ class Answer:
     """The runs that a question is about, and what they say; what costs time is worked out when it is asked for."""
 
     question: Question
-    asked: Asked | None
+    asked: DeclaredStudy | None
     runs: pd.DataFrame
     beside: pd.DataFrame  # runs of what searches found, which stand on the leaderboard beside a study's variants
     searches: pd.DataFrame  # a row a search, with the fields of `fmnist.tracking.SearchSummary`
@@ -51,9 +51,9 @@ class Answer:
     _answers: dict[str, dict[str, NDArray[np.uint8]] | None] = field(default_factory=dict)
 
     @cached_property
-    def book(self) -> Book:
+    def book(self) -> Store:
         """The store, open."""
-        return Book(self.question.store)
+        return Store(self.question.store)
 
     @cached_property
     def board(self) -> pd.DataFrame:
@@ -179,7 +179,7 @@ class Answer:
             predictions=predictions,
             labels=labels,
             images=self._images(labels),
-            notes=[*self.notes, *variance.words(self.shares)],
+            notes=[*self.notes, *variance.sentences(self.shares)],
             provenance=self.provenance(),
             curves=curves(self._comparable_searches()),
         )

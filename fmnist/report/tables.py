@@ -9,7 +9,8 @@ from dataclasses import asdict, fields
 
 import pandas as pd
 
-from fmnist.analysis import readable, tuned, variance
+from fmnist import words
+from fmnist.analysis import searched, variance
 from fmnist.analysis.claims import Verdict
 from fmnist.analysis.diagnosis import Finding
 from fmnist.analysis.leaderboard import METRICS
@@ -78,21 +79,21 @@ def render_claims(claims: Sequence[Verdict], format: str) -> str:
             "verdict": frame["verdict"],
             "claim": frame["says"],
             "effect": [_interval(*ends) for ends in zip(frame["effect"], frame["low"], frame["high"], strict=True)],
-            "p": frame["p_value"].map(readable.p_value),
+            "p": frame["p_value"].map(words.p_value),
             "epochs": frame["epochs"].astype(str),
             "seeds": frame["seeds"].astype(str),
             "because": frame["because"],
         }
-    ).replace(readable.NARROW, " ", regex=True)
+    ).replace(words.NARROW, " ", regex=True)
     return _tabulated(texts, _MARKUP[format])
 
 
 def _claim(claim: Verdict) -> str:
     numbers = "" if pd.isna(claim.effect) else f" {_interval(claim.effect, claim.low, claim.high)} points"
-    at = f", {readable.plural(claim.epochs, 'epoch')}, {readable.plural(claim.seeds, 'seed')}" if claim.seeds else ""
-    p = "" if pd.isna(claim.p_value) else f", p {readable.p_value(claim.p_value)}"
-    said = f"{claim.verdict.upper()}: {claim.says}.{numbers}{at}{p}".replace(readable.NARROW, " ")
-    because = claim.because.replace(readable.NARROW, " ")
+    at = f", {words.plural(claim.epochs, 'epoch')}, {words.plural(claim.seeds, 'seed')}" if claim.seeds else ""
+    p = "" if pd.isna(claim.p_value) else f", p {words.p_value(claim.p_value)}"
+    said = f"{claim.verdict.upper()}: {claim.says}.{numbers}{at}{p}".replace(words.NARROW, " ")
+    because = claim.because.replace(words.NARROW, " ")
     return (
         textwrap.fill(said, 118) + "\n" + textwrap.fill(because, 118, initial_indent="    ", subsequent_indent="    ")
     )
@@ -104,20 +105,20 @@ def explained(
     """What stands below a table to read (`table` or `md`): notes, claims, a grid's variance, diagnosis."""
     parts = {
         "How to read it": list(notes),
-        "What explains the differences (linear model, seeds as blocks)": variance.words(shares),
+        "What explains the differences (linear model, seeds as blocks)": variance.sentences(shares),
         "Diagnosis": _by_kind(diagnosis),
     }
     if format == "md":
         bullets = {head: "\n".join(f"- {line}" for line in lines) for head, lines in parts.items() if lines}
         if claims:
             bullets = {"Claims": render_claims(claims, "md"), **bullets}
-        return "\n\n".join(f"## {head}\n\n{body}" for head, body in bullets.items()).replace(readable.NARROW, " ")
+        return "\n\n".join(f"## {head}\n\n{body}" for head, body in bullets.items()).replace(words.NARROW, " ")
     blocks = ["Claims\n" + render_claims(claims, "table")] if claims else []
     for head, lines in parts.items():
         if lines:
             filled = [textwrap.fill(line, 118, initial_indent="  - ", subsequent_indent="    ") for line in lines]
             blocks.append("\n".join([head, *filled]))
-    return "\n\n".join(blocks).replace(readable.NARROW, " ")
+    return "\n\n".join(blocks).replace(words.NARROW, " ")
 
 
 def _by_kind(diagnosis: Sequence[Finding]) -> list[str]:
@@ -137,34 +138,34 @@ def _texts(board: pd.DataFrame) -> pd.DataFrame:
     """Every cell as it is read, under short headings."""
     metric = next(name for name in METRICS if name.replace("/", "_") in board)
     worst = [
-        f"{name} {readable.percent(share)}" if isinstance(name, str) else readable.DASH
+        f"{name} {words.percent(share)}" if isinstance(name, str) else words.DASH
         for name, share in zip(board["worst_class"], board["worst_recall"], strict=True)
     ]
     texts = {
-        "rank": board["rank"].astype(object).map(lambda rank: readable.DASH if rank is pd.NA else f"{rank}"),
-        "variant": [tuned.short(*names) for names in zip(board["variant"], board["found_by"], strict=True)],
+        "rank": board["rank"].astype(object).map(lambda rank: words.DASH if rank is pd.NA else f"{rank}"),
+        "variant": [searched.short(*names) for names in zip(board["variant"], board["found_by"], strict=True)],
         "epochs": board["epochs"].map("{}".format),
         "seeds": board["seeds"].map("{}".format),
         "validation" if metric == "val/accuracy" else metric: _measured(board, metric),
         "test": _measured(board, "test/accuracy"),
         "difference": _difference(board, metric),
-        "p": board["p_value"].map(readable.p_value),
-        "P(better)": board["better_probability"].map("{:.2f}".format).replace("nan", readable.DASH),
-        "verdict": board["verdict"].replace("", readable.DASH),
+        "p": board["p_value"].map(words.p_value),
+        "P(better)": board["better_probability"].map("{:.2f}".format).replace("nan", words.DASH),
+        "verdict": board["verdict"].replace("", words.DASH),
         "worst class": worst,
         "parameters": board["parameters"].map("{:,}".format),
-        "training": board["train_seconds"].map(readable.duration),
+        "training": board["train_seconds"].map(words.duration),
         "run": board["run_id"].map(_short),
         "status": board["status"].astype(str),
     }
-    return pd.DataFrame(texts).replace(readable.NARROW, " ", regex=True)
+    return pd.DataFrame(texts).replace(words.NARROW, " ", regex=True)
 
 
 def _measured(board: pd.DataFrame, metric: str) -> list[str]:
     name = metric.replace("/", "_")
     scale, digits = (1, 4) if metric.endswith("loss") else (100, 2)
     return [
-        readable.DASH
+        words.DASH
         if pd.isna(value)
         else f"{scale * value:.{digits}f}"
         + ("" if pd.isna(low) else f" [{scale * low:.{digits}f}, {scale * high:.{digits}f}]")
@@ -180,14 +181,14 @@ def _difference(board: pd.DataFrame, metric: str) -> list[str]:
 def _interval(value: float, low: float, high: float, is_loss: bool = False) -> str:
     """A signed difference with its interval, in points or in nats: `+1.20 [+0.80, +1.60]`."""
     if pd.isna(value):
-        return readable.DASH
+        return words.DASH
     scale, digits = (1, 4) if is_loss else (100, 2)
     within = "" if pd.isna(low) else f" [{scale * low:+.{digits}f}, {scale * high:+.{digits}f}]"
     return f"{scale * value:+.{digits}f}{within}".replace("-", "−")
 
 
 def _short(run_ids: str) -> str:
-    first, *others = run_ids.split() or [readable.DASH]
+    first, *others = run_ids.split() or [words.DASH]
     return first[:8] + (f" +{len(others)}" if others else "")
 
 
@@ -206,8 +207,8 @@ def _table(texts: pd.DataFrame, width: int) -> str:
     """An aligned table that keeps within the width as long as dropping columns and wrapping names helps."""
     if texts["status"].isin(["FINISHED", "published"]).all():
         texts = texts.drop(columns="status")
-    compared = ["difference", "p", "P(better)", *(["verdict"] if (texts["difference"] == readable.DASH).all() else [])]
-    texts = texts.drop(columns=[name for name in compared if name == "verdict" or (texts[name] == readable.DASH).all()])
+    compared = ["difference", "p", "P(better)", *(["verdict"] if (texts["difference"] == words.DASH).all() else [])]
+    texts = texts.drop(columns=[name for name in compared if name == "verdict" or (texts[name] == words.DASH).all()])
     for column in ("run", "training", "parameters", "P(better)", "p", "worst class", "seeds", "test"):
         if width and column in texts and sum(_widths(texts).values()) > width:
             texts = texts.drop(columns=column)

@@ -1,6 +1,6 @@
 """What the pictures of a study share: inks, the panel, names that fit, places that do not overlap.
 
-The inks are few and fixed, so that a page can replace each by its own (`fmnist.analysis.svg`). One unit is a point,
+The inks are few and fixed, so that a page can replace each by its own (`fmnist.report.svg`). One unit is a point,
 1/72 inch.
 """
 
@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import Bbox, blended_transform_factory
 from numpy.typing import NDArray
 
-from fmnist.analysis.figures import BLUE
+from fmnist.report.run_pictures import BLUE
 
 INK, MUTED, RULE = "#1c2126", "#5d6670", "#dde1e5"
 TIP = "tip:"  # a group whose gid begins with it carries the name of what it shows

@@ -15,10 +15,10 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
-from fmnist.analysis import drawing
-from fmnist.analysis.drawing import COUNT, INK, MUTED, PERCENT, RULE, TIP, clean, short
-from fmnist.analysis.figures import BLUE, VERMILION
 from fmnist.config import CLASSES
+from fmnist.report import drawing
+from fmnist.report.drawing import COUNT, INK, MUTED, PERCENT, RULE, TIP, clean, short
+from fmnist.report.run_pictures import BLUE, VERMILION
 
 Figures = dict[str, Figure]
 _SIGNIFICANT = 0.05

@@ -10,15 +10,15 @@ from rich.console import Console
 
 from fmnist import machine
 from fmnist.config import RunError, StudyConfig, UserError
-from fmnist.study import board
 from fmnist.study.plan import PlannedRun, estimate
-from fmnist.study.progress import clock
-from fmnist.study.worker import Worker, next_runs
 from fmnist.training import checkpoint
-from fmnist.trajectories import BusyError, checkpoints, is_ours, only_process
+from fmnist.training.locking import BusyError, checkpoints, is_ours, only_process
+from fmnist.work import display
+from fmnist.work.progress import clock
+from fmnist.work.worker import Worker, next_runs
 
 if TYPE_CHECKING:
-    from fmnist.tracking import Book, Record
+    from fmnist.tracking import RunSummary, Store
 
 HOPELESS = 3  # launches in a row that end with dead workers and without an epoch of progress
 CLOSING_SECONDS = 3.0  # that killed workers may take to let go of their locks
@@ -46,19 +46,21 @@ class Sweep:
         Raises:
             RunError: runs failed; all others are done.
         """
-        from fmnist.tracking import FAILED, FINISHED, KILLED, Book, StoreError
+        from fmnist.tracking import FAILED, FINISHED, KILLED, Store, StoreError
 
-        book = Book(self.store, self.patience)
+        book = Store(self.store, self.patience)
         close_orphans(book, self.store)
         _close_sweeps(book)
         self._show_rungs(book)
         missing = [entry for entry in self.planned if not entry.done]
         if not missing:
             return
-        sweep = board.Announcement.of(self.planned, self.study.name, self.workers, self.began)
+        sweep = display.AnnouncedSweep.of(self.planned, self.study.name, self.workers, self.began)
         sweep_id = book.announce(sweep.study, sweep.to_json())
         try:
-            with board.shown(board.Board(book, sweep), self.console, lambda record: self._on_end(book, record)):
+            with display.shown(
+                display.SweepProgress(book, sweep), self.console, lambda record: self._on_end(book, record)
+            ):
                 self._until_done(book, sweep_id, sweep.process)
         except BaseException:
             with suppress(StoreError):  # the reason tells more; the next sweep closes what stands as running
@@ -69,7 +71,7 @@ class Sweep:
         book.close(sweep_id, FAILED if self._failed else FINISHED)
         self._sum_up(missing)
 
-    def _until_done(self, book: "Book", sweep: str, process: str) -> None:
+    def _until_done(self, book: "Store", sweep: str, process: str) -> None:
         hopeless = 0
         while left := next_runs(self.planned, book, self.began, self.study.fail_fast):
             before = self._progress()
@@ -115,18 +117,18 @@ class Sweep:
         newest = [checkpoint.newest(checkpoints(self.store, path), 10**9)[:1] for path in paths]
         return sum(epoch for found in newest for epoch, _ in found)
 
-    def _on_end(self, book: "Book", record: "Record") -> None:
+    def _on_end(self, book: "Store", record: "RunSummary") -> None:
         if record.status == "FAILED":
             traceback = book.error(record.run_id).rstrip()
             self._failed[record.name] = traceback.splitlines()[-1] if traceback else "its worker died"
             self.console.print(traceback, markup=False, soft_wrap=True)
         self._show_rungs(book)
 
-    def _show_rungs(self, book: "Book") -> None:
+    def _show_rungs(self, book: "Store") -> None:
         """Print the leaderboard of every rung that has become complete."""
         from fmnist import tracking
         from fmnist.analysis.leaderboard import leaderboard
-        from fmnist.analysis.text import render
+        from fmnist.report.tables import render
 
         runs = tracking.frame(book)
         failed = {record.trajectory for record in book.ended_since(self.began) if record.status == "FAILED"}
@@ -152,13 +154,13 @@ class Sweep:
         self.console.print(f"\n{len(missing)} runs in {clock(took)}; the plan said {clock(estimated)} ({off:+.0f} %)")
 
 
-def close_orphans(book: "Book", store: str, patience: float = 0.0) -> list["Record"]:
+def close_orphans(book: "Store", store: str, patience: float = 0.0) -> list["RunSummary"]:
     """Close the runs that stand as running though no process is at them, and return them.
 
     Only runs that were carried out with this folder are judged; `patience` is how many seconds a process that is
     about to end gets to let go.
     """
-    deadline, closed = time.monotonic() + patience, list["Record"]()
+    deadline, closed = time.monotonic() + patience, list["RunSummary"]()
     while running := [entry for entry in book.running() if is_ours(store, entry.trajectory)]:
         for entry in running:
             with suppress(BusyError), only_process(store, entry.trajectory, wait=False):
@@ -171,7 +173,7 @@ def close_orphans(book: "Book", store: str, patience: float = 0.0) -> list["Reco
     return closed
 
 
-def _close_sweeps(book: "Book") -> None:
+def _close_sweeps(book: "Store") -> None:
     """Close the sweeps whose process was killed before it could."""
     for sweep, status in book.sweeps():
         if status == "RUNNING":

@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
 from fmnist.config import RunError, UserError
-from fmnist.study.worker import end_with
+from fmnist.work.worker import end_with
 
 Job = Callable[[], Any]
 _SPAWN = multiprocessing.get_context("spawn")
@@ -36,7 +36,7 @@ def _work(job: Job, parent: int, pipe: Connection) -> None:
         raise SystemExit(130) from None
 
 
-class Crew:
+class ProcessGroup:
     """Started at once; one that dies without a word, for lack of memory say, is replaced by another at the same job."""
 
     def __init__(self, jobs: list[Job]) -> None:
