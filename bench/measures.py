@@ -7,7 +7,8 @@ import numpy as np
 
 from bench.team import Measure
 from fmnist import machine
-from fmnist.config import Config, check, from_flat
+from fmnist.checks import check
+from fmnist.config import Config, from_flat
 
 EPOCH, VALIDATION, TEST = 54_000, 6_000, 10_000  # images
 _IMAGES = 6_400  # invented ones: what is in a picture does not matter to its pace

@@ -109,7 +109,7 @@ def beside() -> dict[str, float]:
     import numpy as np
 
     from fmnist import run
-    from fmnist.identity import parameters, signatures
+    from fmnist.identity import parameters, sign
     from fmnist.training import augment, checkpoint, data
     from fmnist.training.engine import Engine
     from fmnist.training.streams import stream
@@ -138,8 +138,8 @@ def beside() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         state = engine.state()
         costs["checkpoint"] = _median(lambda: checkpoint.store(Path(folder), 1, state, {"history": [record] * 50}))
-        book, signed = tracking.Store(folder), signatures(given, dataset.digest)
-        writer = book.begin("bench", signed.run, parameters(given), run.tags(given, signed, dataset))
+        book, signatures = tracking.Store(folder), sign(given, dataset.digest)
+        writer = book.begin("bench", signatures.run, parameters(given), run.tags(given, signatures, dataset))
 
         def written() -> None:
             history.append({**record, "time/ended_ms": time.time() * 1000})

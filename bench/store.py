@@ -23,8 +23,9 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput
 
 from fmnist import run, tracking
-from fmnist.config import CLASSES, AugmentConfig, Config, DataConfig, check, from_flat
-from fmnist.identity import parameters, run_name, signatures
+from fmnist.checks import check
+from fmnist.config import CLASSES, AugmentConfig, Config, DataConfig, from_flat
+from fmnist.identity import parameters, run_name, sign
 from fmnist.network import flops_per_image, parameter_count
 from fmnist.tracking.run_writer import as_text
 from fmnist.training.data import Dataset
@@ -64,7 +65,7 @@ def history(config: Config) -> list[dict[str, float]]:
     """The epochs of a run, as a trajectory remembers them; those of a longer run begin with those of a shorter."""
     flat = {**parameters(config), "augment": config.augment}
     worth = sum(WORTH.get(f"{key}={value}", 0.0) for key, value in flat.items())
-    chance = np.random.default_rng([config.seed, int(signatures(config, "").trajectory, 16)])
+    chance = np.random.default_rng([config.seed, int(sign(config, "").trajectory, 16)])
     now, records = time.time_ns() // 1_000_000, []
     level = 0.88 + worth + chance.normal(0, 0.003)
     for epoch in range(1, config.epochs + 1):
@@ -84,7 +85,7 @@ def history(config: Config) -> list[dict[str, float]]:
 
 def final(config: Config, epochs: list[dict[str, float]]) -> dict[str, float]:
     """The numbers at the end of a run."""
-    chance = np.random.default_rng([config.seed, config.epochs, int(signatures(config, "").trajectory, 16)])
+    chance = np.random.default_rng([config.seed, config.epochs, int(sign(config, "").trajectory, 16)])
     seconds = sum(record["time/epoch_s"] for record in epochs)
     accuracy = epochs[-1]["val/accuracy"] + chance.normal(0, 0.003)
     scores = {
@@ -107,8 +108,8 @@ def final(config: Config, epochs: list[dict[str, float]]) -> dict[str, float]:
 def write(book: tracking.Store, config: Config) -> str:
     """Write a run as `fmnist.run` does; returns its id."""
     data, epochs = dataset(), history(config)
-    signed = signatures(config, data.digest)
-    writer = book.begin(run_name(config), signed.run, parameters(config), run.tags(config, signed, data))
+    signatures = sign(config, data.digest)
+    writer = book.begin(run_name(config), signatures.run, parameters(config), run.tags(config, signatures, data))
     writer.dataset("fashion-mnist", data.digest, data.source, {"train_images": 60_000, "test_images": 10_000})
     writer.epochs(epochs)
     client = MlflowClient(book.uri)  # what `Writer.model` leaves in the database
@@ -133,10 +134,10 @@ class Copier:
     def copy(self, pattern: str, config: Config) -> str:
         """Add the run of a config and return its id; the run that is the pattern has as many epochs."""
         data, epochs, number = dataset(), history(config), uuid.uuid4().hex
-        signed = signatures(config, data.digest)
+        signatures = sign(config, data.digest)
         words = {
-            **run.tags(config, signed, data),
-            "fmnist.signature": signed.run,
+            **run.tags(config, signatures, data),
+            "fmnist.signature": signatures.run,
             "mlflow.runName": run_name(config),
             **{key: as_text(value) for key, value in parameters(config).items()},
         }

@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from fmnist.config import CONF, AugmentConfig, Config, filters_per_convolution, flatten
+from fmnist.config import CONF, AugmentConfig, Config, flatten
+from fmnist.network import filters_per_convolution
 
 RECIPE = 1  # Raise it when the same configuration and data would give other numbers than before.
 _NOT_NUMBERS = ("data.source", "data.dir", "data.train_csv", "data.test_csv", "store", "patience", "study.")
@@ -40,14 +41,14 @@ class Signatures:
     variant: str
 
 
-def signatures(config: Config, data_digest: str) -> Signatures:
+def sign(config: Config, data_digest: str) -> Signatures:
     """Sign a resolved config (precision and threads are no longer `auto`) together with the data.
 
     Raises:
         ValueError: the config is not resolved.
     """
     if config.compute.precision == "auto" or config.compute.threads is None:
-        raise ValueError(f"only a resolved config can be signed, but got {config.compute}")
+        raise ValueError(f"only a resolved config can be signatures, but got {config.compute}")
     content = {**parameters(config), "data": data_digest, "recipe": RECIPE}
     run = _digest(content)
     del content["epochs"]

@@ -1,6 +1,49 @@
-"""What a network costs, from its options alone: parameters and operations."""
+"""Facts of the network, from its options alone: sizes, parameters, operations.
 
-from fmnist.config import CLASS_COUNT, ModelConfig, feature_sizes, filters_per_convolution
+A change of the network in `training.model` is a change here too; a test compares the two.
+"""
+
+from fmnist.config import CLASS_COUNT, IMAGE_SIZE, Allowed, ModelConfig, UserError
+
+
+def filters_per_convolution(model: ModelConfig) -> tuple[int, int]:
+    """The number of filters of each of the two convolutions.
+
+    Raises:
+        UserError: `model.filters` is neither a whole number nor a list of two.
+    """
+    given = model.filters
+    numbers = list(given) if isinstance(given, list | tuple) else [given, given]
+    if len(numbers) != 2 or any(isinstance(n, bool) or not isinstance(n, int) for n in numbers):
+        raise UserError(
+            "model.filters must be one whole number or one for each of the 2 convolutions "
+            f"(64 or [32,64]), but got {given}"
+        )
+    for number in numbers:
+        Allowed(least=1).check("model.filters", number)
+    return numbers[0], numbers[1]
+
+
+def feature_sizes(model: ModelConfig) -> list[tuple[int, int]]:
+    """Side of the square feature map after each convolution and after its pooling: [(24, 12), (8, 4)].
+
+    Raises:
+        UserError: a kernel is larger than what is left of the image, or pooling leaves nothing.
+    """
+    sizes: list[tuple[int, int]] = []
+    side = IMAGE_SIZE
+    for number in ("first", "second"):
+        convolved = side - model.kernel_size + 1
+        if convolved < 2:
+            largest = max(k for k in range(1, IMAGE_SIZE) if ((IMAGE_SIZE - k + 1) // 2) - k + 1 >= 2)
+            raise UserError(
+                f"model.kernel_size={model.kernel_size} is too large: the {number} convolution sees "
+                f"{side}x{side} pixels and would leave {max(convolved, 0)}x{max(convolved, 0)}, "
+                f"where pooling needs 2x2; the largest that fits is {largest}"
+            )
+        side = convolved // 2
+        sizes.append((convolved, side))
+    return sizes
 
 
 def parameter_count(model: ModelConfig) -> int:

@@ -17,11 +17,12 @@ import pandas as pd
 import yaml
 
 from fmnist import machine, tracking
-from fmnist.config import CLASSES, CONF, Config, check
-from fmnist.identity import RECIPE, Signatures, command, parameters, run_name, signatures, variant_name
+from fmnist.checks import check
+from fmnist.config import CLASSES, CONF, Config
+from fmnist.identity import RECIPE, Signatures, command, parameters, run_name, sign, variant_name
 from fmnist.network import flops_per_image, parameter_count
 from fmnist.training.data import Dataset, load, validation_count
-from fmnist.training.locking import checkpoints, only_process
+from fmnist.training.locking import checkpoint_folder, exclusively
 
 if TYPE_CHECKING:
     from fmnist.training.evaluation import Evaluation
@@ -49,7 +50,7 @@ class Outcome:
 
 
 def execute(
-    config: Config, listener: Listener | None = None, wait: bool = True, book: tracking.Store | None = None
+    config: Config, listener: Listener | None = None, wait: bool = True, store: tracking.Store | None = None
 ) -> Outcome:
     """Carry out one run and leave it in the store; a run that is already there costs nothing.
 
@@ -57,7 +58,7 @@ def execute(
         config: the run.
         listener: is told how it goes on.
         wait: for another process that is on the run's trajectory.
-        book: the config's store, if it is open already.
+        store: the config's store, if it is open already.
 
     Raises:
         BusyError: another process is on its trajectory, and we were told not to wait.
@@ -68,20 +69,20 @@ def execute(
     config = machine.resolve(check(config))
     machine.use_backend(config)
     dataset = load(config.data)
-    signed = signatures(config, dataset.digest)
-    book = book or tracking.Store(config.store, config.patience)
-    folder = checkpoints(config.store, signed.trajectory)
-    with only_process(config.store, signed.trajectory, wait):
-        known = book.find(signed.run)
+    signatures = sign(config, dataset.digest)
+    store = store or tracking.Store(config.store, config.patience)
+    folder = checkpoint_folder(config.store, signatures.trajectory)
+    with exclusively(config.store, signatures.trajectory, wait):
+        known = store.find(signatures.run)
         if known is not None and known.info.status == tracking.FINISHED:
             return Outcome(known.info.run_id, known.data.metrics, trained=0)
-        writer = book.begin(run_name(config), signed.run, parameters(config), tags(config, signed, dataset))
+        writer = store.begin(run_name(config), signatures.run, parameters(config), tags(config, signatures, dataset))
         try:
             outcome = _carry_out(config, dataset, folder, writer, listener or Listener())
         except BaseException as error:
             with suppress(tracking.StoreError):  # the error tells more; the next sweep closes what stands as running
                 if isinstance(error, KeyboardInterrupt | SystemExit):
-                    book.hurry()
+                    store.hurry()
                     writer.end(tracking.KILLED)
                 elif not isinstance(error, tracking.AwayError):
                     writer.fail(traceback.format_exc())
@@ -204,19 +205,19 @@ def _history(path: "Trajectory") -> pd.DataFrame:
     return pd.DataFrame(path.history, index=epochs).drop(columns="time/ended_ms")
 
 
-def tags(config: Config, signed: Signatures, dataset: Dataset) -> dict[str, str]:
+def tags(config: Config, signatures: Signatures, dataset: Dataset) -> dict[str, str]:
     """What a run's record says of it from its first moment on, besides its options.
 
     Args:
         config: the run, resolved.
-        signed: its signatures.
+        signatures: its signatures.
         dataset: the data that it is to see.
     """
     rows = len(dataset.train_labels)
     found = {
         "fmnist.variant": variant_name(config),
-        "fmnist.trajectory_signature": signed.trajectory,
-        "fmnist.variant_signature": signed.variant,
+        "fmnist.trajectory_signature": signatures.trajectory,
+        "fmnist.variant_signature": signatures.variant,
         "fmnist.data_digest": dataset.digest,
         "fmnist.test_images": str(len(dataset.test_labels)),
         "fmnist.validation_images": str(validation_count(rows, config.data.validation, config.data.limit)),

@@ -1,7 +1,8 @@
 """The door to training: `python -m fmnist.train` is one run, `-m` or `study=NAME` a sweep."""
 
+from fmnist.checks import check
 from fmnist.cli.entry import enter
-from fmnist.config import Config, check
+from fmnist.config import Config
 
 
 def task(config: Config) -> None:

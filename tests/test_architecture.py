@@ -18,6 +18,7 @@ COMMANDS = {"train", "compare", "tune", "ui", "watch"}
 LEVELS = [  # a module imports from levels below its own, or from its own folder
     {"config", "schema", "words"},
     {"identity", "network"},
+    {"checks"},
     {"machine", "training"},
     {"tracking", "analysis", "cli"},
     {"report"},

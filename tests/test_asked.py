@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from fmnist.config import CONF, ComputeConfig, UserError
-from fmnist.identity import signatures
+from fmnist.identity import sign
 from fmnist.study.compose import compose_config
 from fmnist.study.declared import ask
 
@@ -17,7 +17,7 @@ DIGEST, OTHER = "0123456789abcdef", "fedcba9876543210"
 
 def signed(*overrides, precision="float32", digest=DIGEST):
     config = replace(compose_config(overrides), compute=ComputeConfig(precision, 1))
-    return signatures(config, digest).variant
+    return sign(config, digest).variant
 
 
 def store(*contexts):

@@ -5,7 +5,8 @@ import shutil
 import pytest
 import yaml
 
-from fmnist.config import CONF, Config, StudyConfig, UserError, check
+from fmnist.checks import check
+from fmnist.config import CONF, Config, StudyConfig, UserError
 from fmnist.identity import variant_name
 from fmnist.study import plan
 from fmnist.study.compose import compose_config

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from fmnist.checks import check
 from fmnist.config import (
     AugmentConfig,
     Config,
@@ -10,12 +11,10 @@ from fmnist.config import (
     OptimizerConfig,
     StudyConfig,
     UserError,
-    check,
-    feature_sizes,
     from_flat,
 )
-from fmnist.identity import command, parameters, run_name, signatures, variant_name
-from fmnist.network import flops_per_image, parameter_count
+from fmnist.identity import command, parameters, run_name, sign, variant_name
+from fmnist.network import feature_sizes, flops_per_image, parameter_count
 
 RESOLVED = {"compute.precision": "float32", "compute.threads": 1}
 
@@ -52,7 +51,7 @@ def test_the_defaults_are_the_article_s_run():
         ({"data.source": "csv"}, ["data.train_csv=FILE"]),
         ({"data.limit": 50}, ["data.limit=50", "5 rows for validation", "100"]),
         ({"data.limit": 130}, ["data.limit=130", "117 rows", "batch of 128"]),
-        ({"data.validation": 10.0}, ["data.validation", "between 0 and 1"]),
+        ({"data.validation": 10.0}, ["data.validation", "above 0 and below 1"]),
         ({"compute.precision": "float16"}, ["compute.precision", "bfloat16"]),
         ({"compute.threads": 0}, ["compute.threads", "at least 1"]),
         ({"batch_size": 0}, ["batch_size", "at least 1"]),
@@ -99,23 +98,23 @@ def test_the_precision_is_part_of_a_variant_s_name_where_the_study_varies_it():
 
 
 def test_signatures_differ_by_exactly_what_they_are_of():
-    base = signatures(resolved(), "data")
-    longer = signatures(resolved(epochs=50), "data")
+    base = sign(resolved(), "data")
+    longer = sign(resolved(epochs=50), "data")
     assert longer.run != base.run
     assert longer.trajectory == base.trajectory
-    other_seed = signatures(resolved(seed=1), "data")
+    other_seed = sign(resolved(seed=1), "data")
     assert other_seed.trajectory != base.trajectory
     assert other_seed.variant == base.variant
-    threads = signatures(resolved(compute__threads=2), "data")
+    threads = sign(resolved(compute__threads=2), "data")
     assert (threads.trajectory != base.trajectory, threads.variant) == (True, base.variant)
     for other in (resolved(model__filters=64), resolved(compute__precision="bfloat16")):
-        assert signatures(other, "data").variant != base.variant
-    assert signatures(resolved(), "other data").variant != base.variant
+        assert sign(other, "data").variant != base.variant
+    assert sign(resolved(), "other data").variant != base.variant
 
 
 def test_tensorflow_s_signatures_are_those_of_before_there_was_another_backend():
     for name in ("auto", "tensorflow"):
-        signed = signatures(resolved(compute__backend=name), "data")
+        signed = sign(resolved(compute__backend=name), "data")
         assert (signed.run, signed.trajectory, signed.variant) == (
             "6d2c3696ae9221b3", "b0c300b5736faa32", "f19a4719810c4eb8"
         )  # fmt: skip
@@ -124,21 +123,21 @@ def test_tensorflow_s_signatures_are_those_of_before_there_was_another_backend()
 
 def test_a_run_by_jax_is_another_run_of_the_same_variant_and_says_so():
     base, other = resolved(), resolved(compute__backend="jax")
-    ours, theirs = signatures(base, "data"), signatures(other, "data")
+    ours, theirs = sign(base, "data"), sign(other, "data")
     assert ours.run != theirs.run and ours.trajectory != theirs.trajectory and ours.variant == theirs.variant
     assert variant_name(other) == "baseline"
     assert command(other).endswith("compute.backend=jax")
 
 
 def test_paths_store_and_spelling_do_not_change_a_signature():
-    base = signatures(resolved(), "data")
-    assert signatures(resolved(data__dir="/elsewhere", store="other"), "data") == base
-    assert signatures(resolved(model__filters=[128, 128]), "data") == base
+    base = sign(resolved(), "data")
+    assert sign(resolved(data__dir="/elsewhere", store="other"), "data") == base
+    assert sign(resolved(model__filters=[128, 128]), "data") == base
 
 
 def test_an_unresolved_config_cannot_be_signed():
     with pytest.raises(ValueError, match="auto"):
-        signatures(Config(), "data")
+        sign(Config(), "data")
 
 
 def test_flat_options_and_back():

@@ -19,10 +19,10 @@ from mlflow import MlflowClient
 
 from fmnist import run, tracking
 from fmnist.config import Config, DataConfig, ModelConfig, from_flat
-from fmnist.identity import signatures
+from fmnist.identity import sign
 from fmnist.training import checkpoint
 from fmnist.training.data import load
-from fmnist.training.locking import checkpoints
+from fmnist.training.locking import checkpoint_folder
 
 TINY_THREAD = [*TINY, "compute.threads=1"]
 PER_EPOCH = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "time/epoch_s")
@@ -432,7 +432,7 @@ def seeds(images, store):
     """A sweep of three runs, and the folders of their checkpoints."""
     configs = [tiny(images, store, epochs=1, seed=seed) for seed in (0, 1, 2)]
     digest = load(configs[0].data).digest
-    folders = [checkpoints(str(store), signatures(config, digest).trajectory) for config in configs]
+    folders = [checkpoint_folder(str(store), sign(config, digest).trajectory) for config in configs]
     return ["-m", *TINY, f"data.dir={images}", f"store={store}", "epochs=1", "seed=0,1,2"], folders
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from fmnist.config import Config, ModelConfig, StudyConfig, from_flat
-from fmnist.identity import signatures
+from fmnist.identity import sign
 from fmnist.study import plan
 
 BASE = from_flat(Config(), {"compute.precision": "float32", "compute.threads": 1})
@@ -30,13 +30,13 @@ def planned(configs=(BASE,), study=STUDY, runs=NOTHING, checkpoints=None, speed=
 
 
 def finished(*configs):
-    return pd.DataFrame({"signature": [signatures(c, "data").run for c in configs], "status": "FINISHED"})
+    return pd.DataFrame({"signature": [sign(c, "data").run for c in configs], "status": "FINISHED"})
 
 
 def test_every_variant_seed_and_rung_is_one_run_the_rungs_in_order():
     runs = planned((BASE, SMALL))
     assert [run.config.epochs for run in runs] == [1] * 4 + [3] * 4
-    assert len({run.signed.run for run in runs}) == 8 and len({run.signed.trajectory for run in runs}) == 4
+    assert len({run.signatures.run for run in runs}) == 8 and len({run.signatures.trajectory for run in runs}) == 4
 
 
 def test_within_a_rung_the_longest_run_comes_first():
@@ -72,7 +72,7 @@ def test_finished_runs_are_done_and_cost_nothing_but_failed_ones_are_run_again()
 
 
 def test_a_checkpoint_between_the_rungs_is_continued():
-    trajectory = signatures(BASE, "data").trajectory
+    trajectory = sign(BASE, "data").trajectory
     runs = planned(study=replace(STUDY, rungs=[1, 10], seeds=[0]), checkpoints={trajectory: [1, 7]})
     assert [run.start for run in runs] == [1, 7]
 

@@ -14,7 +14,7 @@ from fmnist.analysis import searches, stats
 from fmnist.analysis.leaderboard import leaderboard
 from fmnist.analysis.searched import marked
 from fmnist.config import Config, from_flat
-from fmnist.identity import parameters, run_name, signatures
+from fmnist.identity import parameters, run_name, sign
 from fmnist.run import tags
 from fmnist.study.findings import Question, answer
 
@@ -39,7 +39,7 @@ def keep(book, options, seed, epochs, score):
     """A run as real ones are written, without what no ranking reads; returns its id."""
     config = replace(from_flat(BASE, options), seed=seed, epochs=epochs)
     data = dataset()
-    signed = signatures(config, data.digest)
+    signed = sign(config, data.digest)
     writer = book.begin(run_name(config), signed.run, parameters(config), tags(config, signed, data))
     if score is None:
         writer.fail("DivergedError: the loss is nan")

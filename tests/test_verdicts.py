@@ -18,7 +18,7 @@ from fmnist import tracking
 from fmnist.analysis.claims import Claim, Side, judge
 from fmnist.analysis.leaderboard import leaderboard
 from fmnist.config import CLASSES, Config, from_flat
-from fmnist.identity import parameters, run_name, signatures
+from fmnist.identity import parameters, run_name, sign
 from fmnist.run import tags
 from fmnist.study.findings import Question, answer
 
@@ -50,7 +50,7 @@ def store(tmp_path_factory):
                 "seed": seed,
             }
             config = from_flat(Config(), chosen)
-            signed = signatures(config, data.digest)
+            signed = sign(config, data.digest)
             writer = book.begin(run_name(config), signed.run, parameters(config), tags(config, signed, data))
             reached = 0.895 + worth + luck[seed] + rng.normal(0, NOISE / 3)
             recalls = {name: (0.75 if name == "Shirt" else 0.9) + rng.normal(0, 0.01) for name in CLASSES}
@@ -66,7 +66,7 @@ def store(tmp_path_factory):
             )
             writer.end(tracking.FINISHED)
     config = replace(config, seed=9)
-    signed = signatures(config, data.digest)
+    signed = sign(config, data.digest)
     book.begin(run_name(config), signed.run, parameters(config), tags(config, signed, data)).fail("diverged")
     return folder
 

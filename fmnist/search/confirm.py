@@ -9,7 +9,7 @@ import numpy as np
 
 from fmnist.analysis import stats
 from fmnist.config import RunError, StudyConfig
-from fmnist.identity import signatures
+from fmnist.identity import sign
 from fmnist.search import summary, trials
 from fmnist.search.search import LOOK_SECONDS, Search
 from fmnist.study.plan import STARTUP_SECONDS, PlannedRun, Variant, work, work_out
@@ -109,7 +109,7 @@ def _planned(search: Search, leader: trials.TrialRecord, seeds: list[int]) -> li
     from fmnist.tracking import load
 
     limits = search.limits()
-    points = {signatures(config, search.data_digest).variant: config for config in (search.base, limits.point(leader))}
+    points = {sign(config, search.data_digest).variant: config for config in (search.base, limits.point(leader))}
     return work_out(
         [Variant(config, ()) for config in points.values()],
         StudyConfig(name=search.name, rungs=[limits.point(leader).epochs], seeds=seeds),
@@ -163,14 +163,14 @@ def _launch(staff: list[Worker]) -> None:
 
 
 def _pairs(search: Search, planned: list[PlannedRun], seeds: list[int], book: "Store") -> Pairs:
-    baseline = signatures(search.base, search.data_digest).variant
+    baseline = sign(search.base, search.data_digest).variant
     scores: dict[bool, dict[int, tuple[float, str]]] = {True: {}, False: {}}
     for entry in planned:
-        run = book.find(entry.signed.run)
+        run = book.find(entry.signatures.run)
         if run is None or run.info.status != "FINISHED":
             raise RunError(f"{entry.name} failed; see its record")
         summary = (run.data.metrics[search.config.tuner.objective], run.info.run_id)
-        scores[entry.signed.variant == baseline][entry.config.seed] = summary
+        scores[entry.signatures.variant == baseline][entry.config.seed] = summary
     theirs, ours = scores[True], scores[False] or scores[True]
     return Pairs(
         seeds,

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fmnist.config import UserError
-from fmnist.identity import run_name, signatures
+from fmnist.identity import run_name, sign
 from fmnist.search import trials
 from fmnist.search.limits import Limits
 from fmnist.search.trials import COMPLETED, RUNNING, TrialRecord
@@ -84,7 +84,7 @@ class SearchProgress:
             if a.status == RUNNING:
                 with suppress(UserError):
                     for config in self.limits.configs(a.values):
-                        expected[signatures(config, self.data_digest).run] = (
+                        expected[sign(config, self.data_digest).run] = (
                             f"trial {int(a.trial)}: {run_name(config)}",
                             config.epochs,
                         )

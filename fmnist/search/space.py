@@ -5,7 +5,9 @@ from typing import Any
 
 import yaml
 
-from fmnist.config import Config, UserError, check, filters_per_convolution, flatten, from_flat, suggest
+from fmnist.checks import check
+from fmnist.config import Config, UserError, flatten, from_flat, suggest
+from fmnist.network import filters_per_convolution
 from fmnist.study.compose import Application
 
 KINDS = ("random", "bayesian", "hyperband", "grid")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fmnist import run
 from fmnist.config import Config, RunError, UserError
-from fmnist.identity import run_name, signatures
+from fmnist.identity import run_name, sign
 from fmnist.search import oracles  # which imports Keras Tuner first, and quietly
 from fmnist.search.limits import Limits
 from fmnist.search.trials import COMPLETED, FAILED
@@ -61,7 +61,7 @@ class TrialRunner(BaseTuner):  # type: ignore[misc]  # Keras Tuner has no types
     def _run(self, config: Config, trial: str) -> run.Outcome:
         """A run, whose record is marked as the search's whatever becomes of it."""
         try:
-            outcome = run.execute(config, book=self.book)
+            outcome = run.execute(config, store=self.book)
         except UserError as error:  # of the data or the store: no trial's fault
             raise RunError(str(error)) from error
         except Exception as error:
@@ -80,7 +80,7 @@ class TrialRunner(BaseTuner):  # type: ignore[misc]  # Keras Tuner has no types
         from fmnist import machine
         from fmnist.training.data import load
 
-        known = self.book.find(signatures(machine.resolve(config), load(config.data).digest).run)
+        known = self.book.find(sign(machine.resolve(config), load(config.data).digest).run)
         if known is not None:
             self._mark(known.info.run_id, trial)
 

@@ -10,7 +10,7 @@ import pandas as pd
 from fmnist.analysis.claims import Claim, Side
 from fmnist.analysis.leaderboard import ALIKE, BASELINE
 from fmnist.config import CLASSES, CONF, ComputeConfig, Config, UserError, suggest
-from fmnist.identity import parameters, short_key, signatures, variant_name
+from fmnist.identity import parameters, short_key, sign, variant_name
 from fmnist.study import plan
 from fmnist.study.compose import compose_config
 from fmnist.tracking.run_writer import as_text
@@ -141,7 +141,7 @@ def _check_name(study: str) -> None:
 def _signature(config: Config, precision: str, digest: str) -> str:
     own = config.compute.precision  # auto: whichever the runs were computed in
     compute = ComputeConfig(precision=precision if own == "auto" else own, threads=1)
-    return signatures(replace(config, compute=compute), digest).variant
+    return sign(replace(config, compute=compute), digest).variant
 
 
 def _base_levels(axes: Mapping[str, list[Any]], base: Config, compose: plan.Compose) -> dict[str, str]:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from fmnist.config import Config, StudyConfig, UserError, check, from_flat
-from fmnist.identity import Signatures, parameters, run_name, signatures
+from fmnist.checks import check
+from fmnist.config import Config, StudyConfig, UserError, from_flat
+from fmnist.identity import Signatures, parameters, run_name, sign
 from fmnist.network import flops_per_image
 
 DESIGNS = ("one_at_a_time", "grid")
@@ -31,7 +32,7 @@ class PlannedRun:
 
     config: Config
     overrides: tuple[str, ...]
-    signed: Signatures
+    signatures: Signatures
     done: bool
     start: int  # the epoch it can continue from; that of a checkpoint or of the rung before it
     seconds: float  # estimated; 0 if done
@@ -137,12 +138,12 @@ def work_out(
         of_rung = []
         for point, seed in itertools.product(points, dict.fromkeys(study.seeds)):
             config = replace(point.config, epochs=rung, seed=seed, study=study)
-            signed = signatures(config, data_digest)
-            done = signed.run in finished
-            start = max(reached.get(signed.trajectory, 0), checkpointed(signed.trajectory, rung))
-            reached[signed.trajectory] = rung if not done else start
+            signatures = sign(config, data_digest)
+            done = signatures.run in finished
+            start = max(reached.get(signatures.trajectory, 0), checkpointed(signatures.trajectory, rung))
+            reached[signatures.trajectory] = rung if not done else start
             seconds = 0.0 if done else seconds_per_run + work(config, images, start) / flops_per_second(config)
-            of_rung.append(PlannedRun(config, point.overrides, signed, done, start, seconds))
+            of_rung.append(PlannedRun(config, point.overrides, signatures, done, start, seconds))
         planned += sorted(of_rung, key=lambda run: -run.seconds)
     return planned
 
@@ -159,6 +160,6 @@ def estimate(planned: Sequence[PlannedRun], workers: int) -> float:
     """Seconds that so many workers will need: their share of the work, but no less than the longest trajectory."""
     paths: dict[str, float] = {}
     for run in planned:
-        paths[run.signed.trajectory] = paths.get(run.signed.trajectory, 0.0) + run.seconds
+        paths[run.signatures.trajectory] = paths.get(run.signatures.trajectory, 0.0) + run.seconds
     work = max(sum(paths.values()) / workers, max(paths.values(), default=0.0))
     return STARTUP_SECONDS + work if work else 0.0

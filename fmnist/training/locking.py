@@ -7,7 +7,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 
-def checkpoints(store: str, trajectory: str) -> Path:
+def checkpoint_folder(store: str, trajectory: str) -> Path:
     """The folder of a trajectory's checkpoints."""
     return Path(store) / "checkpoints" / trajectory
 
@@ -22,7 +22,7 @@ class BusyError(Exception):
 
 
 @contextmanager
-def only_process(store: str, trajectory: str, wait: bool) -> Iterator[None]:
+def exclusively(store: str, trajectory: str, wait: bool) -> Iterator[None]:
     """Be the only process on a trajectory; the system frees the lock of one that is killed.
 
     Raises:
@@ -37,6 +37,6 @@ def only_process(store: str, trajectory: str, wait: bool) -> Iterator[None]:
         raise BusyError from error
 
 
-def is_ours(store: str, trajectory: str) -> bool:
+def was_used_here(store: str, trajectory: str) -> bool:
     """Whether a process using this folder as its store has been on a trajectory."""
     return _lock(store, trajectory).exists()

@@ -7,7 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from fmnist.config import CLASS_COUNT, IMAGE_SIZE, Config, filters_per_convolution
+from fmnist.config import CLASS_COUNT, IMAGE_SIZE, Config
+from fmnist.network import filters_per_convolution
 from fmnist.training.streams import stream
 
 

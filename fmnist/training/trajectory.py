@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist.config import Config, RunError
-from fmnist.identity import signatures
+from fmnist.identity import sign
 from fmnist.training import augment, checkpoint
 from fmnist.training.data import Dataset, split
 from fmnist.training.engine import Arrays, Engine
@@ -31,7 +31,7 @@ class Trajectory:
     def __init__(self, config: Config, dataset: Dataset, folder: Path) -> None:
         """Prepare the path; `folder` holds the checkpoints of this trajectory alone."""
         self.config, self.dataset, self.folder = config, dataset, folder
-        self.signature = signatures(config, dataset.digest).trajectory
+        self.signature = sign(config, dataset.digest).trajectory
         self.train_rows, self.val_rows = split(
             dataset.train_labels, seed=config.seed, validation=config.data.validation, limit=config.data.limit
         )

@@ -52,7 +52,9 @@ class AnnouncedSweep:
     def of(cls, planned: list[PlannedRun], study: str, workers: int, began: int) -> "AnnouncedSweep":
         """Of the runs of a plan that are not yet done."""
         runs = [
-            AnnouncedRun(run.name, run.signed.run, run.config.epochs, run.start, run.seconds, run.signed.trajectory)
+            AnnouncedRun(
+                run.name, run.signatures.run, run.config.epochs, run.start, run.seconds, run.signatures.trajectory
+            )
             for run in planned
             if not run.done
         ]

@@ -111,7 +111,7 @@ def plan_summary(planned: list[PlannedRun], runs: "pd.DataFrame") -> str:
     left = [entry for entry in planned if not entry.done]
     trained = sum(entry.config.epochs - entry.start for entry in left)
     alone = sum(entry.config.epochs for entry in left)
-    others = runs[runs["trajectory_signature"].isin({entry.signed.trajectory for entry in planned})]
+    others = runs[runs["trajectory_signature"].isin({entry.signatures.trajectory for entry in planned})]
     shared = others[~others["study"].isin(["", planned[0].config.study.name])]
     lines = [f"trains {trained} epochs; each run by itself would need {alone}"]
     if len(shared):

@@ -12,7 +12,7 @@ from fmnist import machine
 from fmnist.config import RunError, StudyConfig, UserError
 from fmnist.study.plan import PlannedRun, estimate
 from fmnist.training import checkpoint
-from fmnist.training.locking import BusyError, checkpoints, is_ours, only_process
+from fmnist.training.locking import BusyError, checkpoint_folder, exclusively, was_used_here
 from fmnist.work import display
 from fmnist.work.progress import clock
 from fmnist.work.worker import Worker, next_runs
@@ -99,10 +99,10 @@ class Sweep:
 
         if self.is_local:
             return [Worker(runs, self.began, self.study.fail_fast)] * min(self.workers, len(left))
-        paths = [entry.signed.trajectory for entry in left]
+        paths = [entry.signatures.trajectory for entry in left]
         return [
             Worker(
-                [entry for entry in runs if entry.signed.trajectory == path],
+                [entry for entry in runs if entry.signatures.trajectory == path],
                 self.began,
                 self.study.fail_fast,
                 sweep,
@@ -113,8 +113,8 @@ class Sweep:
 
     def _progress(self) -> int:
         """Epochs that are safe in checkpoints, over all trajectories of the plan."""
-        paths = {entry.signed.trajectory for entry in self.planned}
-        newest = [checkpoint.newest(checkpoints(self.store, path), 10**9)[:1] for path in paths]
+        paths = {entry.signatures.trajectory for entry in self.planned}
+        newest = [checkpoint.newest(checkpoint_folder(self.store, path), 10**9)[:1] for path in paths]
         return sum(epoch for found in newest for epoch, _ in found)
 
     def _on_end(self, book: "Store", record: "RunSummary") -> None:
@@ -135,13 +135,13 @@ class Sweep:
         finished = set(runs.loc[runs["status"] == "FINISHED", "signature"])
         for rung in sorted({entry.config.epochs for entry in self.planned} - self._shown):
             of_rung = [entry for entry in self.planned if entry.config.epochs == rung]
-            if not all(entry.signed.run in finished or entry.signed.trajectory in failed for entry in of_rung):
+            if not all(entry.signatures.run in finished or entry.signatures.trajectory in failed for entry in of_rung):
                 return
             self._shown.add(rung)
             fresh = sum(not entry.done for entry in of_rung)
             after = f"{fresh} runs, {clock(time.time() - self.began / 1000)} after the start"
             self.console.print(f"\n[bold]Rung {rung}[/]: {after if fresh else 'nothing to do'}")
-            signed = {entry.signed.run for entry in of_rung}
+            signed = {entry.signatures.run for entry in of_rung}
             text = render(leaderboard(runs[runs["signature"].isin(signed)]), "table")
             self.console.print(text, markup=False, soft_wrap=True)
 
@@ -161,9 +161,9 @@ def close_orphans(book: "Store", store: str, patience: float = 0.0) -> list["Run
     about to end gets to let go.
     """
     deadline, closed = time.monotonic() + patience, list["RunSummary"]()
-    while running := [entry for entry in book.running() if is_ours(store, entry.trajectory)]:
+    while running := [entry for entry in book.running() if was_used_here(store, entry.trajectory)]:
         for entry in running:
-            with suppress(BusyError), only_process(store, entry.trajectory, wait=False):
+            with suppress(BusyError), exclusively(store, entry.trajectory, wait=False):
                 if book.is_running(entry.run_id):  # or its process has ended it since we asked
                     book.close(entry.run_id, "KILLED")
                     closed.append(entry)

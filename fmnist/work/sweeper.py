@@ -21,11 +21,12 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from fmnist import machine
-from fmnist.config import Config, StudyConfig, UserError, check
+from fmnist.checks import check
+from fmnist.config import Config, StudyConfig, UserError
 from fmnist.study import pace, plan
 from fmnist.study.compose import TRAIN, to_config
 from fmnist.training import checkpoint, data
-from fmnist.training.locking import checkpoints
+from fmnist.training.locking import checkpoint_folder
 from fmnist.work.progress import plan_summary, plan_table, run_table
 from fmnist.work.sweep import Sweep
 from fmnist.work.worker import Worker, end_with
@@ -121,7 +122,7 @@ class StudySweeper(Sweeper):
         store = self.config.store
 
         def checkpointed(trajectory: str, epoch: int) -> int:
-            found = checkpoint.newest(checkpoints(store, trajectory), epoch)
+            found = checkpoint.newest(checkpoint_folder(store, trajectory), epoch)
             return found[0][0] if found else 0
 
         speed = pace.Pace(runs, [point.config for point in points])

@@ -69,16 +69,16 @@ class Worker:
         from fmnist import run
         from fmnist.tracking import AwayError
 
-        if entry.signed.run in self._errors:
-            raise self._errors[entry.signed.run]
+        if entry.signatures.run in self._errors:
+            raise self._errors[entry.signatures.run]
         try:
-            run.execute(entry.config, wait=False, book=book)
+            run.execute(entry.config, wait=False, store=book)
         except BusyError:
             return False
         except (UserError, AwayError):
             raise
         except Exception as error:  # whatever it is: the run is FAILED, and the other runs shall not suffer
-            self._errors[entry.signed.run] = error
+            self._errors[entry.signatures.run] = error
         return True
 
 
@@ -91,8 +91,8 @@ def next_runs(runs: list[PlannedRun], book: "Store", began: int, fail_fast: bool
         return []
     first: dict[str, PlannedRun] = {}
     for entry in runs:
-        if not (entry.done or entry.signed.run in finished or entry.signed.trajectory in failed):
-            first.setdefault(entry.signed.trajectory, entry)
+        if not (entry.done or entry.signatures.run in finished or entry.signatures.trajectory in failed):
+            first.setdefault(entry.signatures.trajectory, entry)
     return list(first.values())
 
 

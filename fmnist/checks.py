@@ -1,0 +1,35 @@
+"""Whether a run is possible: each option by itself, and those that depend on each other."""
+
+from fmnist import network
+from fmnist.config import CLASS_COUNT, Config, UserError, check_options
+
+
+def check(config: Config) -> Config:
+    """Return the config if a run of it is possible.
+
+    Raises:
+        UserError: an option is impossible; the message names key, value and remedy.
+    """
+    check_options(config)
+    for key in ("train_csv", "test_csv"):
+        if config.data.source == "csv" and not getattr(config.data, key):
+            raise UserError(f"data.source=csv needs data.{key}=FILE (Kaggle's fashion-mnist CSV)")
+    network.filters_per_convolution(config.model)
+    network.feature_sizes(config.model)
+    if config.data.limit is not None:
+        _check_limit(config, config.data.limit)
+    return config
+
+
+def _check_limit(config: Config, limit: int) -> None:
+    validation = round(limit * config.data.validation)
+    if validation < CLASS_COUNT:
+        raise UserError(
+            f"data.limit={limit} leaves {validation} rows for validation, fewer than the {CLASS_COUNT} classes; "
+            f"the least that works is {-(-CLASS_COUNT // config.data.validation):.0f}"
+        )
+    if limit - validation < config.batch_size:
+        raise UserError(
+            f"data.limit={limit} leaves {limit - validation} rows for training, less than one batch of "
+            f"{config.batch_size}; raise data.limit or lower batch_size"
+        )
