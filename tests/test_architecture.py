@@ -17,8 +17,8 @@ MODULES = {
 COMMANDS = {"train", "compare", "tune", "ui", "watch"}
 LEVELS = [  # a module imports from levels below its own, or from its own folder
     {"config", "schema", "words"},
-    {"identity", "network"},
-    {"checks"},
+    {"network"},
+    {"identity", "checks"},
     {"machine", "training"},
     {"tracking", "analysis", "cli"},
     {"report"},
