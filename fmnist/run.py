@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from fmnist.checks import check
 from fmnist.config import CLASSES, CONF, Config
 from fmnist.identity import RECIPE, Signatures, command, parameters, run_name, sign, variant_name
 from fmnist.network import flops_per_image, parameter_count
+from fmnist.schema import Status
 from fmnist.training.data import Dataset, load, validation_count
 from fmnist.training.locking import checkpoint_folder, exclusively
 
@@ -74,20 +75,22 @@ def execute(
     folder = checkpoint_folder(config.store, signatures.trajectory)
     with exclusively(config.store, signatures.trajectory, wait):
         known = store.find(signatures.run)
-        if known is not None and known.info.status == tracking.FINISHED:
+        if known is not None and known.info.status == Status.FINISHED:
             return Outcome(known.info.run_id, known.data.metrics, trained=0)
-        writer = store.begin(run_name(config), signatures.run, parameters(config), tags(config, signatures, dataset))
+        writer = store.begin(
+            run_name(config), signatures.run, parameters(config), describe(config, signatures, dataset)
+        )
         try:
             outcome = _carry_out(config, dataset, folder, writer, listener or Listener())
         except BaseException as error:
             with suppress(tracking.StoreError):  # the error tells more; the next sweep closes what stands as running
                 if isinstance(error, KeyboardInterrupt | SystemExit):
                     store.hurry()
-                    writer.end(tracking.KILLED)
+                    writer.end(Status.KILLED)
                 elif not isinstance(error, tracking.AwayError):
                     writer.fail(traceback.format_exc())
             raise
-        writer.end(tracking.FINISHED)
+        writer.end(Status.FINISHED)
         _release()
         return outcome
 
@@ -205,8 +208,8 @@ def _history(path: "Trajectory") -> pd.DataFrame:
     return pd.DataFrame(path.history, index=epochs).drop(columns="time/ended_ms")
 
 
-def tags(config: Config, signatures: Signatures, dataset: Dataset) -> dict[str, str]:
-    """What a run's record says of it from its first moment on, besides its options.
+def describe(config: Config, signatures: Signatures, dataset: Dataset) -> dict[str, Any]:
+    """What a run's record says of it from its first moment on, besides its options, as `tracking.as_tags` takes it.
 
     Args:
         config: the run, resolved.
@@ -214,26 +217,22 @@ def tags(config: Config, signatures: Signatures, dataset: Dataset) -> dict[str, 
         dataset: the data that it is to see.
     """
     rows = len(dataset.train_labels)
-    found = {
-        "fmnist.variant": variant_name(config),
-        "fmnist.trajectory_signature": signatures.trajectory,
-        "fmnist.variant_signature": signatures.variant,
-        "fmnist.data_digest": dataset.digest,
-        "fmnist.test_images": str(len(dataset.test_labels)),
-        "fmnist.validation_images": str(validation_count(rows, config.data.validation, config.data.limit)),
-        "fmnist.recipe": str(RECIPE),
-        "fmnist.parameters": str(parameter_count(config.model)),
-        "fmnist.flops_per_image": str(flops_per_image(config.model)),
-        "mlflow.source.name": "fmnist.train",
+    return {
+        "variant": variant_name(config),
+        "trajectory_signature": signatures.trajectory,
+        "variant_signature": signatures.variant,
+        "data_digest": dataset.digest,
+        "test_images": len(dataset.test_labels),
+        "validation_images": validation_count(rows, config.data.validation, config.data.limit),
+        "recipe": RECIPE,
+        "parameters": parameter_count(config.model),
+        "flops_per_image": flops_per_image(config.model),
         **machine.describe(),
+        "source": "fmnist.train",
+        "note": f"Again: `{command(config)}`",
+        "commit": _commit() or None,
+        "study": config.study.name or None,
     }
-    commit = _commit()
-    if commit:
-        found["mlflow.source.git.commit"] = commit
-    found["mlflow.note.content"] = f"Again: `{command(config)}`"
-    if config.study.name:
-        found["fmnist.study"] = config.study.name
-    return found
 
 
 def _log_provenance(config: Config, dataset: Dataset, writer: tracking.RunWriter) -> None:
