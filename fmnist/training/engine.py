@@ -83,9 +83,9 @@ class Engine:
         return np.concatenate(parts)
 
     def reseed_dropout(self, seed: int) -> None:
-        """Start the dropout masks of an epoch from `seed`, below 2^32."""
+        """Start what an epoch's layers draw, the masks of dropout, from `seed`, below 2^32."""
         for layer in self.model.layers:
-            if isinstance(layer, keras.layers.Dropout):
+            if hasattr(layer, "seed_generator"):
                 state = layer.seed_generator.state
                 state.assign(np.array([seed, 0], dtype=keras.backend.standardize_dtype(state.dtype)))
 
