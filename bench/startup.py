@@ -137,7 +137,7 @@ def beside() -> dict[str, float]:
     history: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         state = engine.state()
-        costs["checkpoint"] = _median(lambda: checkpoint.store(Path(folder), 1, state, {"history": [record] * 50}))
+        costs["checkpoint"] = _median(lambda: checkpoint.save_epoch(Path(folder), 1, state, {"history": [record] * 50}))
         book, signatures = tracking.Store(folder), sign(given, dataset.digest)
         writer = book.begin("bench", signatures.run, parameters(given), run.describe(given, signatures, dataset))
 

@@ -128,23 +128,23 @@ def test_the_newest_comes_first_up_to_the_epoch_asked_for(tmp_path: Path) -> Non
 
 def test_a_rung_stays_while_passing_checkpoints_are_reduced_to_two(tmp_path: Path) -> None:
     for epoch in range(1, 7):
-        checkpoint.store(tmp_path, epoch, ARRAYS, META)
+        checkpoint.save_epoch(tmp_path, epoch, ARRAYS, META)
         if epoch == 3:
-            checkpoint.keep(tmp_path, epoch)
+            checkpoint.keep_rung(tmp_path, epoch)
     assert names(tmp_path) == ["epoch-0005.ckpt", "epoch-0006.ckpt", "rung-0003.ckpt"]
     assert checkpoint.load(tmp_path / "rung-0003.ckpt")[1] == META
-    checkpoint.keep(tmp_path, 4)  # gone already
+    checkpoint.keep_rung(tmp_path, 4)  # gone already
     assert "rung-0004.ckpt" not in names(tmp_path)
 
 
 def test_a_rung_can_be_recorded_below_checkpoints_of_a_longer_run_that_was_stopped(tmp_path: Path) -> None:
     for epoch in (7, 8, 1, 2, 3):
-        checkpoint.store(tmp_path, epoch, ARRAYS, META)
-    checkpoint.keep(tmp_path, 3)
+        checkpoint.save_epoch(tmp_path, epoch, ARRAYS, META)
+    checkpoint.keep_rung(tmp_path, 3)
     assert names(tmp_path) == ["epoch-0002.ckpt", "epoch-0007.ckpt", "epoch-0008.ckpt", "rung-0003.ckpt"]
 
 
 def test_the_last_two_are_the_last_two_beyond_epoch_9999(tmp_path: Path) -> None:
     for epoch in (9_998, 9_999, 10_000):
-        checkpoint.store(tmp_path, epoch, ARRAYS, META)
+        checkpoint.save_epoch(tmp_path, epoch, ARRAYS, META)
     assert names(tmp_path) == ["epoch-10000.ckpt", "epoch-9999.ckpt"]

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -112,13 +112,53 @@ def test_signatures_differ_by_exactly_what_they_are_of():
     assert sign(resolved(), "other data").variant != base.variant
 
 
-def test_tensorflow_s_signatures_are_those_of_before_there_was_another_backend():
-    for name in ("auto", "tensorflow"):
-        signed = sign(resolved(compute__backend=name), "data")
-        assert (signed.run, signed.trajectory, signed.variant) == (
-            "6d2c3696ae9221b3", "b0c300b5736faa32", "f19a4719810c4eb8"
-        )  # fmt: skip
-    assert "compute.backend" not in parameters(resolved(compute__backend="tensorflow"))
+@pytest.mark.parametrize(
+    ("options", "run", "trajectory", "variant"),
+    [  # of recipe 1, as real stores have them
+        ({}, "6d2c3696ae9221b3", "b0c300b5736faa32", "f19a4719810c4eb8"),
+        ({"compute.backend": "tensorflow"}, "6d2c3696ae9221b3", "b0c300b5736faa32", "f19a4719810c4eb8"),
+        (
+            {"model.filters": [32, 64], "data.scale": "unit", "epochs": 50, "seed": 3},
+            "c6f51ee00bd41439", "d2d7365738982b00", "cf47f30e3f4c4982",
+        ),
+        (
+            {"compute.precision": "bfloat16", "compute.threads": 2, "data.limit": 6000},
+            "eeea4ee8de1b0ae2", "6080396d70554dd5", "e023c1d8f508ad0a",
+        ),
+        (
+            {"compute.backend": "jax", "model.dropout": 0.25, "model.batch_norm": True, "optimizer.name": "sgd"},
+            "c1c3d56d26ad6de5", "94eb82aa58cb838b", "ce59720c92505abd",
+        ),
+        (
+            {"augment.rotation": 0.0, "augment.horizontal_flip": True, "batch_size": 32},
+            "d1b72d87c579d2d6", "238ce7e369ebf66b", "f8e25001a3022ef6",
+        ),
+    ],
+)  # fmt: skip
+def test_the_signatures_of_every_released_recipe_stay(options, run, trajectory, variant):
+    signatures = sign(from_flat(Config(), RESOLVED | options), "data")
+    assert (signatures.run, signatures.trajectory, signatures.variant) == (run, trajectory, variant)
+
+
+def test_an_option_that_is_added_later_changes_no_signature_that_does_not_use_it(monkeypatch):
+    @dataclass
+    class LaterModel(ModelConfig):
+        label_smoothing: float = 0.0
+
+    @dataclass
+    class LaterConfig(Config):
+        model: ModelConfig = field(default_factory=LaterModel)
+
+    before = sign(resolved(), "data")
+    monkeypatch.setattr("fmnist.identity.Config", LaterConfig)
+    later = from_flat(LaterConfig(), RESOLVED)
+    assert parameters(later)["model.label_smoothing"] == 0.0
+    assert sign(later, "data") == before
+    smoothed = sign(from_flat(later, {"model.label_smoothing": 0.1}), "data")
+    assert (
+        smoothed.run != before.run and smoothed.trajectory != before.trajectory and smoothed.variant != before.variant
+    )
+    assert variant_name(from_flat(later, {"model.label_smoothing": 0.1})) == "label_smoothing=0.1"
 
 
 def test_a_run_by_jax_is_another_run_of_the_same_variant_and_says_so():

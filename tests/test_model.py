@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fmnist.config import Config, from_flat
 from fmnist.network import parameter_count
 from fmnist.training.engine import keras, use_threads
-from fmnist.training.model import build, logits_of
+from fmnist.training.model import build, draw_weights, logits_of
 
 use_threads(1)  # before any test computes: a process cannot change it later
 
@@ -233,3 +233,23 @@ def test_a_saved_and_loaded_model_predicts_the_same_from_raw_pixels(tmp_path: Pa
         loaded = keras.models.load_model(tmp_path / "model.keras")
         assert types(loaded) == types(model)
         np.testing.assert_array_equal(loaded.predict(PIXELS, verbose=0), model.predict(PIXELS, verbose=0))
+
+
+def test_a_layer_whose_weights_no_seed_determines_is_refused() -> None:
+    pixels = keras.Input((28, 28, 1))
+    for layer, weight in (
+        (keras.layers.SeparableConv2D(2, 3, name="mine"), "depthwise_kernel"),
+        (keras.layers.Conv2D(2, 3, bias_initializer="glorot_uniform", name="mine"), "bias"),
+        (keras.layers.PReLU(alpha_initializer="uniform", name="mine"), "alpha"),
+    ):
+        with pytest.raises(ValueError, match=rf"layer 'mine' \({type(layer).__name__}\) has weights '{weight}'"):
+            draw_weights(keras.Model(pixels, layer(pixels)), np.random.default_rng(0))
+
+
+def test_logits_are_taken_of_a_chain_that_ends_in_a_softmax_and_of_nothing_else() -> None:
+    pixels = keras.Input((28, 28, 1))
+    one, other = keras.layers.Flatten(name="one")(pixels), keras.layers.Flatten(name="other")(pixels)
+    with pytest.raises(ValueError, match=r"'other' \(Flatten\) does not take the output of 'one'"):
+        logits_of(keras.Model(pixels, keras.layers.Softmax()(keras.layers.Add()([one, other]))))
+    with pytest.raises(ValueError, match=r"must be a Softmax, but got 'one' \(Flatten\)"):
+        logits_of(keras.Model(pixels, one))

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from fmnist import machine
 from fmnist.config import Config, RunError, UserError, flatten
-from fmnist.identity import parameters
+from fmnist.identity import FIRST_OPTIONS, differing, parameters
 from fmnist.search import summary, trials
 from fmnist.search.display import SearchProgress, shown
 from fmnist.search.limits import Limits
@@ -167,7 +167,8 @@ def _definition(config: SearchConfig, space: list[Dimension], data_digest: str) 
     """What determines which trials come one after the other, and what they come to."""
     tuner = {key: value for key, value in asdict(config.tuner).items() if key not in (*GROWS, "space")}
     tuner["space"] = {entry.key: str(entry) for entry in space}
-    run = {key: value for key, value in parameters(base_of(config)).items() if key != "epochs"}
+    options = differing(parameters(base_of(config)), parameters(Config()), always=FIRST_OPTIONS)
+    run = {key: value for key, value in options.items() if key != "epochs"}
     return {**{f"tuner.{key}": value for key, value in flatten(tuner).items()}, **run, "data": data_digest}
 
 

@@ -58,10 +58,10 @@ class Loop:
 
     def train(self, rows: NDArray[np.int32], transforms: NDArray[np.float32]) -> tuple[Any, Any]:
         """One step for each line of rows (steps, batch): losses and numbers of hits, each (steps,)."""
-        state, found = self._train(self.state(), self.data, rows, transforms)
+        state, results = self._train(self.state(), self.data, rows, transforms)
         for variable, value in zip(jax.tree.leaves(self._variables()), jax.tree.leaves(state), strict=True):
             variable.assign(value)
-        losses, correct = jax.device_get(found)
+        losses, correct = jax.device_get(results)
         return losses, correct
 
     def forward(self, images: Any) -> Any:
@@ -86,8 +86,8 @@ class Loop:
                     images = augment.warp(images, transforms)
             return self._step(state, images, labels)
 
-        state, found = jax.lax.scan(step, state, (rows, transforms))
-        return state, found
+        state, results = jax.lax.scan(step, state, (rows, transforms))
+        return state, results
 
     def _step(self, state: State, images: Any, labels: Any) -> tuple[State, tuple[Any, Any]]:
         def loss_of(weights: list[Any]) -> tuple[Any, tuple[Any, list[Any]]]:

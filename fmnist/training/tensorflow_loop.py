@@ -11,7 +11,7 @@ from fmnist.config import IMAGE_SIZE
 from fmnist.training import augment
 from fmnist.training.quiet import quiet_stderr
 
-tf.get_logger().setLevel("ERROR")  # a worker that builds many networks is told of retracing otherwise
+tf.get_logger().setLevel("ERROR")  # or a worker that builds many networks warns of retracing
 
 
 def use_threads(count: int) -> None:
@@ -49,7 +49,7 @@ class Loop:
         steps = [tf.TensorSpec((None, batch_size), tf.int32), tf.TensorSpec((None, None, 8), tf.float32)]
         self._train = tf.function(self._train_steps, input_signature=steps)
         # XLA is for GPUs: on a CPU it was 2-5 times slower. It gets the step alone, for it knows no warp of images.
-        with quiet_stderr():  # or it says where there is none
+        with quiet_stderr():  # it prints where there is none
             on_gpu = bool(tf.config.list_physical_devices("GPU"))
         self._step = tf.function(self._one_step, jit_compile=True) if on_gpu else self._one_step
         pixels = tf.TensorSpec((None, IMAGE_SIZE, IMAGE_SIZE, 1), tf.float32)
