@@ -3,6 +3,7 @@
 import ast
 import importlib
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -12,6 +13,7 @@ import pytest
 
 from bench.store import configs, write
 from fmnist import tracking
+from fmnist.config import from_flat
 from fmnist.schema import COLUMNS
 from fmnist.tracking.database import entries
 
@@ -86,6 +88,22 @@ def test_only_the_client_can_tell_of_servers_other_tables_and_what_is_no_databas
     (tmp_path / "damaged.db").write_text("no database" * 1000)
     assert entries(f"sqlite:///{tmp_path}/damaged.db", "fmnist") is None
     assert entries(f"sqlite:///{tmp_path}/missing.db", "fmnist") is None and not (tmp_path / "missing.db").exists()
+
+
+def test_an_option_that_a_record_lacks_has_its_default_and_a_run_without_options_has_none(tmp_path):
+    """As in the store of a version that did not have the option yet."""
+    book = tracking.Store(str(tmp_path))
+    write(book, from_flat(next(configs(1)), {"model.batch_norm": True}))
+    book.begin("killed at once", "s", {}, {})
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:
+        lacking = ("model.batch_norm", "model.dropout", "compute.backend")
+        database.executemany("DELETE FROM params WHERE key = ?", [(key,) for key in lacking])
+    for runs in (tracking.load(str(tmp_path)), tracking.frame(book)):
+        row, killed = (
+            runs[runs["run_name"] == name].iloc[0] for name in ("batch_norm=true · 1 epoch · seed 0", "killed at once")
+        )
+        assert row[[*lacking, "model.filters"]].tolist() == ["false", "0.0", "tensorflow", "128"]
+        assert killed[[*lacking, "model.filters"]].isna().all() and killed["epochs"] == 0
 
 
 # ---- Tags ---------------------------------------------------------------------------------------------

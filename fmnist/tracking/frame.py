@@ -1,14 +1,18 @@
 """The runs of a store as a DataFrame."""
 
+from functools import cache
 from typing import Any
 
 import pandas as pd
 from mlflow.entities import Run
 
+from fmnist.config import Config
+from fmnist.identity import parameters
 from fmnist.schema import COLUMNS, TEST_ACCURACY, VAL_ACCURACY, Status
 from fmnist.tracking.client import address, is_new
 from fmnist.tracking.database import StoredRun, entries
 from fmnist.tracking.store import EXPERIMENT, Store
+from fmnist.tracking.tags import as_text
 
 
 def load(store: str) -> pd.DataFrame:
@@ -25,6 +29,8 @@ def frame(book: Store) -> pd.DataFrame:
 
     Columns: run_id, run_name, status, start_time (ms), those of `fmnist.schema.COLUMNS`, train_seconds, epochs, seed,
     every metric by its key (`val/accuracy`, the last value) and every option by its key (`model.filters`, as text).
+    An option that a record lacks did not exist when the run was made: it has its default. A run that was killed before
+    its options were recorded has none.
     """
     found = entries(book.uri, EXPERIMENT)
     return _frame([_entry(run) for run in book.runs()] if found is None else found)
@@ -35,8 +41,13 @@ def _entry(run: Run) -> StoredRun:
     return StoredRun(info.run_id, info.run_name, info.status, info.start_time, data.tags, data.params, data.metrics)
 
 
+@cache
+def _defaults() -> dict[str, str]:
+    return {key: as_text(value) for key, value in parameters(Config()).items()}
+
+
 def _row(run: StoredRun) -> dict[str, Any]:
-    params, metrics = run.params, run.metrics
+    params, metrics = {**_defaults(), **run.params} if run.params else {}, run.metrics
     return {
         "run_id": run.run_id,
         "run_name": run.name,
