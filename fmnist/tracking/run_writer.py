@@ -96,9 +96,10 @@ class RunWriter:
             self._client.log_artifacts(self.run_id, folder, "images")
         self._client.set_tag(self.run_id, "mlflow.loggedImages", "True")
 
-    def text(self, path: str, content: str) -> None:
-        """Keep a text as an artifact."""
-        self._client.log_text(self.run_id, content, path)
+    def texts(self, files: dict[str, str]) -> None:
+        """Keep texts as artifacts by their paths."""
+        for path, content in files.items():
+            self._client.log_text(self.run_id, content, path)
 
     def arrays(self, name: str, **arrays: NDArray[Any]) -> None:
         """Keep arrays as a compressed npz artifact."""
@@ -141,7 +142,7 @@ class RunWriter:
             StoreError: it does not even take the status.
         """
         try:
-            self.text(ERROR, reason)
+            self.texts({ERROR: reason})
         except AwayError:
             raise
         except StoreError:  # of a full disk perhaps, where the status may still fit
