@@ -30,7 +30,14 @@ LEVELS = [  # a module imports from levels below its own, or from its own folder
     COMMANDS,
 ]
 LIBRARIES = {
-    "mlflow": {"tracking.store", "tracking.client", "tracking.frame", "tracking.searches", "tracking.run_writer"},
+    "mlflow": {
+        "tracking.store",
+        "tracking.client",
+        "tracking.database",
+        "tracking.frame",
+        "tracking.searches",
+        "tracking.run_writer",
+    },
     "hydra": {"study.compose", "work.sweeper"},
     "omegaconf": {"study.compose", "work.sweeper"},
     "keras_tuner": {"search.oracles", "search.tuner"},

@@ -54,7 +54,7 @@ def search(folder, book, name, options, points):
     """A search whose trials are runs with seed 0; returns its record."""
     kind = {"tuner.kind": name.split("-")[0], "tuner.objective": "val/accuracy", "tuner.max_epochs": 9}
     flat = parameters(from_flat(BASE, options))
-    record = tracking.SearchRecord(book, str(folder), name, {**kind, **flat, "data": dataset().digest})
+    record = tracking.SearchRecord(book, name, {**kind, **flat, "data": dataset().digest})
     rows, epochs, failed, best = [], 0, 0, {}
     for trial, (changed, reached, score) in points.items():
         run_id = keep(book, options | changed, 0, reached, score)

@@ -1,7 +1,6 @@
 """What the store gives back: all runs as a frame, the epochs of a run, its predictions."""
 
 import ast
-import importlib
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -14,11 +13,8 @@ import pytest
 from bench.store import configs, write
 from fmnist import tracking
 from fmnist.config import from_flat
-from fmnist.schema import COLUMNS
-from fmnist.tracking.database import entries
-
-frame = importlib.import_module("fmnist.tracking.frame")  # the package's `frame` is the function
-METRICS = ["train/loss", "train/accuracy", "val/loss", "val/accuracy", "time/epoch_s"]
+from fmnist.schema import COLUMNS, PER_EPOCH
+from fmnist.tracking import database
 
 
 @pytest.fixture(scope="module")
@@ -51,20 +47,24 @@ def run_id(book, name):
     return tracking.frame(book).set_index("run_name")["run_id"][name]
 
 
+def busy(*_):
+    raise sqlite3.OperationalError("database is locked")
+
+
 # ---- The frame ------------------------------------------------------------------------------------------
 
 
 def test_a_database_is_read_as_the_client_reads_it(book, monkeypatch):
     short = tracking.frame(book)
-    monkeypatch.setattr(frame, "entries", lambda uri, experiment: None)
+    monkeypatch.setattr(database, "_runs", busy)
     pd.testing.assert_frame_equal(short, tracking.frame(book))
     assert sorted(short["run_name"]) == ["baseline · 1 epoch · seed 0", "just begun", "wild"]
 
 
 def test_runs_longer_than_a_page_are_all_read_by_the_client(book, monkeypatch):
     short = tracking.frame(book)
-    monkeypatch.setattr(frame, "entries", lambda uri, experiment: None)
-    monkeypatch.setattr("fmnist.tracking.store.PAGE", 1)
+    monkeypatch.setattr(database, "_runs", busy)
+    monkeypatch.setattr("fmnist.tracking.client.PAGE", 1)
     pd.testing.assert_frame_equal(short, tracking.frame(book))
 
 
@@ -82,12 +82,14 @@ def test_counts_of_images_are_whole_numbers_and_0_where_an_older_run_does_not_sa
 
 
 def test_only_the_client_can_tell_of_servers_other_tables_and_what_is_no_database(tmp_path):
-    assert entries("http://127.0.0.1:1", "fmnist") is None
+    assert database.read("http://127.0.0.1:1", "fmnist") is None
     sqlite3.connect(tmp_path / "empty.db").close()
-    assert entries(f"sqlite:///{tmp_path}/empty.db", "fmnist") is None
+    assert database.read(f"sqlite:///{tmp_path}/empty.db", "fmnist") is None
     (tmp_path / "damaged.db").write_text("no database" * 1000)
-    assert entries(f"sqlite:///{tmp_path}/damaged.db", "fmnist") is None
-    assert entries(f"sqlite:///{tmp_path}/missing.db", "fmnist") is None and not (tmp_path / "missing.db").exists()
+    assert database.read(f"sqlite:///{tmp_path}/damaged.db", "fmnist") is None
+    assert (
+        database.read(f"sqlite:///{tmp_path}/missing.db", "fmnist") is None and not (tmp_path / "missing.db").exists()
+    )
 
 
 def test_an_option_that_a_record_lacks_has_its_default_and_a_run_without_options_has_none(tmp_path):
@@ -95,9 +97,9 @@ def test_an_option_that_a_record_lacks_has_its_default_and_a_run_without_options
     book = tracking.Store(str(tmp_path))
     write(book, from_flat(next(configs(1)), {"model.batch_norm": True}))
     book.begin("killed at once", "s", {}, {})
-    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection, connection:
         lacking = ("model.batch_norm", "model.dropout", "compute.backend")
-        database.executemany("DELETE FROM params WHERE key = ?", [(key,) for key in lacking])
+        connection.executemany("DELETE FROM params WHERE key = ?", [(key,) for key in lacking])
     for runs in (tracking.load(str(tmp_path)), tracking.frame(book)):
         row, killed = (
             runs[runs["run_name"] == name].iloc[0] for name in ("batch_norm=true · 1 epoch · seed 0", "killed at once")
@@ -139,7 +141,7 @@ def test_a_history_has_a_row_an_epoch_and_runs_without_epochs_are_left_out(book)
     wild, begun = run_id(book, "wild"), run_id(book, "just begun")
     histories = book.histories([wild, begun, "nowhere"])
     assert list(histories) == [wild]
-    expected = pd.DataFrame([epoch(0.8), epoch(float("nan"))], index=pd.Index([1, 2], name="epoch"))[METRICS]
+    expected = pd.DataFrame([epoch(0.8), epoch(float("nan"))], index=pd.Index([1, 2], name="epoch"))[[*PER_EPOCH]]
     found = histories[wild]
     assert (found["val/loss"] > 1e300).all()
     pd.testing.assert_frame_equal(found.drop(columns="val/loss"), expected.drop(columns="val/loss"))

@@ -83,7 +83,7 @@ class Search:
         trials.write(self.folder / DEFINITION, self.definition)
         _wait_for_orphans(self.folder)
         close_orphans(book, self.config.store)
-        record = SearchRecord(book, self.config.store, self.name, self.definition)
+        record = SearchRecord(book, self.name, self.definition)
         try:
             self._until_done(book, record)
         except BaseException as error:

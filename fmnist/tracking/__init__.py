@@ -5,7 +5,7 @@ from fmnist.tracking.client import AwayError, StoreError, address
 from fmnist.tracking.frame import frame, load
 from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter
 from fmnist.tracking.searches import SearchRecord, SearchSummary, searches
-from fmnist.tracking.store import RunSummary, Store, experiment_id, save_view
+from fmnist.tracking.store import RunSummary, Store, experiment_id
 from fmnist.tracking.tags import as_tags, as_text
 
 RUNNING, FINISHED, FAILED, KILLED = Status  # old names of the statuses
@@ -30,6 +30,5 @@ __all__ = [
     "experiment_id",
     "frame",
     "load",
-    "save_view",
     "searches",
 ]

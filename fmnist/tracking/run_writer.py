@@ -21,8 +21,10 @@ from fmnist.training.quiet import quiet_stderr
 log = logging.getLogger(__name__)
 ERROR, PREDICTIONS = "error.txt", "predictions.npz"
 GRID_PIXELS = 640  # of a picture's longer side in the chart view; MLflow's own 256 leave numbers unreadable
-PAUSE = 10.0  # between two tries, times the time that all in vain took: one that hangs must not hold training up
-_BATCH = 1000
+PAUSE = (
+    10.0  # between two tries, times the time that all failed ones took: a server that hangs must not hold training up
+)
+BATCH = 1000  # metrics of one call
 
 
 class RunWriter:
@@ -35,7 +37,7 @@ class RunWriter:
         logged = client.get_metric_history(run_id, VAL_ACCURACY.key)
         self._experiment = run.info.experiment_id
         self._epochs = max((metric.step for metric in logged), default=0)
-        self._vain, self._ask_again = 0.0, 0.0  # seconds spent on a store that is away, and the moment for more
+        self._wasted, self._next_try = 0.0, 0.0  # seconds spent on a store that is away, and the moment for more
         self._metrics = set(run.data.metrics)
         self._began = run.info.start_time
         self._has_model = bool(run.outputs and run.outputs.model_outputs)
@@ -49,21 +51,21 @@ class RunWriter:
             if epoch > self._epochs and key != "time/ended_ms"
         ]
         began = time.monotonic()
-        if began < self._ask_again and not wait:
+        if began < self._next_try and not wait:
             return
         try:
-            for start in range(0, len(fresh), _BATCH):
+            for start in range(0, len(fresh), BATCH):
                 send = self._client.log_batch if wait else self._client.at_once("log_batch")
-                send(self.run_id, metrics=fresh[start : start + _BATCH])
+                send(self.run_id, metrics=fresh[start : start + BATCH])
         except AwayError as error:  # the checkpoint keeps the history; all that is missing goes with a later epoch
             if wait:
                 raise
-            if not self._vain:
+            if not self._wasted:
                 log.warning("%s; training goes on, and what is missing is sent later", error)
-            self._vain += time.monotonic() - began
-            self._ask_again = time.monotonic() + PAUSE * self._vain
+            self._wasted += time.monotonic() - began
+            self._next_try = time.monotonic() + PAUSE * self._wasted
         else:
-            self._vain = self._ask_again = 0.0
+            self._wasted = self._next_try = 0.0
             self._epochs = max(self._epochs, len(history))
 
     def metrics(self, values: dict[str, float], step: int) -> None:
@@ -75,11 +77,11 @@ class RunWriter:
     def dataset(self, name: str, digest: str, source: str, profile: dict[str, Any]) -> None:
         """Name the data that the run saw."""
         entity = DatasetEntity(name, digest, "local", json.dumps({"uri": source}), profile=json.dumps(profile))
-        seen = [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])]
+        inputs = [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])]
         try:
-            self._client.log_inputs(self.run_id, seen)
+            self._client.log_inputs(self.run_id, inputs)
         except StoreError:  # two runs naming new data at once: the other's entry stands by now
-            self._client.log_inputs(self.run_id, seen)
+            self._client.log_inputs(self.run_id, inputs)
 
     def image(self, key: str, pixels: NDArray[np.uint8]) -> None:
         """Log a picture (h, w, 3) to step 0 of an image grid, where the chart view shows it without a touch.
@@ -118,8 +120,8 @@ class RunWriter:
 
         if self._has_model:
             return
-        begun = self._client.search_logged_models([self._experiment], f"source_run_id = '{self.run_id}'")
-        logged = next(iter(begun), None) or self._client.create_logged_model(
+        models = self._client.search_logged_models([self._experiment], f"source_run_id = '{self.run_id}'")
+        logged = next(iter(models), None) or self._client.create_logged_model(
             self._experiment, name="model", source_run_id=self.run_id
         )
         with tempfile.TemporaryDirectory() as folder:
