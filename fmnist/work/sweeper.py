@@ -140,7 +140,7 @@ class StudySweeper(Sweeper):
             )
 
         planned = work_out()
-        unknown = speed.untold([entry.config for entry in planned if not entry.done])
+        unknown = speed.unknown([entry.config for entry in planned if not entry.done])
         if unknown and plan.estimate(planned, workers) > WORTH_MEASURING:
             print("measuring the pace of this machine (once) ...", flush=True)
             speed.measure(unknown, min(workers, machine.cores()))
