@@ -57,12 +57,12 @@ compare: $(READY)  ## print the leaderboard of all runs (STUDY=filters: of a stu
 report: $(READY)  ## write the report of study article with its figures to experiments/article (STUDY=filters another)
 	@$(PY) -m fmnist.compare --study $(or $(STUDY),article) --format html --out experiments/$(or $(STUDY),article) $(ARGS)
 
-test: $(READY) $(DATA)  ## run the tests
+test: $(READY) $(DATA)  ## run the tests (ARGS=tests/unit: only those that take less than a minute)
 	@$(PY) -m pytest -n auto $(ARGS)
 
 chaos: $(READY) $(DATA)  ## minutes of full disks, outages, rival sweeps and kills at random moments
 	@$(PY) -m pytest -m slow
-	@$(PY) tests/chaos.py $(ARGS)
+	@$(PY) tests/system/chaos.py $(ARGS)
 
 lint: $(READY)  ## check style and types
 	@.venv/bin/ruff check .
