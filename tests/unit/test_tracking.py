@@ -8,8 +8,8 @@ from urllib.parse import urlparse
 import numpy as np
 import pandas as pd
 import pytest
+from invented import configs, write
 
-from bench.store import configs, write
 from fmnist import tracking
 from fmnist.tracking.database import entries
 
