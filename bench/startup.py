@@ -139,7 +139,7 @@ def beside() -> dict[str, float]:
         state = engine.state()
         costs["checkpoint"] = _median(lambda: checkpoint.save_epoch(Path(folder), 1, state, {"history": [record] * 50}))
         book, signatures = tracking.Store(folder), sign(given, dataset.digest)
-        writer = book.begin("bench", signatures.run, parameters(given), run.tags(given, signatures, dataset))
+        writer = book.begin("bench", signatures.run, parameters(given), run.describe(given, signatures, dataset))
 
         def written() -> None:
             history.append({**record, "time/ended_ms": time.time() * 1000})

@@ -27,7 +27,7 @@ from fmnist.checks import check
 from fmnist.config import CLASSES, AugmentConfig, Config, DataConfig, from_flat
 from fmnist.identity import parameters, run_name, sign
 from fmnist.network import flops_per_image, parameter_count
-from fmnist.tracking.run_writer import as_text
+from fmnist.schema import Status
 from fmnist.training.data import Dataset
 
 Rows = list[dict[str, Any]]
@@ -109,14 +109,14 @@ def write(store: tracking.Store, config: Config) -> str:
     """Write a run as `fmnist.run` does; returns its id."""
     data, epochs = dataset(), history(config)
     signatures = sign(config, data.digest)
-    writer = store.begin(run_name(config), signatures.run, parameters(config), run.tags(config, signatures, data))
+    writer = store.begin(run_name(config), signatures.run, parameters(config), run.describe(config, signatures, data))
     writer.dataset("fashion-mnist", data.digest, data.source, {"train_images": 60_000, "test_images": 10_000})
     writer.epochs(epochs)
     client = MlflowClient(store.uri)  # what `Writer.model` leaves in the database
     model = client.create_logged_model(store.id, name="model", source_run_id=writer.run_id)
     client.log_outputs(writer.run_id, [LoggedModelOutput(model.model_id, step=0)])
     writer.metrics(final(config, epochs), step=config.epochs)
-    writer.end(tracking.FINISHED)
+    writer.end(Status.FINISHED)
     return writer.run_id
 
 
@@ -136,10 +136,9 @@ class Copier:
         data, epochs, number = dataset(), history(config), uuid.uuid4().hex
         signatures = sign(config, data.digest)
         words = {
-            **run.tags(config, signatures, data),
-            "fmnist.signature": signatures.run,
+            **tracking.as_tags({**run.describe(config, signatures, data), "signature": signatures.run}),
             "mlflow.runName": run_name(config),
-            **{key: as_text(value) for key, value in parameters(config).items()},
+            **{key: tracking.as_text(value) for key, value in parameters(config).items()},
         }
         numbers = {(key, epoch): value for epoch, row in enumerate(epochs, 1) for key, value in row.items()}
         numbers |= {(key, config.epochs): value for key, value in final(config, epochs).items()}

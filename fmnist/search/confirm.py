@@ -55,10 +55,10 @@ def conclude(search: Search, record: "SearchRecord") -> None:
         text = summary.page(records, search.space, search.direction, search.config.tuner.objective, told)
         numbers = {f"importance/{key}": float(share) for key, share in told.shares.items()}
         over = len(trials.ended(records))
-        record.describe(text, numbers, over, {"fmnist.search_trials": str(over), "fmnist.best_trial": leader.trial})
+        record.describe(text, numbers, over, search_trials=str(over), best_trial=leader.trial)
         verdict = _confirm(search, leader, Store(search.config.store, search.config.patience), record)
         search.console.print(verdict, soft_wrap=True)
-        record.describe(f"{verdict}\n\n{text}", {}, over, {"fmnist.verdict": verdict})
+        record.describe(f"{verdict}\n\n{text}", {}, over, verdict=verdict)
     except BaseException as error:
         with suppress(StoreError):
             record.end(KILLED if isinstance(error, KeyboardInterrupt) else FAILED)
@@ -99,8 +99,7 @@ def _confirm(search: Search, leader: trials.TrialRecord, book: "Store", record: 
     _carry_out(search, planned)
     pairs = _pairs(search, planned, seeds, book)
     for run_id in pairs.run_ids:
-        tags = {"mlflow.parentRunId": record.run_id, "fmnist.trial": leader.trial, "fmnist.confirms": "true"}
-        book.mark(run_id, search.name, tags)
+        book.mark(run_id, search.name, trial=leader.trial, parent=record.run_id, confirms=True)
     return _verdict(search, pairs, leader)
 
 

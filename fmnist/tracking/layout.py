@@ -6,8 +6,7 @@ The form is MLflow's own and undocumented (seen in 3.17); a test looks at the pa
 from typing import Any
 
 from fmnist.config import CLASSES
-
-PICTURES = ("confusion_matrix", "curves", "samples")  # as run.py names them
+from fmnist.schema import PICTURES
 
 
 def layout() -> dict[str, Any]:

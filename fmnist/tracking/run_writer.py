@@ -14,20 +14,15 @@ from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, Metric
 from numpy.typing import NDArray
 from PIL import Image
 
+from fmnist.schema import VAL_ACCURACY, Status
 from fmnist.tracking.client import AwayError, Client, StoreError
 from fmnist.training.quiet import quiet_stderr
 
 log = logging.getLogger(__name__)
 ERROR, PREDICTIONS = "error.txt", "predictions.npz"
-FINISHED, FAILED, KILLED, RUNNING = "FINISHED", "FAILED", "KILLED", "RUNNING"
 GRID_PIXELS = 640  # of a picture's longer side in the chart view; MLflow's own 256 leave numbers unreadable
 PAUSE = 10.0  # between two tries, times the time that all in vain took: one that hangs must not hold training up
 _BATCH = 1000
-
-
-def as_text(value: Any) -> str:
-    """A parameter as the store keeps it."""
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 class RunWriter:
@@ -37,7 +32,7 @@ class RunWriter:
         """Go on where the run's record stands: what an interrupted attempt has logged is not logged again."""
         self._client, self.run_id = client, run_id
         run = client.get_run(run_id)
-        logged = client.get_metric_history(run_id, "val/accuracy")
+        logged = client.get_metric_history(run_id, VAL_ACCURACY.key)
         self._experiment = run.info.experiment_id
         self._epochs = max((metric.step for metric in logged), default=0)
         self._vain, self._ask_again = 0.0, 0.0  # seconds spent on a store that is away, and the moment for more
@@ -101,9 +96,10 @@ class RunWriter:
             self._client.log_artifacts(self.run_id, folder, "images")
         self._client.set_tag(self.run_id, "mlflow.loggedImages", "True")
 
-    def text(self, path: str, content: str) -> None:
-        """Keep a text as an artifact."""
-        self._client.log_text(self.run_id, content, path)
+    def texts(self, files: dict[str, str]) -> None:
+        """Keep texts as artifacts by their paths."""
+        for path, content in files.items():
+            self._client.log_text(self.run_id, content, path)
 
     def arrays(self, name: str, **arrays: NDArray[Any]) -> None:
         """Keep arrays as a compressed npz artifact."""
@@ -146,12 +142,12 @@ class RunWriter:
             StoreError: it does not even take the status.
         """
         try:
-            self.text(ERROR, reason)
+            self.texts({ERROR: reason})
         except AwayError:
             raise
         except StoreError:  # of a full disk perhaps, where the status may still fit
             pass
-        self.end(FAILED)
+        self.end(Status.FAILED)
 
     def end(self, status: str) -> None:
         """Close the run with its true status."""

@@ -21,15 +21,15 @@ from mlflow.entities import Param, Run, RunTag
 from numpy.typing import NDArray
 
 from fmnist.config import UserError
+from fmnist.schema import COLUMNS, PER_EPOCH, VAL_ACCURACY, Status
 from fmnist.tracking.client import AwayError, Client, StoreError, address, create, is_new
-from fmnist.tracking.run_writer import ERROR, FINISHED, PREDICTIONS, RUNNING, RunWriter, as_text
+from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter
+from fmnist.tracking.tags import as_tags, as_text, condition
 
 OPENING_SECONDS = 5.0  # that a store may take which nothing is known of
 EXPERIMENT, SWEEPS = "fmnist", "fmnist sweeps"
 PLAN = "plan.json"
-SEARCH, CONFIRMS = "fmnist.search", "fmnist.confirms"
 PAGE = 250  # runs of one answer: a busy server needs seconds for them, and 20 s is all that a call waits
-PER_EPOCH = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "time/epoch_s")
 
 
 class Store:
@@ -86,35 +86,44 @@ class Store:
 
     def find(self, signature: str) -> Run | None:
         """The run of that signature: the finished one if there is one, else the latest attempt."""
-        runs = list(self.runs(f"tags.`fmnist.signature` = '{signature}'"))
-        return next((run for run in runs if run.info.status == FINISHED), runs[0] if runs else None)
+        runs = list(self.runs(condition("signature", signature)))
+        return next((run for run in runs if run.info.status == Status.FINISHED), runs[0] if runs else None)
 
-    def begin(self, name: str, signature: str, params: dict[str, Any], tags: dict[str, str]) -> RunWriter:
-        """Start the run of a signature, or go on with an attempt that did not finish."""
-        known = self.find(signature)
-        if known is None:
-            known = self.client.create_run(self.id, run_name=name, tags={**tags, "fmnist.signature": signature})
-        run_id = known.info.run_id  # killed before this is done, an attempt has no parameters: hence for all
+    def begin(self, name: str, signature: str, params: dict[str, Any], description: dict[str, Any]) -> RunWriter:
+        """Start the run of a signature, or go on with an attempt that did not finish.
+
+        Args:
+            name: as it is shown.
+            signature: of the run.
+            params: its options by key.
+            description: what else is said of it from its first moment on, as `tags.as_tags` takes it.
+        """
+        run, tags = self.find(signature), as_tags(description)
+        if run is None:
+            run = self.client.create_run(self.id, run_name=name, tags={**tags, **as_tags({"signature": signature})})
+        run_id = run.info.run_id  # killed before this is done, an attempt has no parameters: hence for all
         self.client.log_batch(
             run_id,
             params=[Param(key, as_text(value)) for key, value in params.items()],
             tags=[RunTag(key, value) for key, value in tags.items()],
         )
-        self.client.update_run(run_id, status=RUNNING)
+        self.client.update_run(run_id, status=Status.RUNNING)
         return RunWriter(self.client, run_id)
 
     def running(self) -> list["RunSummary"]:
         """The runs that somebody is at, or was at when it was killed."""
-        return [_record(run) for run in self.runs("attributes.status = 'RUNNING'")]
+        return [_record(run) for run in self.runs(f"attributes.status = '{Status.RUNNING}'")]
 
     def ended_since(self, moment: int) -> list["RunSummary"]:
         """The runs that ended at or after a moment in ms, the latest last."""
         ended = [_record(run) for run in self.runs(f"attributes.end_time >= {moment}")]
-        return sorted((run for run in ended if run.status != RUNNING), key=lambda run: run.ended)
+        return sorted((run for run in ended if run.status != Status.RUNNING), key=lambda run: run.ended)
 
     def progress(self, run_id: str) -> list[tuple[int, float, float]]:
         """Epoch, validation accuracy and seconds of every epoch that a run has logged."""
-        accuracies, seconds = (self.client.get_metric_history(run_id, key) for key in ("val/accuracy", "time/epoch_s"))
+        accuracies, seconds = (
+            self.client.get_metric_history(run_id, key) for key in (VAL_ACCURACY.key, "time/epoch_s")
+        )
         taken = {metric.step: metric.value for metric in seconds}
         return sorted((metric.step, metric.value, taken.get(metric.step, 0.0)) for metric in accuracies)
 
@@ -182,23 +191,29 @@ class Store:
     def is_running(self, run_id: str, wait: bool = True) -> bool:
         """Whether a run or a sweep still stands as running; with or without waiting for a store that is away."""
         get_run = self.client.get_run if wait else self.client.at_once("get_run")
-        return bool(get_run(run_id).info.status == RUNNING)
+        return bool(get_run(run_id).info.status == Status.RUNNING)
 
-    def mark(self, run_id: str, search: str, tags: dict[str, str]) -> None:
+    def mark(self, run_id: str, search: str, *, trial: str, parent: str = "", confirms: bool = False) -> None:
         """Mark a run as used by a search; one that several searches used names all, and belongs to the first.
 
-        It confirms nothing (`fmnist.confirms`) as soon as any of them has chosen by it.
+        Args:
+            run_id: of the run.
+            search: name of the search.
+            trial: its number in the search.
+            parent: id of the search's record, below which MLflow's UI is to show it.
+            confirms: it was used only to compare what was chosen before with the baseline. That holds for a run
+                no more as soon as any search has chosen by it.
         """
-        known = self.client.get_run(run_id).data.tags
-        names = known.get(SEARCH, "").split()
+        tags = self.client.get_run(run_id).data.tags
+        names = str(COLUMNS["search"].read(tags)).split()
         if search in names:
             return
-        fresh = tags
-        if names:
-            fresh = {} if tags.get(CONFIRMS) else {CONFIRMS: "false"}
-        self.client.log_batch(
-            run_id, tags=[RunTag(key, value) for key, value in {**fresh, SEARCH: " ".join([*names, search])}.items()]
-        )
+        changes: dict[str, Any] = {"search": " ".join([*names, search])}
+        if not names:
+            changes |= {"trial": trial, "parent": parent or None, "confirms": confirms or None}
+        elif not confirms:
+            changes["confirms"] = False
+        self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in as_tags(changes).items()])
 
     def close(self, run_id: str, status: str) -> None:
         """End a run or a sweep that nobody is at any more."""
@@ -223,11 +238,11 @@ def _record(run: Run) -> RunSummary:
     return RunSummary(
         run_id=run.info.run_id,
         name=run.info.run_name,
-        signature=tags.get("fmnist.signature", ""),
-        trajectory=tags.get("fmnist.trajectory_signature", ""),
+        signature=tags.get(COLUMNS["signature"].tag, ""),
+        trajectory=tags.get(COLUMNS["trajectory_signature"].tag, ""),
         status=run.info.status,
         ended=run.info.end_time or 0,
-        val_accuracy=run.data.metrics.get("val/accuracy", float("nan")),
+        val_accuracy=run.data.metrics.get(VAL_ACCURACY.key, float("nan")),
     )
 
 

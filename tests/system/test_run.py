@@ -1,6 +1,7 @@
 """What one run leaves in a real MLflow store."""
 
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +13,12 @@ import yaml
 from invented import configs, write
 from mlflow import MlflowClient
 
-from fmnist import run, tracking
+from fmnist import provenance, run, tracking
 from fmnist.config import CLASSES, Config, DataConfig, ModelConfig, OptimizerConfig, UserError, from_flat
 from fmnist.identity import parameters
+from fmnist.schema import PER_EPOCH, PICTURES
 from fmnist.training.data import load
 from fmnist.training.trajectory import DivergedError
-
-PER_EPOCH = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "time/epoch_s")
 
 
 def tiny(images, store, **options):
@@ -52,12 +52,7 @@ def steps(config, run_id, metric):
 
 def test_all_resolved_options_are_parameters(recorded):
     config, _, record, _ = recorded
-    assert {key: json.loads(json.dumps(value)) for key, value in parameters(config).items()} == {
-        key: value
-        if key in ("data.scale", "model.pooling", "optimizer.name", "compute.precision")
-        else json.loads(value)
-        for key, value in record.data.params.items()
-    }
+    assert record.data.params == {key: tracking.as_text(value) for key, value in parameters(config).items()}
 
 
 def test_every_epoch_is_logged_once(recorded):
@@ -108,9 +103,7 @@ def test_the_record_says_how_many_images_validated_and_tested(recorded):
 
 def test_pictures_stand_at_step_0_of_an_image_grid(recorded):
     names = sorted(file.name for file in (recorded[3] / "images").glob("*.png"))
-    assert [name.split("+")[:3] for name in names] == [
-        [key, "step", "0"] for key in ("confusion_matrix", "curves", "samples")
-    ]
+    assert [name.split("+")[:3] for name in names] == [[key, "step", "0"] for key in PICTURES]
 
 
 def test_tables_agree_with_each_other_and_with_the_metrics(recorded):
@@ -193,6 +186,15 @@ def test_an_impossible_config_leaves_nothing(images, tmp_path):
     with pytest.raises(UserError):
         run.execute(tiny(images, tmp_path / "store", model__filters=0))
     assert not (tmp_path / "store").exists()
+
+
+def test_a_package_in_somebody_elses_repository_names_none_of_its_commits(tmp_path, monkeypatch):
+    assert len(provenance._git("rev-parse", "HEAD").strip()) == 40
+    package = tmp_path / "environment" / "fmnist"
+    package.mkdir(parents=True)
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    monkeypatch.setattr(provenance, "PACKAGE", package)
+    assert provenance._git("rev-parse", "--show-toplevel") == ""
 
 
 def test_everything_a_run_writes_lies_in_its_store(recorded):

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn import metrics
 
+from fmnist.schema import REPORTED, recall
 from fmnist.training.engine import keras, use_threads
 from fmnist.training.evaluation import evaluate, log_loss
 
@@ -63,6 +64,14 @@ def test_the_loss_is_that_of_scikit_learn_and_keras(scale: float) -> None:
     theirs = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
     assert found.loss == pytest.approx(float(np.mean(theirs)), rel=1e-5)
     assert found.probabilities == pytest.approx(exact, abs=1e-7)
+
+
+def test_a_record_keeps_every_reported_metric_and_the_scores_of_each_class() -> None:
+    logits, labels = random_case(100, 1)
+    found = evaluate(logits, labels)
+    kept = found.metrics("test")
+    assert {metric.key for metric in REPORTED} <= kept.keys() and len(kept) == 2 + 3 * 10
+    assert kept["test/loss"] == found.loss and kept[recall("Shirt")] == found.recall[6]
 
 
 def test_the_scores_fit_together() -> None:

@@ -15,7 +15,7 @@ from fmnist.analysis.leaderboard import leaderboard
 from fmnist.analysis.searched import marked
 from fmnist.config import Config, from_flat
 from fmnist.identity import parameters, run_name, sign
-from fmnist.run import tags
+from fmnist.run import describe
 from fmnist.study.findings import Question, answer
 
 BASE = from_flat(Config(), {"compute.precision": "float32", "compute.threads": 1, "epochs": 9})
@@ -40,7 +40,7 @@ def keep(book, options, seed, epochs, score):
     config = replace(from_flat(BASE, options), seed=seed, epochs=epochs)
     data = dataset()
     signed = sign(config, data.digest)
-    writer = book.begin(run_name(config), signed.run, parameters(config), tags(config, signed, data))
+    writer = book.begin(run_name(config), signed.run, parameters(config), describe(config, signed, data))
     if score is None:
         writer.fail("DivergedError: the loss is nan")
     else:
@@ -58,7 +58,7 @@ def search(folder, book, name, options, points):
     rows, epochs, failed, best = [], 0, 0, {}
     for trial, (changed, reached, score) in points.items():
         run_id = keep(book, options | changed, 0, reached, score)
-        book.mark(run_id, name, {"mlflow.parentRunId": record.run_id, "fmnist.trial": f"{trial:04d}"})
+        book.mark(run_id, name, trial=f"{trial:04d}", parent=record.run_id)
         epochs, failed = epochs + reached, failed + (score is None)
         values = {"search/epochs": float(epochs), "search/failed": float(failed)}
         if score is not None:
@@ -75,9 +75,9 @@ def confirm(book, record, options, best, trial):
     for seed, luck in zip(FRESH, LUCK, strict=True):
         keep(book, options, seed, 9, 0.9 + luck)
         run_id = keep(book, options | best, seed, 9, WORTH + 0.5 * luck)
-        book.mark(run_id, record.name, {"fmnist.trial": trial, "fmnist.confirms": "true"})
+        book.mark(run_id, record.name, trial=trial, confirms=True)
     verdict = "on 3 fresh seeds: better than the baseline"
-    record.describe("", {}, 1, {"fmnist.best_trial": trial, "fmnist.verdict": verdict})
+    record.describe("", {}, 1, best_trial=trial, verdict=verdict)
     record.end(tracking.FINISHED)
 
 
@@ -181,10 +181,10 @@ def test_by_run_a_trial_is_seen_beside_the_fresh_seeds(store):
 def test_a_run_that_another_search_has_chosen_by_confirms_nothing(store):
     book = tracking.Store(str(store))
     first, second = (keep(book, {"data.limit": 5000, "model.filters": filters}, 1, 9, 0.9) for filters in (32, 64))
-    trial, fresh = {"fmnist.trial": "0001"}, {"fmnist.trial": "0002", "fmnist.confirms": "true"}
+    trial, fresh = {"trial": "0001"}, {"trial": "0002", "confirms": True}
     for run_id, uses in ((first, (fresh, trial)), (second, (trial, fresh))):
         for name, use in zip(("a", "b"), uses, strict=True):
-            book.mark(run_id, name, use)
+            book.mark(run_id, name, **use)
     runs = tracking.load(str(store))
     assert not runs.loc[runs["data.limit"] == "5000", "confirms"].any()
     found = row(board(store), "a/2")

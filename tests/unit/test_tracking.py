@@ -1,7 +1,9 @@
 """What the store gives back: all runs as a frame, the epochs of a run, its predictions."""
 
+import ast
 import importlib
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -11,6 +13,8 @@ import pytest
 from invented import configs, write
 
 from fmnist import tracking
+from fmnist.config import from_flat
+from fmnist.schema import COLUMNS
 from fmnist.tracking.database import entries
 
 frame = importlib.import_module("fmnist.tracking.frame")  # the package's `frame` is the function
@@ -22,7 +26,7 @@ def book(tmp_path_factory):
     """A store with runs of all kinds, none of which a test may change."""
     book = tracking.Store(str(tmp_path_factory.mktemp("store")))
     write(book, next(configs(1)))
-    wild = book.begin("wild", "s1", {"epochs": 2, "seed": 4, "model.filters": [32, 64]}, {"fmnist.variant": "ü=1"})
+    wild = book.begin("wild", "s1", {"epochs": 2, "seed": 4, "model.filters": [32, 64]}, {"variant": "ü=1"})
     wild.epochs([epoch(0.8), epoch(float("nan"))])
     wild.end(tracking.FAILED)
     book.begin("just begun", "s2", {"epochs": 1}, {})
@@ -84,6 +88,48 @@ def test_only_the_client_can_tell_of_servers_other_tables_and_what_is_no_databas
     (tmp_path / "damaged.db").write_text("no database" * 1000)
     assert entries(f"sqlite:///{tmp_path}/damaged.db", "fmnist") is None
     assert entries(f"sqlite:///{tmp_path}/missing.db", "fmnist") is None and not (tmp_path / "missing.db").exists()
+
+
+def test_an_option_that_a_record_lacks_has_its_default_and_a_run_without_options_has_none(tmp_path):
+    """As in the store of a version that did not have the option yet."""
+    book = tracking.Store(str(tmp_path))
+    write(book, from_flat(next(configs(1)), {"model.batch_norm": True}))
+    book.begin("killed at once", "s", {}, {})
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:
+        lacking = ("model.batch_norm", "model.dropout", "compute.backend")
+        database.executemany("DELETE FROM params WHERE key = ?", [(key,) for key in lacking])
+    for runs in (tracking.load(str(tmp_path)), tracking.frame(book)):
+        row, killed = (
+            runs[runs["run_name"] == name].iloc[0] for name in ("batch_norm=true · 1 epoch · seed 0", "killed at once")
+        )
+        assert row[[*lacking, "model.filters"]].tolist() == ["false", "0.0", "tensorflow", "128"]
+        assert killed[[*lacking, "model.filters"]].isna().all() and killed["epochs"] == 0
+
+
+# ---- Tags ---------------------------------------------------------------------------------------------
+
+
+def test_a_description_by_plain_names_becomes_the_tags_that_stores_have_always_had():
+    description = {"variant": "ü=1", "study": None, "parameters": 7, "confirms": True, "machine.gpu": "none"}
+    assert tracking.as_tags(description | {"note": "Again", "source": "s", "commit": "c", "parent": "p"}) == {
+        "fmnist.variant": "ü=1",
+        "fmnist.parameters": "7",
+        "fmnist.confirms": "true",
+        "machine.gpu": "none",
+        "mlflow.note.content": "Again",
+        "mlflow.source.name": "s",
+        "mlflow.source.git.commit": "c",
+        "mlflow.parentRunId": "p",
+    }
+
+
+def test_no_tag_is_spelled_out_but_in_tracking():
+    package = Path(tracking.__file__).parent.parent
+    tags = {column.tag for column in COLUMNS.values() if column.tag.startswith("fmnist.")}
+    for file in package.rglob("*.py"):
+        texts = [node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)]
+        spelled = {text for text in texts if isinstance(text, str) and (text in tags or text.startswith("mlflow."))}
+        assert not spelled or file.parent.name == "tracking", (file, spelled)
 
 
 # ---- Epochs and predictions -----------------------------------------------------------------------------

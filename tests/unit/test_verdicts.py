@@ -19,7 +19,7 @@ from fmnist.analysis.claims import Claim, Side, judge
 from fmnist.analysis.leaderboard import leaderboard
 from fmnist.config import CLASSES, Config, from_flat
 from fmnist.identity import parameters, run_name, sign
-from fmnist.run import tags
+from fmnist.run import describe
 from fmnist.study.findings import Question, answer
 
 FAMILIES, NOISE, LUCK = 200, 0.003, 0.004  # deviations of a training, and of what a seed brings to all of its runs
@@ -51,7 +51,7 @@ def store(tmp_path_factory):
             }
             config = from_flat(Config(), chosen)
             signed = sign(config, data.digest)
-            writer = book.begin(run_name(config), signed.run, parameters(config), tags(config, signed, data))
+            writer = book.begin(run_name(config), signed.run, parameters(config), describe(config, signed, data))
             reached = 0.895 + worth + luck[seed] + rng.normal(0, NOISE / 3)
             recalls = {name: (0.75 if name == "Shirt" else 0.9) + rng.normal(0, 0.01) for name in CLASSES}
             writer.metrics(
@@ -67,7 +67,7 @@ def store(tmp_path_factory):
             writer.end(tracking.FINISHED)
     config = replace(config, seed=9)
     signed = sign(config, data.digest)
-    book.begin(run_name(config), signed.run, parameters(config), tags(config, signed, data)).fail("diverged")
+    book.begin(run_name(config), signed.run, parameters(config), describe(config, signed, data)).fail("diverged")
     return folder
 
 
