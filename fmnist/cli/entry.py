@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
 
+from fmnist import __version__
 from fmnist.config import RunError, UserError
 
 SHOW_CURSOR = b"\x1b[?25h"  # which a live table hides
@@ -20,6 +21,7 @@ class Parser(argparse.ArgumentParser):
         """Of `fmnist.compare`, say."""
         layout = argparse.RawDescriptionHelpFormatter
         super().__init__(prog=f"python -m {door}", description=description, epilog=examples, formatter_class=layout)
+        self.add_argument("--version", action="version", version=f"fmnist {__version__}")
 
     def error(self, message: str) -> NoReturn:
         """Raise UserError."""
@@ -37,6 +39,9 @@ def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
     Returns:
         0; 1 if runs failed; 2 after a mistake of the user; 130 if interrupted. Other errors are ours and pass.
     """
+    if "--version" in sys.argv[1:]:  # before Hydra, which would say its own
+        print(f"fmnist {__version__}")
+        return 0
     said = f"\n{name}: interrupted; {interrupted}\n" if interrupted else ""
     heard: list[int] = []
     _hear(lambda number, frame: _interrupt(said, number, heard))

@@ -27,7 +27,7 @@ with quiet_stderr():
 
 from fmnist.config import Config
 from fmnist.training import augment
-from fmnist.training.model import build, logits_of, optimizer
+from fmnist.training.model import build, logits_of, loss, optimizer
 
 EVALUATION_BATCH = 500
 Arrays = dict[str, NDArray[Any]]
@@ -59,7 +59,13 @@ class Engine:
         self.optimizer.build(self.model.trainable_variables)
         warped = augment.augments(config.augment)
         self.loop = backend.Loop(
-            logits_of(self.model), self.optimizer, images, labels, batch_size=config.batch_size, warped=warped
+            logits_of(self.model),
+            self.optimizer,
+            loss(config),
+            images,
+            labels,
+            batch_size=config.batch_size,
+            warped=warped,
         )
 
     def train(

@@ -1,7 +1,9 @@
 """The article's network and its options, with weights drawn in numpy so that they are the same on every backend."""
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,6 +13,7 @@ from fmnist.config import CLASS_COUNT, IMAGE_SIZE, Config
 from fmnist.network import filters_per_convolution
 from fmnist.training.streams import stream
 
+Loss = Callable[[Any, Any], Any]
 _CONSTANTS = ("bias", "gamma", "beta", "moving_mean", "moving_variance")  # weights that begin as zeros or ones
 
 
@@ -81,6 +84,15 @@ def _check_chain(model: keras.Model) -> None:
                 f"each layer must take what the one before it gives, but '{layer.name}' ({type(layer).__name__}) "
                 f"does not take the output of '{before.name}'"
             )
+
+
+def loss(config: Config) -> Loss:
+    """What training lowers: the mean cross-entropy in nats of logits (n, 10) against labels (n,)."""
+
+    def mean_cross_entropy(logits: Any, labels: Any) -> Any:
+        return keras.ops.mean(keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True))
+
+    return mean_cross_entropy
 
 
 def optimizer(config: Config) -> keras.optimizers.Optimizer:

@@ -6,11 +6,11 @@ from itertools import islice
 import pandas as pd
 import pytest
 import yaml
+from invented import Copier, configs, write
 
 from bench import plain, plain_way
 from bench.limit import _kind
 from bench.measures import config
-from bench.store import Copier, configs, write
 from bench.table import Row, render
 from bench.team import Team
 from fmnist import tracking

@@ -1,6 +1,6 @@
 """Chaos: sweeps whose workers and parents are killed at random moments must end like one that nobody has touched.
 
-.venv/bin/python tests/chaos.py --minutes 10 --seed 0
+.venv/bin/python tests/system/chaos.py --minutes 10 --seed 0
 """
 
 import argparse
@@ -20,12 +20,14 @@ from typing import Any
 
 import numpy as np
 import psutil
-from commands import ROOT
-from idx import synthetic, write_idx
 from mlflow import MlflowClient
 from PIL import Image
 
-sys.path.insert(0, str(ROOT))  # for a start by `python tests/chaos.py`
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for a start by `python tests/system/chaos.py`
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from commands import ROOT
+from idx import synthetic, write_idx
 
 from fmnist import tracking
 from fmnist.training import checkpoint

@@ -1,6 +1,6 @@
 """Make a store of invented runs that have all the numbers and words of real ones, to measure and try out reading.
 
-    python -m bench.store --runs 2000 --out /tmp/store
+    python -m tests.invented --runs 2000 --out /tmp/store
 
 Every variant has all seeds and rungs before the next comes; accuracies follow the options, the epochs and chance, so
 that there is something to find. What a run leaves in files (pictures, model, predictions) is not made: no ranking
@@ -105,15 +105,15 @@ def final(config: Config, epochs: list[dict[str, float]]) -> dict[str, float]:
     }
 
 
-def write(book: tracking.Store, config: Config) -> str:
+def write(store: tracking.Store, config: Config) -> str:
     """Write a run as `fmnist.run` does; returns its id."""
     data, epochs = dataset(), history(config)
     signatures = sign(config, data.digest)
-    writer = book.begin(run_name(config), signatures.run, parameters(config), run.describe(config, signatures, data))
+    writer = store.begin(run_name(config), signatures.run, parameters(config), run.describe(config, signatures, data))
     writer.dataset("fashion-mnist", data.digest, data.source, {"train_images": 60_000, "test_images": 10_000})
     writer.epochs(epochs)
-    client = MlflowClient(book.uri)  # what `Writer.model` leaves in the database
-    model = client.create_logged_model(book.id, name="model", source_run_id=writer.run_id)
+    client = MlflowClient(store.uri)  # what `Writer.model` leaves in the database
+    model = client.create_logged_model(store.id, name="model", source_run_id=writer.run_id)
     client.log_outputs(writer.run_id, [LoggedModelOutput(model.model_id, step=0)])
     writer.metrics(final(config, epochs), step=config.epochs)
     writer.end(Status.FINISHED)
@@ -125,9 +125,9 @@ class Copier:
 
     OF_A_RUN = ("tags", "params", "metrics", "latest_metrics")
 
-    def __init__(self, book: tracking.Store) -> None:
+    def __init__(self, store: tracking.Store) -> None:
         """Of a store that is an SQLite database."""
-        self.database = sqlite3.connect(book.uri.removeprefix("sqlite:///"))
+        self.database = sqlite3.connect(store.uri.removeprefix("sqlite:///"))
         self.database.row_factory = sqlite3.Row
         self._patterns: dict[str, dict[str, Rows]] = {}
 
@@ -180,13 +180,13 @@ class Copier:
         self.database.close()
 
 
-def make(store: Path, count: int) -> None:
+def make(folder: Path, count: int) -> None:
     """Fill a new store with so many runs."""
-    book = tracking.Store(str(store))
+    store = tracking.Store(str(folder))
     chosen = list(configs(count))
     first = len(SEEDS) * len(RUNGS)
-    patterns = {config.epochs: write(book, config) for config in chosen[:first]}
-    copier = Copier(book)
+    patterns = {config.epochs: write(store, config) for config in chosen[:first]}
+    copier = Copier(store)
     for config in chosen[first:]:
         copier.copy(patterns[config.epochs], config)
     copier.close()

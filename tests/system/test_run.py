@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from invented import configs, write
 from mlflow import MlflowClient
 
-from bench.store import configs, write
 from fmnist import provenance, run, tracking
 from fmnist.config import CLASSES, Config, DataConfig, ModelConfig, OptimizerConfig, UserError, from_flat
 from fmnist.identity import parameters

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from invented import dataset
 
-from bench.store import dataset
 from fmnist import compare, tracking
 from fmnist.analysis import searches, stats
 from fmnist.analysis.leaderboard import leaderboard

@@ -10,10 +10,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from invented import dataset
 from runs import frame, run, seeds
 from scipy.stats import binom
 
-from bench.store import dataset
 from fmnist import tracking
 from fmnist.analysis.claims import Claim, Side, judge
 from fmnist.analysis.leaderboard import leaderboard

@@ -9,8 +9,8 @@ from urllib.parse import urlparse
 import numpy as np
 import pandas as pd
 import pytest
+from invented import configs, write
 
-from bench.store import configs, write
 from fmnist import tracking
 from fmnist.config import from_flat
 from fmnist.schema import COLUMNS, PER_EPOCH

@@ -20,7 +20,7 @@ from commands import run
 
 from fmnist import tracking
 
-STORE = Path(__file__).parent / "data" / "recipe1.tar.xz"
+STORE = Path(__file__).parent.parent / "data" / "recipe1.tar.xz"
 PLACES = (("runs", "artifact_uri"), ("experiments", "artifact_location"), ("logged_models", "artifact_location"))
 SEARCH = [
     "tuner=random", "tuner.max_trials=3", "tuner.max_epochs=2", "tuner.confirm_seeds=2", "tuner/space=coarse",

@@ -8,8 +8,8 @@ import sys
 import pandas as pd
 import pytest
 from commands import ROOT, mistake
+from invented import write
 
-from bench.store import write
 from fmnist import compare, tracking
 from fmnist.config import Config, from_flat
 

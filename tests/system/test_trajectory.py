@@ -102,8 +102,8 @@ def test_a_path_is_continued_by_another_process(tmp_path: Path, whole: dict[str,
         "import sys; from pathlib import Path; from test_trajectory import VARIANTS, go, path_of\n"
         "for name in sys.argv[2:]: go(path_of(Path(sys.argv[1]) / name, **VARIANTS[name]), 2)"
     )
-    here = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": f"{here.parent}:{here}"}
+    system = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": f"{system.parents[1]}:{system.parent}:{system}"}
     subprocess.run([sys.executable, "-c", code, str(tmp_path), *variants], env=environment, check=True)
     for variant in variants:
         path = path_of(tmp_path / variant, **VARIANTS[variant])

@@ -17,6 +17,7 @@ from fmnist.training import augment, checkpoint
 from fmnist.training.data import Dataset
 
 HERE = Path(__file__).parent
+TESTS = HERE.parent
 UNMOVED = AugmentConfig(0, 0, 0, 0, 0)
 TINY = from_flat(
     Config(batch_size=32),
@@ -101,7 +102,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("jax is not installed: only TensorFlow's loop is there to be tested")
     folder = tmp_path_factory.mktemp("engines")
     engines = begin(folder, "tensorflow")
-    variables = {"KERAS_BACKEND": "jax", "PYTHONPATH": str(HERE.parent), "ENGINES_FOLDER": str(folder)}
+    variables = {"KERAS_BACKEND": "jax", "PYTHONPATH": f"{TESTS.parent}:{TESTS}", "ENGINES_FOLDER": str(folder)}
     command = [sys.executable, "-m", "pytest", "--color=no", HERE / "jax_alone.py"]
     done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
     (folder / "jax_alone.txt").write_text(done.stdout + done.stderr)

@@ -1,4 +1,4 @@
-"""The short form of tests/chaos.py: `make chaos` kills for longer."""
+"""The short form of chaos.py: `make chaos` kills for longer."""
 
 import random
 

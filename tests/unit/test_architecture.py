@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "fmnist"
+PACKAGE = Path(__file__).parents[2] / "fmnist"
 MODULES = {
     ".".join(file.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): file
     for file in PACKAGE.rglob("*.py")
@@ -119,4 +119,4 @@ def test_training_needs_neither_store_nor_study_nor_analysis():
 def test_a_package_that_is_built_has_every_folder():
     named = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     folders = {file.parent.relative_to(PACKAGE.parent) for file in PACKAGE.rglob("*.py")}
-    assert set(named) == {".".join(folder.parts) for folder in folders}
+    assert set(named) == {".".join(folder.parts) for folder in folders} | {"fmnist.conf"}
