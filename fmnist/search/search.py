@@ -19,12 +19,12 @@ from fmnist.search import summary, trials
 from fmnist.search.display import SearchProgress, shown
 from fmnist.search.limits import Limits
 from fmnist.search.space import OBJECTIVES, Dimension, SearchConfig, base_of, check_search, dimensions
+from fmnist.signals import GRACE_SECONDS
 from fmnist.study import pace
 from fmnist.study.plan import STARTUP_SECONDS, work
 from fmnist.training import data
 from fmnist.work.processes import ProcessGroup
 from fmnist.work.sweep import CLOSING_SECONDS, close_orphans
-from fmnist.work.worker import GRACE_SECONDS
 
 if TYPE_CHECKING:
     from fmnist.tracking import SearchRecord, Store

@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
 from fmnist.config import RunError, UserError
-from fmnist.work.worker import end_with
+from fmnist.signals import end_with
 
 Job = Callable[[], Any]
 _SPAWN = multiprocessing.get_context("spawn")

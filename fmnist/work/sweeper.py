@@ -20,7 +20,7 @@ from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from fmnist import machine
+from fmnist import machine, signals
 from fmnist.checks import check
 from fmnist.config import Config, StudyConfig, UserError
 from fmnist.study import pace, plan
@@ -29,7 +29,7 @@ from fmnist.training import checkpoint, data
 from fmnist.training.locking import checkpoint_folder
 from fmnist.work.progress import plan_summary, plan_table, run_table
 from fmnist.work.sweep import Sweep
-from fmnist.work.worker import Worker, end_with
+from fmnist.work.worker import Worker
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -161,7 +161,7 @@ class StudySweeper(Sweeper):
         )
         if self.is_local:
             os.environ.setdefault("PYTHONWARNINGS", QUIET)
-            launcher.joblib |= {"initializer": end_with, "initargs": (os.getpid(),)}
+            launcher.joblib |= {"initializer": signals.end_with, "initargs": (os.getpid(),)}
         if config.hydra.launcher._target_.endswith(".RayLauncher"):
             _start_ray(launcher.ray_cfg.init)
         jobs = [_overrides(worker, fixed) if not self.is_local else fixed for worker in staff]
@@ -173,11 +173,10 @@ class StudySweeper(Sweeper):
 def _start_ray(options: DictConfig) -> None:
     """Start Ray before its launcher would, and take SIGTERM back, for which it has a handler that aborts."""
     ray: Any = importlib.import_module("ray")  # no package of ours
-    handler = signal.getsignal(signal.SIGTERM)
     if not ray.is_initialized():
-        given: Any = OmegaConf.to_container(options, resolve=True)
-        ray.init(**RAY | given)
-    signal.signal(signal.SIGTERM, handler)
+        chosen: Any = OmegaConf.to_container(options, resolve=True)
+        with signals.preserved(signal.SIGTERM):
+            ray.init(**RAY | chosen)
 
 
 def _split(overrides: list[Override], declared: StudyConfig) -> tuple[list[str], StudyConfig]:

@@ -1,16 +1,11 @@
 """What a worker of a sweep does: it takes the next run that nobody is at, until the plan is done."""
 
-import _thread
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fmnist import machine
+from fmnist import machine, signals
 from fmnist.config import UserError
 from fmnist.study.plan import PlannedRun
 from fmnist.training.locking import BusyError
@@ -19,8 +14,6 @@ if TYPE_CHECKING:
     from fmnist.tracking import Store
 
 POLL_SECONDS = 0.5  # between looks for a run that has become free
-WATCH_SECONDS = 1.0  # between looks whether the sweep is still there
-GRACE_SECONDS = 15.0  # that an orphaned worker has to close its run
 
 
 @dataclass
@@ -49,7 +42,7 @@ class Worker:
 
         config = self.runs[0].config
         book = Store(config.store, config.patience, known=True)
-        with _unless(lambda: self._is_over(book)) if self.sweep else nullcontext():
+        with signals.interrupted_when(lambda: self._is_over(book)) if self.sweep else nullcontext():
             while runs := next_runs(self.runs, book, self.began, self.fail_fast):
                 if not any(self._took(entry, book) for entry in runs):
                     time.sleep(POLL_SECONDS)
@@ -94,34 +87,3 @@ def next_runs(runs: list[PlannedRun], book: "Store", began: int, fail_fast: bool
         if not (entry.done or entry.signatures.run in finished or entry.signatures.trajectory in failed):
             first.setdefault(entry.signatures.trajectory, entry)
     return list(first.values())
-
-
-def end_with(parent: int) -> None:
-    """Called as a process starts that shall not outlive its parent, not even one that is killed.
-
-    Not called with the first run: a process whose parent is killed before it could send one would wait for it forever.
-    """
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell starts with &
-    threading.Thread(target=_watch, args=(lambda: os.getppid() != parent, threading.Event()), daemon=True).start()
-
-
-@contextmanager
-def _unless(over: Callable[[], bool]) -> Iterator[None]:
-    """Do something only as long as it is not over; the process may serve others afterwards."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    done = threading.Event()
-    threading.Thread(target=_watch, args=(over, done), daemon=True).start()
-    try:
-        yield
-    finally:
-        done.set()
-
-
-def _watch(over: Callable[[], bool], done: threading.Event) -> None:
-    while not done.wait(WATCH_SECONDS):
-        if over():
-            _thread.interrupt_main()
-            if not done.wait(GRACE_SECONDS):
-                os._exit(1)
-            return
