@@ -107,6 +107,10 @@ class Store:
         """The runs that somebody is at, or was at when it was killed."""
         return [_record(run) for run in self.runs("attributes.status = 'RUNNING'")]
 
+    def failed(self) -> list["RunSummary"]:
+        """The runs whose last attempt has failed."""
+        return [_record(run) for run in self.runs("attributes.status = 'FAILED'")]
+
     def ended_since(self, moment: int) -> list["RunSummary"]:
         """The runs that ended at or after a moment in ms, the latest last."""
         ended = [_record(run) for run in self.runs(f"attributes.end_time >= {moment}")]
