@@ -42,7 +42,8 @@ def register(application: Application = TRAIN, sweeper: type[Sweeper] | None = N
     OmegaConf.set_struct(OmegaConf.select(schema, application.open), False)
     store = ConfigStore.instance()
     store.store(name="schema", node=schema)
-    store.store(group="hydra/sweeper", name="study", node={"_target_": plugin})
+    for name in ("study", "search"):  # one of them, as the application's file chooses
+        store.store(group="hydra/sweeper", name=name, node={"_target_": plugin})
     if sweeper is not None:
         Plugins.instance().class_name_to_class[plugin] = sweeper
 

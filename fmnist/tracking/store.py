@@ -103,6 +103,10 @@ class Store:
         """The runs that a process works on, or worked on when it was killed."""
         return [RunSummary.of(run) for run in self.runs(f"attributes.status = '{Status.RUNNING}'")]
 
+    def failed(self) -> list["RunSummary"]:
+        """The runs whose last attempt has failed."""
+        return [RunSummary.of(run) for run in self.runs(f"attributes.status = '{Status.FAILED}'")]
+
     def ended_since(self, moment: int) -> list["RunSummary"]:
         """The runs that ended at or after a moment in ms, the latest last."""
         ended = [RunSummary.of(run) for run in self.runs(f"attributes.end_time >= {moment}")]

@@ -365,12 +365,12 @@ def points(store):
     )
 
 
-def started(folder, arguments, trials):
+def started(folder, arguments, count):
     """A search in a group of its own that has begun so many trials, one of which goes on."""
     command = [sys.executable, "-m", "fmnist.tune", *arguments]
     search = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     deadline = time.monotonic() + 120
-    while len(found := trials.load_trials(folder)) < trials or not any(a.status == trials.RUNNING for a in found):
+    while len(found := trials.load_trials(folder)) < count or not any(a.status == trials.RUNNING for a in found):
         assert time.monotonic() < deadline and search.poll() is None
         time.sleep(0.05)
     return search
@@ -394,10 +394,10 @@ def test_a_search_of_two_workers_that_is_killed_and_then_hears_ctrl_c_goes_on_ea
     arguments, store, _ = hyperband
     arguments = [*arguments, f"store={tmp_path}", "tuner.confirm_seeds=0", "tuner.workers=2"]
     folder = tmp_path / "tuner" / "small"
-    killed = started(folder, arguments, trials=2)
+    killed = started(folder, arguments, count=2)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate(timeout=60)
-    stopped = started(folder, arguments, trials=len(trials.load_trials(folder)) + 1)
+    stopped = started(folder, arguments, count=len(trials.load_trials(folder)) + 1)
     os.killpg(stopped.pid, signal.SIGINT)  # as a terminal sends it: to the workers too
     assert_it_says_that_it_goes_on(stopped)
     assert_it_ends_like_one_that_was_not_stopped(arguments, tmp_path, store)
@@ -407,7 +407,7 @@ def test_a_search_of_two_workers_that_is_killed_and_then_hears_ctrl_c_goes_on_ea
 def test_a_search_that_was_terminated_numbers_its_trials_like_one_that_was_not(hyperband, tmp_path):
     arguments, store, _ = hyperband
     arguments = [*arguments, f"store={tmp_path}", "tuner.confirm_seeds=0"]
-    search = started(tmp_path / "tuner" / "small", arguments, trials=3)
+    search = started(tmp_path / "tuner" / "small", arguments, count=3)
     search.terminate()
     assert_it_says_that_it_goes_on(search)
     assert_it_ends_like_one_that_was_not_stopped(arguments, tmp_path, store)

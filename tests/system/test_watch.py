@@ -12,7 +12,7 @@ from commands import run
 from fmnist import machine, tracking
 from fmnist.config import UserError
 from fmnist.watch import watch
-from fmnist.work.display import AnnouncedRun, AnnouncedSweep
+from fmnist.work.sweep_progress import AnnouncedRun, AnnouncedSweep
 
 
 @pytest.fixture(scope="module")
@@ -25,24 +25,24 @@ def announced(tmp_path_factory):
         process.kill()
     runs = [AnnouncedRun("filters=4 · 1 epoch · seed 0", "of nobody", epochs=1, start=0, seconds=1.0)]
     sweep = AnnouncedSweep("smoke", workers=2, began=int(time.time() * 1000), process=name, runs=runs)
-    book = tracking.Store(str(store))
-    book.announce("smoke", sweep.to_json())
-    return store, book, sweep
+    opened = tracking.Store(str(store))
+    opened.announce("smoke", sweep.to_json())
+    return store, opened, sweep
 
 
 def test_watching_a_sweep_that_was_killed_says_so_and_ends(announced):
     store, _, _ = announced
     done = run("watch", "--store", store, code=1)
-    assert done.stdout.startswith("Study smoke: 1 runs, 2 workers")
+    assert done.stdout.startswith("Study smoke: 1 run, 2 workers")
     assert done.stderr == "fmnist.watch: the sweep was killed; the command that started it goes on where it stopped\n"
 
 
 def test_a_sweep_that_has_not_said_its_plan_yet_is_a_matter_of_a_moment(announced):
-    store, book, _ = announced
-    young = book.client.create_run(book.client.get_experiment_by_name("fmnist sweeps").experiment_id)
+    store, opened, _ = announced
+    young = opened.client.create_run(opened.client.get_experiment_by_name("fmnist sweeps").experiment_id)
     with pytest.raises(UserError, match="try again in a moment"):
         watch(str(store))
-    book.client.delete_run(young.info.run_id)
+    opened.client.delete_run(young.info.run_id)
 
 
 def test_a_process_is_gone_once_it_has_ended_though_nobody_has_asked_how(announced):
@@ -58,7 +58,7 @@ def test_a_process_is_gone_once_it_has_ended_though_nobody_has_asked_how(announc
 
 
 def test_an_announcement_survives_the_store(announced):
-    _, book, sweep = announced
-    ((sweep_id, status),) = book.sweeps()
+    _, opened, sweep = announced
+    ((sweep_id, status),) = opened.sweeps()
     assert status == "RUNNING"
-    assert AnnouncedSweep.from_json(json.loads(json.dumps(book.plan(sweep_id)))) == sweep
+    assert AnnouncedSweep.from_json(json.loads(json.dumps(opened.plan(sweep_id)))) == sweep

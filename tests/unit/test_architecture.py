@@ -16,7 +16,7 @@ MODULES = {
 }
 COMMANDS = {"train", "compare", "tune", "ui", "watch"}
 LEVELS = [  # a module imports from levels below its own, or from its own folder
-    {"config", "schema", "words"},
+    {"config", "schema", "words", "signals"},
     {"network"},
     {"identity", "checks"},
     {"machine", "provenance", "training"},
@@ -38,20 +38,20 @@ LIBRARIES = {
         "tracking.searches",
         "tracking.run_writer",
     },
-    "hydra": {"study.compose", "work.sweeper"},
-    "omegaconf": {"study.compose", "work.sweeper"},
+    "hydra": {"study.compose", "work.launcher", "work.sweeper"},
+    "omegaconf": {"study.compose", "work.launcher"},
     "keras_tuner": {"search.oracles", "search.tuner"},
     "tensorflow": {"training.tensorflow_loop"},
     "jax": {"training.jax_loop"},
     "keras": {"training.engine", "training.model", "training.augment", "training.tensorflow_loop", "training.jax_loop"},
     "matplotlib": {"report.drawing", "report.run_pictures", "report.figures", "report.search_figures", "report.svg"},
     "rich": {
-        "tune",
         "watch",
         "search.summary",
-        "search.display",
         "search.search",
+        "search.sweeper",
         "work.display",
+        "work.plan_tables",
         "work.progress",
         "work.sweep",
         "work.sweeper",

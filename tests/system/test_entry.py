@@ -1,4 +1,4 @@
-"""How a door ends when it is interrupted; a body that closes slowly stands for a run or a sweep."""
+"""How a command ends when it is interrupted; a body that closes slowly stands for a run or a sweep."""
 
 import signal
 import subprocess
@@ -27,14 +27,14 @@ sys.exit(enter("fmnist.cli.entry", body, "go on"))
 """
 
 
-def door(closing):
-    command = [sys.executable, "-c", BODY.replace("CLOSING", str(closing))]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def command(closing):
+    line = [sys.executable, "-c", BODY.replace("CLOSING", str(closing))]
+    return subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_lets_everything_close(number):
-    with door(closing=0.2) as process:
+    with command(closing=0.2) as process:
         worker = int(process.stdout.readline())
         process.send_signal(number)
         out, err = process.communicate(timeout=10)
@@ -56,7 +56,7 @@ def test_an_error_that_a_library_makes_of_a_signal_is_the_interruption_all_the_s
 
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
 def test_the_second_ends_at_once_what_is_closing_and_all_that_it_started(second):
-    with door(closing=60) as process:
+    with command(closing=60) as process:
         worker = psutil.Process(int(process.stdout.readline()))
         process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == "closing\n"
