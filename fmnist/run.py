@@ -86,7 +86,7 @@ def _closing(writer: tracking.RunWriter, store: tracking.Store) -> Iterator[None
     except BaseException as error:
         with suppress(tracking.StoreError):  # the error tells more; the next sweep closes what stands as running
             if isinstance(error, KeyboardInterrupt | SystemExit):
-                store.hurry()
+                store.stop_waiting()
                 writer.end(Status.KILLED)
             elif not isinstance(error, tracking.AwayError):
                 writer.fail(traceback.format_exc())

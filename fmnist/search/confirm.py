@@ -10,9 +10,10 @@ import numpy as np
 from fmnist.analysis import stats
 from fmnist.config import RunError, StudyConfig
 from fmnist.identity import sign
+from fmnist.schema import Status
 from fmnist.search import summary, trials
 from fmnist.search.search import Search
-from fmnist.study.plan import STARTUP_SECONDS, PlannedRun, Variant, work, work_out
+from fmnist.study.plan import STARTUP_SECONDS, PlannedRun, Variant, operations, work_out
 from fmnist.work.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def conclude(search: Search, record: "SearchRecord") -> None:
     Raises:
         RunError: no trial has a score, or a run of the comparison failed.
     """
-    from fmnist.tracking import FAILED, FINISHED, KILLED, Store, StoreError
+    from fmnist.tracking import Store, StoreError
 
     try:
         records = trials.load_trials(search.folder)
@@ -59,9 +60,9 @@ def conclude(search: Search, record: "SearchRecord") -> None:
         record.describe(f"{verdict}\n\n{text}", {}, over, verdict=verdict)
     except BaseException as error:
         with suppress(StoreError):
-            record.end(KILLED if isinstance(error, KeyboardInterrupt) else FAILED)
+            record.end(Status.KILLED if isinstance(error, KeyboardInterrupt) else Status.FAILED)
         raise
-    record.end(FINISHED)
+    record.end(Status.FINISHED)
 
 
 def _tell(search: Search, records: list[trials.TrialRecord]) -> None:
@@ -125,7 +126,7 @@ def _lacking(search: Search, left: list[PlannedRun]) -> str:
     if end is None:
         return ""
     limits, records = search.limits(), [asdict(a) for a in trials.load_trials(search.folder)]
-    seconds = sum(limits.seconds(work(entry.config, search.images, 0), records) for entry in left)
+    seconds = sum(limits.seconds(operations(entry.config, search.images, 0), records) for entry in left)
     needed = STARTUP_SECONDS + seconds / min(search.config.tuner.workers, len(left))
     if time.time() + needed <= end:
         return ""
@@ -145,7 +146,7 @@ def _pairs(search: Search, planned: list[PlannedRun], seeds: list[int], book: "S
     scores: dict[bool, dict[int, tuple[float, str]]] = {True: {}, False: {}}
     for entry in planned:
         run = book.find(entry.signatures.run)
-        if run is None or run.info.status != "FINISHED":
+        if run is None or run.info.status != Status.FINISHED:
             raise RunError(f"{entry.name} failed; see its record")
         summary = (run.data.metrics[search.config.tuner.objective], run.info.run_id)
         scores[entry.signatures.variant == baseline][entry.config.seed] = summary

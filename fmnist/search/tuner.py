@@ -122,7 +122,7 @@ def search(limits: Limits, folder: Path, parent: str) -> str:
         return limits.allow(values, made.records, [trial.hyperparameters.values for trial in made.trials.values()])
 
     made.keep(folder, fits)
-    book = Store(limits.search.store, limits.search.patience, known=True)
+    book = Store(limits.search.store, limits.search.patience, answered_before=True)
     with oracles.slot(folder) as name:
         TrialRunner(made, name, limits, book, parent).search()
     return limits.reached

@@ -32,13 +32,13 @@ PLAN = "plan.json"
 class Store:
     """The experiment that all runs of a store are written in."""
 
-    def __init__(self, folder: str | Path, patience: float = 0.0, known: bool = False) -> None:
+    def __init__(self, folder: str | Path, patience: float = 0.0, answered_before: bool = False) -> None:
         """Open the store, creating database and experiments once, whoever comes first.
 
         Args:
             folder: of the database, or of the checkpoints alone where MLFLOW_TRACKING_URI is set.
             patience: seconds to wait in a call for a store that does not answer.
-            known: the store has answered before, so that opening it waits as long; else the address may be wrong.
+            answered_before: opening it waits as long, too; else not for long, for the address may be wrong.
 
         Raises:
             UserError: the store cannot be opened.
@@ -49,7 +49,7 @@ class Store:
             with FileLock(self.folder / ".setup.lock"):  # simultaneous first use would race MLflow's migrations
                 if is_new(self.uri):
                     create(self.uri)
-                self.client = Client(self.uri, patience if known else min(patience, OPENING_SECONDS))
+                self.client = Client(self.uri, patience if answered_before else min(patience, OPENING_SECONDS))
                 self.id = self.experiment(EXPERIMENT)
                 self._sweeps = self.experiment(SWEEPS)
                 self.client.patience = patience
@@ -64,7 +64,7 @@ class Store:
         place = (self.folder / "artifacts").as_uri() if self.uri.startswith("sqlite") else None
         return str(self.client.create_experiment(name, artifact_location=place))
 
-    def hurry(self) -> None:
+    def stop_waiting(self) -> None:
         """Wait no longer for a store that does not answer, in calls under way neither, nor long for one that hangs."""
         self.client.patience = 0.0
         os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "2"

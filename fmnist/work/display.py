@@ -122,7 +122,7 @@ def showing(
         yield
     except BaseException:
         patience = LEAVE_SECONDS
-        observed.store.hurry()
+        observed.store.stop_waiting()
         raise
     finally:
         over.set()

@@ -16,6 +16,7 @@ from fmnist.analysis.searched import marked
 from fmnist.config import Config, from_flat
 from fmnist.identity import parameters, run_name, sign
 from fmnist.run import describe
+from fmnist.schema import Status
 from fmnist.study.findings import Question, answer
 
 BASE = from_flat(Config(), {"compute.precision": "float32", "compute.threads": 1, "epochs": 9})
@@ -46,7 +47,7 @@ def keep(book, options, seed, epochs, score):
     else:
         numbers = {"val/accuracy": score, "val/loss": 1 - score, "test/accuracy": score - 0.01, "time/train_s": 9.0}
         writer.metrics(numbers, step=epochs)
-        writer.end(tracking.FINISHED)
+        writer.end(Status.FINISHED)
     return writer.run_id
 
 
@@ -78,7 +79,7 @@ def confirm(book, record, options, best, trial):
         book.mark(run_id, record.name, trial=trial, confirms=True)
     verdict = "on 3 fresh seeds: better than the baseline"
     record.describe("", {}, 1, best_trial=trial, verdict=verdict)
-    record.end(tracking.FINISHED)
+    record.end(Status.FINISHED)
 
 
 @pytest.fixture(scope="module")
