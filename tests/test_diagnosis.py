@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fmnist.analysis.budgets import common_budget
 from fmnist.analysis.classes import class_changes, confusion
 from fmnist.analysis.diagnosis import Finding, diagnose
 from fmnist.config import CLASSES, Config
@@ -39,9 +40,8 @@ def board(runs):
 
 def diagnosed(*rows, axes=None, histories=None, predictions=None, labels=LABELS):
     runs = pd.DataFrame(rows)
-    return diagnose(
-        runs, board(runs), axes or {}, histories=histories or {}, predictions=predictions or {}, labels=labels
-    )
+    rows, known = board(runs), {"histories": histories or {}, "predictions": predictions or {}, "labels": labels}
+    return diagnose(runs, rows, axes or {}, budget=common_budget(rows), **known)
 
 
 def texts(findings, kind):
@@ -287,7 +287,7 @@ def test_the_confusion_of_several_seeds_is_their_mean():
 
 def test_of_what_is_missing_nothing_is_said():
     runs = pd.DataFrame([run()])
-    none = {"histories": {}, "predictions": {}, "labels": LABELS}
+    none = {"budget": 10, "histories": {}, "predictions": {}, "labels": LABELS}
     assert diagnose(runs, board(runs), FILTERS, **none) == []
     assert diagnose(runs.iloc[:0], board(runs).iloc[:0], FILTERS, **none) == []
     assert diagnosed(run(), run("a", 0.8), run("b", 0.7), axes={"no.option": [1, 2, 3]}) == []
@@ -297,5 +297,5 @@ def test_rows_of_the_article_are_not_diagnosed():
     runs = pd.DataFrame([filters(32, 0.88), filters(64, 0.89), filters(128, 0.90)])
     published = {"variant": "article", "epochs": 50, "val_accuracy": 0.99, "run_id": "", "verdict": "published"}
     rows = pd.concat([pd.DataFrame([published]), board(runs)], ignore_index=True)
-    found = diagnose(runs, rows, FILTERS, histories={}, predictions={}, labels=LABELS)
+    found = diagnose(runs, rows, FILTERS, budget=10, histories={}, predictions={}, labels=LABELS)
     assert [finding.kind for finding in found] == ["edge of an axis"]

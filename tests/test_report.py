@@ -247,16 +247,6 @@ def test_what_cannot_be_drawn_is_no_figure(found: report.Findings) -> None:
     assert figures.pareto(found.board.iloc[:1], "parameters") is None
 
 
-def test_the_common_budget_is_the_longest_that_half_of_the_variants_reached() -> None:
-    board = pd.DataFrame(
-        {"variant": [*"abcd", "a"], "epochs": [3] * 4 + [10], "val_accuracy": 0.9, "verdict": ""}
-    )  # fmt: skip
-    assert figures.budget(board) == 3
-    more = pd.concat([board, board[board["variant"] == "b"].assign(epochs=10)])
-    assert figures.budget(more) == 10
-    assert figures.budget(board.iloc[:0]) == 0
-
-
 def test_the_front_is_what_nothing_of_the_same_cost_or_less_equals() -> None:
     cost, accuracy = np.array([1, 1, 2, 3, 4, 5.0]), np.array([0.5, 0.6, 0.6, 0.8, 0.7, 0.9])
     assert figures.front(cost, accuracy).tolist() == [1, 3, 5]

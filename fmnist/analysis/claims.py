@@ -11,12 +11,12 @@ from scipy import stats as distributions
 
 from fmnist import words
 from fmnist.analysis import stats
+from fmnist.analysis.budgets import judged_budget
 from fmnist.analysis.leaderboard import ALIKE, ALPHA, BASELINE
 from fmnist.analysis.published import RUNS, Published
 from fmnist.config import CLASSES
 
 HOLDS, FAILS, OPEN, NOT_RUN = "holds", "does not hold", "not distinguishable", "not yet run"
-ENOUGH = 3  # seeds: a longer budget that so many have reached is preferred to a shorter one of more
 NAN = float("nan")
 
 Correct = Callable[[str], NDArray[np.bool_] | None]  # run id -> whether it is right on each test image, if known
@@ -133,11 +133,6 @@ def _not_run(claim: Claim, because: str) -> Verdict:
     return Verdict(claim.key, claim.says, NOT_RUN, NAN, NAN, NAN, NAN, 0, 0, (), because)
 
 
-def _budget(seeds: pd.Series) -> int:
-    """The epochs to judge at, of numbers of seeds by epochs."""
-    return int(max(seeds.index, key=lambda epochs: (min(seeds[epochs], ENOUGH), epochs)))
-
-
 # ---- Each better than the one before --------------------------------------------------------------------
 
 
@@ -146,7 +141,7 @@ def _rising(claim: Claim, runs: pd.DataFrame, correct: Correct) -> Verdict:
     if claim.sides[0].epochs is None:
         common = set.intersection(*(set(zip(table["epochs"], table["seed"], strict=True)) for table in tables))
         if common:
-            epochs = _budget(pd.Series([epochs for epochs, _ in common]).value_counts())
+            epochs = judged_budget(pd.Series([epochs for epochs, _ in common]).value_counts())
             tables = [table[table["epochs"] == epochs] for table in tables]
     else:
         common = set.intersection(*(set(table["seed"]) for table in tables))
@@ -211,7 +206,7 @@ def _support(before: str, after: str, correct: Correct) -> str:
 
 
 def _at_budget(runs: pd.DataFrame) -> pd.DataFrame:
-    return runs[runs["epochs"] == _budget(runs.groupby("epochs")["seed"].nunique())]
+    return runs[runs["epochs"] == judged_budget(runs.groupby("epochs")["seed"].nunique())]
 
 
 def _weakest(claim: Claim, name: str, runs: pd.DataFrame) -> Verdict:

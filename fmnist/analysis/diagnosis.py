@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats as tests
 
+from fmnist.analysis.budgets import own_longest
 from fmnist.analysis.classes import class_changes
 from fmnist.analysis.stats import paired
 from fmnist.config import Config
@@ -37,6 +38,7 @@ def diagnose(
     board: pd.DataFrame,
     axes: Mapping[str, Sequence[Any]],
     *,
+    budget: int,
     histories: Histories,
     predictions: Predictions,
     labels: NDArray[np.uint8],
@@ -47,6 +49,7 @@ def diagnose(
         runs: a row a run, as `fmnist.tracking.load` returns them.
         board: their leaderboard by variant, best first; only rows with a rank are looked at.
         axes: the study's options and their levels.
+        budget: the leaderboard's (`budgets.common_budget`), at which variants are compared.
         histories: by run id, a row an epoch (1..n), with `train/loss`, `val/loss`, `val/accuracy`; as many as known.
         predictions: by run id, the predicted class of each test image (n,); as many as known.
         labels: the true classes (n,).
@@ -56,13 +59,14 @@ def diagnose(
         `shorter budget` and `classes`, in this order.
     """
     ranked = board[board["rank"].notna()]
+    at_budget = ranked[ranked["epochs"] == budget]
     recorded = runs.drop_duplicates("run_id").set_index("run_id", drop=False)
     return [
         *_failures(runs),
         *_trends(ranked, histories),
-        *_edges(ranked, recorded, axes),
-        *_rungs(ranked),
-        *_classes(ranked, recorded, predictions, labels),
+        *_edges(at_budget, recorded, axes),
+        *_rungs(ranked, at_budget),
+        *_classes(at_budget, recorded, predictions, labels),
     ]
 
 
@@ -86,9 +90,8 @@ def _failures(runs: pd.DataFrame) -> Iterator[Finding]:
 
 def _trends(ranked: pd.DataFrame, histories: Histories) -> list[Finding]:
     """Each variant's last epochs, at the longest budget it has finished."""
-    longest = ranked.loc[ranked.groupby("variant")["epochs"].idxmax()].sort_index()  # the board's order
     found: list[Finding] = []
-    for row in longest.itertuples():
+    for row in own_longest(ranked).drop_duplicates("variant").itertuples():
         known = [histories[run_id] for run_id in str(row.run_id).split() if run_id in histories]
         curves = [curve for curve in known if SEVERAL <= len(curve) == row.epochs]
         if curves:
@@ -159,9 +162,8 @@ def _trend_p(curves: list[pd.DataFrame], column: str, sign: int) -> float:
 # ---- Edges of axes --------------------------------------------------------------------------------------
 
 
-def _edges(ranked: pd.DataFrame, recorded: pd.DataFrame, axes: Mapping[str, Sequence[Any]]) -> Iterator[Finding]:
+def _edges(rows: pd.DataFrame, recorded: pd.DataFrame, axes: Mapping[str, Sequence[Any]]) -> Iterator[Finding]:
     """Numeric axes whose best level is their first or last, judged where only that axis varies."""
-    rows = _at_longest(ranked)
     points = recorded.loc[[str(run_ids).split()[0] for run_ids in rows["run_id"]]].set_index(rows.index)
     for axis, declared in axes.items():
         if axis not in points or not all(isinstance(level, int | float) for level in declared):
@@ -205,11 +207,10 @@ def _difference(rows: pd.DataFrame, recorded: pd.DataFrame, one: Any, other: Any
 # ---- Rungs ----------------------------------------------------------------------------------------------
 
 
-def _rungs(ranked: pd.DataFrame) -> Iterator[Finding]:
-    """Whether each shorter budget would have picked the winner of the longest."""
-    longest = _at_longest(ranked, SEVERAL)
-    long = longest.set_index("variant")["val_accuracy"]
-    for epochs in sorted(set(ranked["epochs"][ranked["epochs"] < longest["epochs"].max()])):
+def _rungs(ranked: pd.DataFrame, at_budget: pd.DataFrame) -> Iterator[Finding]:
+    """Whether each shorter budget would have picked the winner."""
+    long = at_budget.set_index("variant")["val_accuracy"]
+    for epochs in sorted(set(ranked["epochs"][ranked["epochs"] < at_budget["epochs"].max()])):
         short = ranked[ranked["epochs"] == epochs].set_index("variant")["val_accuracy"]
         both = pd.concat([short, long], axis=1, join="inner", keys=["short", "long"]).astype(float)
         if len(both) < SEVERAL or (both.nunique() < 2).any():
@@ -218,7 +219,7 @@ def _rungs(ranked: pd.DataFrame) -> Iterator[Finding]:
         spearman, kendall = (test(both["short"], both["long"])[0] for test in (tests.spearmanr, tests.kendalltau))
         place = 1 + (both["long"] > both.at[picked, "long"]).sum()
         behind = f"{100 * (both.at[winner, 'long'] - both.at[picked, 'long']):.2f} points of validation accuracy"
-        until = _epochs(longest["epochs"].iloc[0])
+        until = _epochs(at_budget["epochs"].iloc[0])
         outcome = f"number {place} at {until}, {behind} below {winner}"
         if picked == winner:
             outcome = f"the winner at {until} too"
@@ -229,21 +230,13 @@ def _rungs(ranked: pd.DataFrame) -> Iterator[Finding]:
         yield Finding("shorter budget", _epochs(epochs), text)
 
 
-def _at_longest(ranked: pd.DataFrame, least: int = 2) -> pd.DataFrame:
-    """The rows of the longest budget that has enough variants to compare; none if no budget has."""
-    variants = ranked.groupby("epochs")["variant"].nunique()
-    rows: pd.DataFrame = ranked[ranked["epochs"] == variants[variants >= least].index.max()]
-    return rows
-
-
 # ---- Classes --------------------------------------------------------------------------------------------
 
 
 def _classes(
-    ranked: pd.DataFrame, recorded: pd.DataFrame, predictions: Predictions, labels: NDArray[np.uint8]
+    rows: pd.DataFrame, recorded: pd.DataFrame, predictions: Predictions, labels: NDArray[np.uint8]
 ) -> Iterator[Finding]:
     """Which classes the best variant recognises better or worse than the baseline does."""
-    rows = _at_longest(ranked)
     baseline = rows[rows["verdict"] == "baseline"]
     if baseline.empty or rows.index[0] == baseline.index[0]:
         return

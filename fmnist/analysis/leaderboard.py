@@ -77,6 +77,12 @@ def leaderboard(
     return _finished(_in_order(board, counted, metric), metric, baseline)
 
 
+def measured(board: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a leaderboard that this project trained to their end."""
+    metric = next(column for name in METRICS if (column := _column(name)) in board)
+    return board[board[metric].notna() & (board["verdict"] != PUBLISHED)]
+
+
 def _column(metric: str) -> str:
     return metric.replace("/", "_")
 

@@ -5,7 +5,8 @@ import pandas as pd
 
 from fmnist import words
 from fmnist.analysis import stats
-from fmnist.analysis.leaderboard import ALPHA, BETTER, CHOSEN, OPEN, PUBLISHED, WORSE
+from fmnist.analysis.budgets import common_budget
+from fmnist.analysis.leaderboard import ALPHA, BETTER, CHOSEN, OPEN, PUBLISHED, WORSE, measured
 from fmnist.analysis.searched import is_named_by
 
 _NAMED = 3  # open questions that are spoken of
@@ -39,7 +40,7 @@ def notes(board: pd.DataFrame) -> list[str]:
             f"{amount} {words.plural(int(families.max()), 'comparison')} at the same number of epochs; better and "
             f"worse: p < {ALPHA}."
         )
-        said += _power(tested[tested["epochs"] == tested["epochs"].max()])
+        said += _power(tested[tested["epochs"] == common_budget(measured(board))])
     if len(ours) > 1 and ours["rank"].duplicated().any():
         said.append("Rows that share a rank cannot be told from the first of them.")
     if (board["verdict"] == PUBLISHED).any():
@@ -74,7 +75,7 @@ def _searched(board: pd.DataFrame) -> list[str]:
 
 def _power(tested: pd.DataFrame) -> list[str]:
     """What a difference must be to be found with these seeds, and how many would settle what is open."""
-    if "val_accuracy" not in tested:
+    if "val_accuracy" not in tested or tested.empty:
         return []
     alpha = ALPHA / len(tested)  # as Holm begins
     half = tested["difference_high"] - tested["difference"]

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from fmnist import words as say
 from fmnist.analysis import misclassified
+from fmnist.analysis.budgets import common_budget
 from fmnist.analysis.claims import Verdict
 from fmnist.analysis.diagnosis import Finding
+from fmnist.analysis.leaderboard import measured
 from fmnist.config import CLASSES
 from fmnist.report import figures, search_figures, svg
 
@@ -74,8 +76,8 @@ def render(findings: Findings) -> str:
         pictures={name: svg.inline(figure, name) for name, figure in draw_figures(findings).items()},
         summary=_summary(findings),
         rows=[{**row, "run_ids": str(row["run_id"] or "").split()} for row in _records(findings.board)],
-        budget=figures.budget(findings.board),
-        variants=list(dict.fromkeys(figures.measured(findings.board)["variant"].astype(str))),
+        budget=common_budget(measured(findings.board)),
+        variants=list(dict.fromkeys(measured(findings.board)["variant"].astype(str))),
         matrices=_matrices(findings),
         missed=_missed(findings),
         diagnosis=_by_kind(findings.diagnosis),
@@ -83,8 +85,8 @@ def render(findings: Findings) -> str:
 
 
 def _summary(findings: Findings) -> dict[str, Any]:
-    rows = figures.measured(findings.board)
-    at = rows[rows["epochs"] == figures.budget(findings.board)]
+    rows = measured(findings.board)
+    at = rows[rows["epochs"] == common_budget(measured(findings.board))]
     verdicts = [claim.verdict for claim in findings.claims]
     return {
         "verdicts": {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)},
@@ -121,11 +123,11 @@ def _matrices(findings: Findings) -> dict[str, Any]:
 
 
 def _missed(findings: Findings) -> dict[str, Any]:
-    """The images most often misclassified by the runs of the longest budget that has predictions."""
+    """The images most often misclassified by the runs of the common budget of those that have predictions."""
     known = findings.runs[findings.runs["run_id"].isin(list(findings.predictions))]
     if known.empty or not len(findings.images):
         return {}
-    epochs = int(known["epochs"].max())
+    epochs = common_budget(known)
     keys = [str(key) for key in known.loc[known["epochs"] == epochs, "run_id"]]
     found = misclassified.most_missed(findings.labels, {key: findings.predictions[key] for key in keys})
     sources = {one.image: _png(findings.images[one.image]) for _, images in found.values() for one in images}

@@ -10,9 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fmnist.analysis import claims, effects, variance
+from fmnist.analysis.budgets import common_budget, own_longest
 from fmnist.analysis.claims import Verdict
 from fmnist.analysis.diagnosis import Finding, diagnose
-from fmnist.analysis.leaderboard import ALIKE, BASELINE, leaderboard
+from fmnist.analysis.leaderboard import ALIKE, BASELINE, leaderboard, measured
 from fmnist.analysis.searched import marked
 from fmnist.analysis.searches import curves
 from fmnist.config import UserError, suggest
@@ -60,6 +61,11 @@ class Answer:
         """The leaderboard."""
         baseline = self.question.baseline or (self.asked.baseline.name if self.asked else BASELINE)
         return leaderboard(self._at_epochs(self.shown), baseline, self.question.metric, self.question.by, self._alike)
+
+    @property
+    def budget(self) -> int:
+        """The epochs that the leaderboard is mostly about."""
+        return common_budget(measured(self.board))
 
     @property
     def _alike(self) -> Sequence[str]:
@@ -113,21 +119,20 @@ class Answer:
 
     @cached_property
     def shares(self) -> pd.DataFrame:
-        """Of a grid: how much of the variance each axis and each pair of them explains at the longest budget."""
+        """Of a grid: how much of the variance each axis and each pair of them explains at the leaderboard's budget."""
         runs = claims.usual(self._finished(self.runs), self._alike)
         if self.asked is None or self.asked.design != "grid" or runs.empty:
             return pd.DataFrame(columns=list(variance.EFFECT_COLUMNS))
-        longest = _longest(runs)
-        levels = pd.DataFrame([self.asked.levels[signed] for signed in longest["variant_signature"]], longest.index)
-        frame = levels.assign(seed=longest["seed"], accuracy=longest["val/accuracy"].astype(float))
+        runs = runs[runs["epochs"] == self.budget]
+        levels = pd.DataFrame([self.asked.levels[signed] for signed in runs["variant_signature"]], runs.index)
+        frame = levels.assign(seed=runs["seed"], accuracy=runs["val/accuracy"].astype(float))
         return variance.grid_effects(frame, "accuracy", list(self.asked.axes), "seed")
 
     @cached_property
     def histories(self) -> dict[str, pd.DataFrame]:
         """The epochs of each variant's runs at its longest budget."""
         ranked = self.board[self.board["rank"].notna()]
-        longest = ranked[ranked["epochs"] == ranked.groupby("variant")["epochs"].transform("max")]
-        runs = [run for ids in longest["run_id"] for run in ids.split()]
+        runs = [run for ids in own_longest(ranked)["run_id"] for run in ids.split()]
         return self.book.histories(runs) if runs else {}  # opening a store would make it
 
     @cached_property
@@ -137,13 +142,14 @@ class Answer:
             return []
         board = self.board[self.board["variant_signature"].isin(self.runs["variant_signature"])]
         ranked = board[board["rank"].notna()]
-        at_longest = _longest(ranked)
-        wanted = at_longest[(at_longest["verdict"] == BASELINE) | (at_longest.index == at_longest.index.min())]
+        rows = ranked[ranked["epochs"] == self.budget]
+        wanted = rows[(rows["verdict"] == BASELINE) | (rows.index == rows.index.min())]
         predictions, labels = self.predictions([run for ids in wanted["run_id"] for run in ids.split()])
         return diagnose(
             self._at_epochs(self.runs),
             board,
             self.asked.axes,
+            budget=self.budget,
             histories=self.histories,
             predictions=predictions,
             labels=labels,
@@ -239,14 +245,6 @@ def all_searches(store: str) -> pd.DataFrame:
 
 def _searches(found: Sequence[SearchSummary]) -> pd.DataFrame:
     return pd.DataFrame([asdict(search) for search in found], columns=[field.name for field in fields(SearchSummary)])
-
-
-def _longest(frame: pd.DataFrame) -> pd.DataFrame:
-    """What stands at the longest budget that several variants have, for a search may train the baseline longer."""
-    variants = frame.groupby("epochs")["variant_signature"].nunique()
-    return (
-        frame[frame["epochs"] == variants[variants >= min(2, variants.max())].index.max()] if len(variants) else frame
-    )
 
 
 def answer(question: Question) -> Answer:
