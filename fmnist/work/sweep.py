@@ -128,7 +128,7 @@ class Sweep:
         """Print the leaderboard of every rung that has become complete."""
         from fmnist import tracking
         from fmnist.analysis.leaderboard import leaderboard
-        from fmnist.report.tables import render
+        from fmnist.report.leaderboard import render
 
         runs = tracking.frame(book)
         failed = {record.trajectory for record in book.ended_since(self.began) if record.status == "FAILED"}
