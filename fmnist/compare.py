@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 
 from fmnist.cli.entry import Parser, enter
 from fmnist.config import UserError, suggest
+from fmnist.report.formats import FORMATS, SEARCH_FORMATS
+from fmnist.schema import RANKING, VAL_ACCURACY
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from fmnist.study.findings import Answer
 
-FORMATS = ("table", "csv", "md", "json", "latex", "html")  # report.tables's, which cost --help a second, and the report
-SEARCH_FORMATS = ("table", "csv", "md", "json")  # as in analysis.searches
-METRICS = ("val/accuracy", "val/loss")  # as in analysis.leaderboard, which costs as much
 EXAMPLES = """\
 examples:
   python -m fmnist.compare                                   every run, best validation accuracy first
@@ -60,13 +59,13 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--claims", action="store_true", help="the verdicts on the study's claims instead")
     parser.add_argument("--searches", action="store_true", help="a table of all searches instead")
     parser.add_argument("--epochs", metavar="N", type=_positive, help="only runs of that many epochs")
-    parser.add_argument("--metric", choices=METRICS, default=METRICS[0], help="what ranks (val/accuracy)")
+    parser.add_argument("--metric", choices=tuple(RANKING), default=VAL_ACCURACY.key, help="what ranks (val/accuracy)")
     parser.add_argument("--baseline", metavar="VARIANT", default="", help="compare with it (the study's baseline)")
     parser.add_argument("--by", choices=("variant", "run"), default="variant", help="what a row is (variant)")
     condition = "only rows whose runs have this option; may be repeated, changes no statistics"
     parser.add_argument("--where", metavar="KEY=VALUE", type=_condition, action="append", default=[], help=condition)
     parser.add_argument("--top", metavar="N", type=_positive, help="only the first N rows")
-    parser.add_argument("--format", choices=FORMATS, default="table", help="default: table")
+    parser.add_argument("--format", choices=(*FORMATS, "html"), default="table", help="default: table")
     parser.add_argument("--out", metavar="PATH", type=Path, help="write to a file, or into a folder (no suffix)")
     parser.add_argument("--store", metavar="DIR", default="mlruns", help="folder of the runs (mlruns)")
     parser.add_argument("overrides", nargs="*", help="options that the study was run with: data.limit=3000")
@@ -87,8 +86,8 @@ def _check(parser: Parser, arguments: argparse.Namespace) -> None:
             parser.error(f"'{option}' changes nothing here; --store {option.removeprefix('store=')} reads those runs")
     if arguments.format == "html" and arguments.out is None:
         parser.error("--format html needs --out FILE.html or --out FOLDER")
-    if arguments.format == "html" and arguments.metric != METRICS[0]:
-        parser.error(f"the report ranks by {METRICS[0]}: leave out --metric {arguments.metric}")
+    if arguments.format == "html" and arguments.metric != VAL_ACCURACY.key:
+        parser.error(f"the report ranks by {VAL_ACCURACY.key}: leave out --metric {arguments.metric}")
     return None
 
 
@@ -137,31 +136,33 @@ def _text(answer: "Answer", arguments: argparse.Namespace, form: str) -> str:
 
 
 def _claims(answer: "Answer", form: str) -> str:
-    from fmnist.report.tables import render_claims
+    from fmnist.report import claims
 
-    return render_claims(answer.claims, form)
+    return claims.render(answer.claims, form)
 
 
 def _searches(store: str, form: str) -> str:
-    from fmnist.analysis import searches
+    from fmnist.analysis.searches import overview
+    from fmnist.report.searches import render
     from fmnist.study.findings import all_searches
 
-    return searches.render(searches.table(all_searches(store)), form)
+    return render(overview(all_searches(store)), form)
 
 
 def _board(answer: "Answer", arguments: argparse.Namespace, form: str) -> str:
     """The leaderboard, and what it means where it is to be read."""
-    from fmnist.report import tables
+    from fmnist.report.explanation import explanation
+    from fmnist.report.leaderboard import NO_RUNS, render
 
     rows = _rows(answer, arguments)
     to_terminal = arguments.out is None and sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if to_terminal else 0
-    empty = f"none of the {answer.recorded} recorded runs match" if answer.recorded else tables.NO_RUNS
-    table = tables.render(rows, form, width=width, empty=empty)
+    empty = f"none of the {answer.recorded} recorded runs match" if answer.recorded else NO_RUNS
+    table = render(rows, form, width=width, empty=empty)
     if form not in ("table", "md") or answer.board.empty:
         return table
-    explained = tables.explained(answer.claims, answer.notes, answer.shares, answer.diagnosis, form)
-    return "\n\n".join(part for part in (table, explained) if part)
+    below = explanation(answer.claims, answer.notes, answer.shares, answer.diagnosis, form)
+    return "\n\n".join(part for part in (table, below) if part)
 
 
 # ---- Where it goes --------------------------------------------------------------------------------------

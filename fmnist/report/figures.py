@@ -15,6 +15,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
+from fmnist.analysis.budgets import common_budget, own_longest
+from fmnist.analysis.leaderboard import measured
 from fmnist.config import CLASSES
 from fmnist.report import drawing
 from fmnist.report.drawing import COUNT, INK, MUTED, PERCENT, RULE, TIP, clean, short
@@ -51,17 +53,6 @@ def figures(
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
-def measured(board: pd.DataFrame) -> pd.DataFrame:
-    """The board's rows that this project trained to their end."""
-    return board[board["val_accuracy"].notna() & (board["verdict"] != "published")]
-
-
-def budget(board: pd.DataFrame) -> int:
-    """The longest epoch budget that at least half as many variants have reached as any other; 0 without runs."""
-    reached = measured(board).groupby("epochs")["variant"].nunique()
-    return int(reached[reached >= reached.max() / 2].index.max()) if len(reached) else 0
-
-
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [dict(zip(frame.columns, row, strict=True)) for row in frame.itertuples(index=False, name=None)]
 
@@ -74,8 +65,7 @@ def forest(effects: pd.DataFrame) -> Figure | None:
     known = effects if effects.empty else effects[effects["effect"].notna()]
     if known.empty:
         return None
-    longest = known.groupby(["axis", "level"])["epochs"].transform("max")
-    rows = _records(known[known["epochs"] == longest].drop_duplicates(["axis", "level"]))
+    rows = _records(own_longest(known, ["axis", "level"]).drop_duplicates(["axis", "level"]))
     names = list(dict.fromkeys(row["axis"] for row in rows))
     height = 15.0 * len(rows) + 22.0 * len(names)
     figure, axes = drawing.panel(600, height + 62, left=152, right=118, bottom=44, top=18)
@@ -199,7 +189,9 @@ def _marked(board: pd.DataFrame, names: set[str]) -> tuple[str, str]:
     """The names of the baseline and of the best variant at the common budget, as far as they are among these."""
     rows = _records(measured(board))
     baselines = [row["variant"] for row in rows if row["verdict"] == "baseline" and row["variant"] in names]
-    best = [row["variant"] for row in rows if row["epochs"] == budget(board) and row["variant"] in names]
+    best = [
+        row["variant"] for row in rows if row["epochs"] == common_budget(measured(board)) and row["variant"] in names
+    ]
     return baselines[0] if baselines else "", best[0] if best else ""
 
 
@@ -217,7 +209,7 @@ def recall(board: pd.DataFrame, runs: pd.DataFrame) -> Figure | None:
     """Recall of each class for every variant at the common budget; the weaker, the stronger the colour."""
     columns = [f"test/recall/{name}" for name in CLASSES]
     rows = measured(board)
-    rows = rows[rows["epochs"] == budget(board)]
+    rows = rows[rows["epochs"] == common_budget(measured(board))]
     if rows.empty or not set(columns) <= set(runs.columns):
         return None
     by_run = runs.set_index("run_id")[columns].astype(float)
@@ -264,7 +256,7 @@ def front(cost: NDArray[np.float64], accuracy: NDArray[np.float64]) -> NDArray[n
 def pareto(board: pd.DataFrame, cost: str) -> Figure | None:
     """Validation accuracy against `parameters` (at the common budget) or `train_seconds` (at every budget)."""
     known = measured(board)
-    known = known[(known[cost] > 0) & ((cost == "train_seconds") | (known["epochs"] == budget(board)))]
+    known = known[(known[cost] > 0) & ((cost == "train_seconds") | (known["epochs"] == common_budget(measured(board))))]
     if len(known) < 2:
         return None
     x, y = known[cost].to_numpy(dtype=float), known["val_accuracy"].to_numpy(dtype=float)

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fmnist import words as say
-from fmnist.analysis import misclassified
+from fmnist.analysis import classes
+from fmnist.analysis.budgets import common_budget
 from fmnist.analysis.claims import Verdict
 from fmnist.analysis.diagnosis import Finding
+from fmnist.analysis.leaderboard import measured
+from fmnist.analysis.searches import ExpectedBest
 from fmnist.config import CLASSES
-from fmnist.report import figures, search_figures, svg
+from fmnist.report import claims, diagnosis, figures, search_figures, svg
 
 _FILES = Path(__file__).parent
 
@@ -41,7 +44,7 @@ class Findings:
     images: NDArray[np.uint8]  # (n_test, 28, 28)
     notes: Sequence[str]  # the statistics, stated
     provenance: Mapping[str, str]
-    curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)  # of searches: expected best of 1..n trials
+    curves: Sequence[ExpectedBest] = ()  # of searches on the same data
 
 
 def draw_figures(findings: Findings) -> figures.Figures:
@@ -74,17 +77,18 @@ def render(findings: Findings) -> str:
         pictures={name: svg.inline(figure, name) for name, figure in draw_figures(findings).items()},
         summary=_summary(findings),
         rows=[{**row, "run_ids": str(row["run_id"] or "").split()} for row in _records(findings.board)],
-        budget=figures.budget(findings.board),
-        variants=list(dict.fromkeys(figures.measured(findings.board)["variant"].astype(str))),
+        budget=common_budget(measured(findings.board)),
+        variants=list(dict.fromkeys(measured(findings.board)["variant"].astype(str))),
         matrices=_matrices(findings),
         missed=_missed(findings),
-        diagnosis=_by_kind(findings.diagnosis),
+        diagnosis=diagnosis.by_kind(findings.diagnosis),
+        because=claims.because,
     )
 
 
 def _summary(findings: Findings) -> dict[str, Any]:
-    rows = figures.measured(findings.board)
-    at = rows[rows["epochs"] == figures.budget(findings.board)]
+    rows = measured(findings.board)
+    at = rows[rows["epochs"] == common_budget(measured(findings.board))]
     verdicts = [claim.verdict for claim in findings.claims]
     return {
         "verdicts": {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)},
@@ -113,7 +117,7 @@ def _matrices(findings: Findings) -> dict[str, Any]:
             "id": row["run_id"],
             "name": row["run_name"],
             "epochs": int(row["epochs"]),
-            "counts": misclassified.confusion(findings.labels, findings.predictions[row["run_id"]]).ravel().tolist(),
+            "counts": classes.confusion(findings.labels, findings.predictions[row["run_id"]]).ravel().tolist(),
         }
         for row in _records(known[["run_id", "run_name", "epochs"]])
     ]
@@ -121,15 +125,15 @@ def _matrices(findings: Findings) -> dict[str, Any]:
 
 
 def _missed(findings: Findings) -> dict[str, Any]:
-    """The images most often misclassified by the runs of the longest budget that has predictions."""
+    """The images most often misclassified by the runs of the common budget of those that have predictions."""
     known = findings.runs[findings.runs["run_id"].isin(list(findings.predictions))]
     if known.empty or not len(findings.images):
         return {}
-    epochs = int(known["epochs"].max())
+    epochs = common_budget(known)
     keys = [str(key) for key in known.loc[known["epochs"] == epochs, "run_id"]]
-    found = misclassified.most_missed(findings.labels, {key: findings.predictions[key] for key in keys})
-    sources = {one.image: _png(findings.images[one.image]) for _, images in found.values() for one in images}
-    return {"epochs": epochs, "runs": len(keys), "classes": found, "sources": sources}
+    missed = classes.most_missed(findings.labels, {key: findings.predictions[key] for key in keys})
+    sources = {one.image: _png(findings.images[one.image]) for _, images in missed.values() for one in images}
+    return {"epochs": epochs, "runs": len(keys), "classes": missed, "sources": sources}
 
 
 def _png(image: NDArray[np.uint8]) -> str:
@@ -139,9 +143,3 @@ def _png(image: NDArray[np.uint8]) -> str:
     file = io.BytesIO()
     Image.fromarray(image).save(file, "png", optimize=True)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
-
-
-def _by_kind(diagnosis: Sequence[Finding]) -> dict[str, list[Finding]]:
-    return {
-        kind: [one for one in diagnosis if one.kind == kind] for kind in dict.fromkeys(one.kind for one in diagnosis)
-    }

@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 
 from fmnist.analysis.claims import Claim, Side
-from fmnist.analysis.leaderboard import ALIKE, BASELINE
+from fmnist.analysis.leaderboard import PAIR_COLUMNS
 from fmnist.config import CLASSES, CONF, ComputeConfig, Config, UserError, suggest
 from fmnist.identity import parameters, short_key, sign, variant_name
+from fmnist.schema import BASELINE
 from fmnist.study import plan
 from fmnist.study.compose import compose_config
 from fmnist.tracking import as_text
@@ -44,9 +45,9 @@ class DeclaredStudy:
         return found.assign(variant=found["variant_signature"].map(self._name).astype(object))
 
     @property
-    def alike(self) -> list[str]:
-        """The columns that the runs of a pair share: those of `ALIKE` that it does not vary."""
-        return [column for column in ALIKE if column not in self.axes]
+    def pair_columns(self) -> list[str]:
+        """The columns that the runs of a pair share: those of `PAIR_COLUMNS` that it does not vary."""
+        return [column for column in PAIR_COLUMNS if column not in self.axes]
 
     @property
     def designed(self) -> frozenset[str]:

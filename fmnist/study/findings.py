@@ -10,14 +10,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fmnist.analysis import claims, effects, variance
+from fmnist.analysis.budgets import common_budget, own_longest
 from fmnist.analysis.claims import Verdict
 from fmnist.analysis.diagnosis import Finding, diagnose
-from fmnist.analysis.leaderboard import ALIKE, BASELINE, leaderboard
-from fmnist.analysis.searched import marked
+from fmnist.analysis.leaderboard import PAIR_COLUMNS, leaderboard, measured
+from fmnist.analysis.searched import add_searches
 from fmnist.analysis.searches import curves
 from fmnist.config import UserError, suggest
+from fmnist.report.explanation import share_lines
 from fmnist.report.notes import notes
 from fmnist.report.page import Findings
+from fmnist.schema import BASELINE
 from fmnist.study.compose import compose_config
 from fmnist.study.declared import SCORING, DeclaredStudy, ask
 from fmnist.tracking import SearchSummary, Store, load, searches
@@ -59,11 +62,18 @@ class Answer:
     def board(self) -> pd.DataFrame:
         """The leaderboard."""
         baseline = self.question.baseline or (self.asked.baseline.name if self.asked else BASELINE)
-        return leaderboard(self._at_epochs(self.shown), baseline, self.question.metric, self.question.by, self._alike)
+        return leaderboard(
+            self._at_epochs(self.shown), baseline, self.question.metric, self.question.by, self._pair_columns
+        )
 
     @property
-    def _alike(self) -> Sequence[str]:
-        return self.asked.alike if self.asked else ALIKE
+    def budget(self) -> int:
+        """The epochs that the leaderboard is mostly about."""
+        return common_budget(measured(self.board))
+
+    @property
+    def _pair_columns(self) -> Sequence[str]:
+        return self.asked.pair_columns if self.asked else PAIR_COLUMNS
 
     @property
     def shown(self) -> pd.DataFrame:
@@ -79,7 +89,9 @@ class Answer:
         if self.asked is None:
             return []
         asked, epochs = self.asked, self.question.epochs
-        return claims.judge(asked.claims, self.runs, asked.baseline, self._correct, epochs=epochs, alike=asked.alike)
+        return claims.judge(
+            asked.claims, self.runs, asked.baseline, self._correct, epochs=epochs, pair_columns=asked.pair_columns
+        )
 
     def _correct(self, run_id: str) -> NDArray[np.bool_] | None:
         answers = self._predicted(run_id)
@@ -99,12 +111,12 @@ class Answer:
         if self.asked is None or self.question.by != "variant" or self.question.metric != "val/accuracy":
             return effects.one_at_a_time(self.board.iloc[:0], {})
         if self.asked.design == "grid":
-            runs = claims.usual(self._finished(self.runs), self._alike)
+            runs = claims.most_common(self._finished(self.runs), self._pair_columns)
             return effects.main_effects(runs, self.asked.levels, self.asked.base_levels)
-        runs = claims.usual(
-            self._finished(self.shown), self._alike
+        runs = claims.most_common(
+            self._finished(self.shown), self._pair_columns
         )  # the family of comparisons is that of the leaderboard
-        board = leaderboard(runs, self.asked.baseline.name, alike=self._alike)
+        board = leaderboard(runs, self.asked.baseline.name, pair_columns=self._pair_columns)
         return effects.one_at_a_time(board, self.asked.levels)
 
     def _finished(self, runs: pd.DataFrame) -> pd.DataFrame:
@@ -113,21 +125,20 @@ class Answer:
 
     @cached_property
     def shares(self) -> pd.DataFrame:
-        """Of a grid: how much of the variance each axis and each pair of them explains at the longest budget."""
-        runs = claims.usual(self._finished(self.runs), self._alike)
+        """Of a grid: how much of the variance each axis and each pair of them explains at the leaderboard's budget."""
+        runs = claims.most_common(self._finished(self.runs), self._pair_columns)
         if self.asked is None or self.asked.design != "grid" or runs.empty:
             return pd.DataFrame(columns=list(variance.EFFECT_COLUMNS))
-        longest = _longest(runs)
-        levels = pd.DataFrame([self.asked.levels[signed] for signed in longest["variant_signature"]], longest.index)
-        frame = levels.assign(seed=longest["seed"], accuracy=longest["val/accuracy"].astype(float))
+        runs = runs[runs["epochs"] == self.budget]
+        levels = pd.DataFrame([self.asked.levels[signed] for signed in runs["variant_signature"]], runs.index)
+        frame = levels.assign(seed=runs["seed"], accuracy=runs["val/accuracy"].astype(float))
         return variance.grid_effects(frame, "accuracy", list(self.asked.axes), "seed")
 
     @cached_property
     def histories(self) -> dict[str, pd.DataFrame]:
         """The epochs of each variant's runs at its longest budget."""
         ranked = self.board[self.board["rank"].notna()]
-        longest = ranked[ranked["epochs"] == ranked.groupby("variant")["epochs"].transform("max")]
-        runs = [run for ids in longest["run_id"] for run in ids.split()]
+        runs = [run for ids in own_longest(ranked)["run_id"] for run in ids.split()]
         return self.book.histories(runs) if runs else {}  # opening a store would make it
 
     @cached_property
@@ -137,13 +148,14 @@ class Answer:
             return []
         board = self.board[self.board["variant_signature"].isin(self.runs["variant_signature"])]
         ranked = board[board["rank"].notna()]
-        at_longest = _longest(ranked)
-        wanted = at_longest[(at_longest["verdict"] == BASELINE) | (at_longest.index == at_longest.index.min())]
+        rows = ranked[ranked["epochs"] == self.budget]
+        wanted = rows[(rows["verdict"] == BASELINE) | (rows.index == rows.index.min())]
         predictions, labels = self.predictions([run for ids in wanted["run_id"] for run in ids.split()])
         return diagnose(
             self._at_epochs(self.runs),
             board,
             self.asked.axes,
+            budget=self.budget,
             histories=self.histories,
             predictions=predictions,
             labels=labels,
@@ -179,7 +191,7 @@ class Answer:
             predictions=predictions,
             labels=labels,
             images=self._images(labels),
-            notes=[*self.notes, *variance.sentences(self.shares)],
+            notes=[*self.notes, *share_lines(self.shares)],
             provenance=self.provenance(),
             curves=curves(self._comparable_searches()),
         )
@@ -241,14 +253,6 @@ def _searches(found: Sequence[SearchSummary]) -> pd.DataFrame:
     return pd.DataFrame([asdict(search) for search in found], columns=[field.name for field in fields(SearchSummary)])
 
 
-def _longest(frame: pd.DataFrame) -> pd.DataFrame:
-    """What stands at the longest budget that several variants have, for a search may train the baseline longer."""
-    variants = frame.groupby("epochs")["variant_signature"].nunique()
-    return (
-        frame[frame["epochs"] == variants[variants >= min(2, variants.max())].index.max()] if len(variants) else frame
-    )
-
-
 def answer(question: Question) -> Answer:
     """Look a question up.
 
@@ -259,7 +263,7 @@ def answer(question: Question) -> Answer:
     asked = ask(question.study, question.overrides, runs) if question.study else None
     known = all_searches(question.store) if (runs["search"] != "").any() else _searches([])
     trials = dict(zip(known["name"], known["trials"], strict=True))
-    runs = marked(runs, asked.designed if asked else _designed(runs), trials)
+    runs = add_searches(runs, asked.designed if asked else _designed(runs), trials)
     selected, beside = (asked.of(runs), asked.beside(runs)) if asked else (runs, runs.iloc[:0])
     names = list(dict.fromkeys([*selected["variant"], *beside["variant"]]))
     if question.baseline and question.baseline not in names:

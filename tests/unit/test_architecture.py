@@ -120,3 +120,8 @@ def test_a_package_that_is_built_has_every_folder():
     named = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     folders = {file.parent.relative_to(PACKAGE.parent) for file in PACKAGE.rglob("*.py")}
     assert set(named) == {".".join(folder.parts) for folder in folders} | {"fmnist.conf"}
+
+
+def test_analysis_returns_values_and_leaves_words_to_the_report():
+    used = {other for name in MODULES if name.startswith("analysis") for other in own(name)}
+    assert not {name for name in used if name.split(".")[0] in ("words", "report")}

@@ -19,7 +19,9 @@ from findings import findings
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from fmnist import words
-from fmnist.analysis import misclassified
+from fmnist.analysis import classes
+from fmnist.analysis.claims import OtherBaseline
+from fmnist.analysis.diagnosis import FailedRuns, StillImproving
 from fmnist.config import CLASSES
 from fmnist.report import drawing, figures, svg
 from fmnist.report import page as report
@@ -127,8 +129,8 @@ def test_what_is_recorded_is_escaped_wherever_it_stands(found: report.Findings) 
     evil = renamed("filters=32", EVIL, found)
     evil.question, evil.study, evil.command = f"Why {EVIL}?", EVIL, f"make {EVIL}"
     evil.notes, evil.provenance = [EVIL], {EVIL: EVIL}
-    evil.claims = [replace(found.claims[0], says=EVIL, because=EVIL, run_ids=(EVIL,))]
-    evil.diagnosis = [replace(found.diagnosis[0], kind=EVIL, subject=EVIL, text=EVIL)]
+    evil.claims = [replace(found.claims[0], says=EVIL, reasons=(OtherBaseline(EVIL),), run_ids=(EVIL,))]
+    evil.diagnosis = [StillImproving(EVIL, 9, 1, 0.1, 0.9, 0.01), FailedRuns(1, 2, {EVIL: 1})]
     evil.board = evil.board.assign(run_id=evil.board["run_id"] + EVIL, worst_class=EVIL, status=EVIL)
     page = report.render(evil)
     assert EVIL not in page and "</script>alert" not in page
@@ -247,16 +249,6 @@ def test_what_cannot_be_drawn_is_no_figure(found: report.Findings) -> None:
     assert figures.pareto(found.board.iloc[:1], "parameters") is None
 
 
-def test_the_common_budget_is_the_longest_that_half_of_the_variants_reached() -> None:
-    board = pd.DataFrame(
-        {"variant": [*"abcd", "a"], "epochs": [3] * 4 + [10], "val_accuracy": 0.9, "verdict": ""}
-    )  # fmt: skip
-    assert figures.budget(board) == 3
-    more = pd.concat([board, board[board["variant"] == "b"].assign(epochs=10)])
-    assert figures.budget(more) == 10
-    assert figures.budget(board.iloc[:0]) == 0
-
-
 def test_the_front_is_what_nothing_of_the_same_cost_or_less_equals() -> None:
     cost, accuracy = np.array([1, 1, 2, 3, 4, 5.0]), np.array([0.5, 0.6, 0.6, 0.8, 0.7, 0.9])
     assert figures.front(cost, accuracy).tolist() == [1, 3, 5]
@@ -281,10 +273,10 @@ def test_values_far_below_do_not_squeeze_the_rest_and_are_counted() -> None:
 
 
 def test_a_confusion_matrix_counts_actual_by_predicted() -> None:
-    counts = misclassified.confusion(np.array([6, 6, 0, 9], np.uint8), np.array([0, 6, 0, 7], np.uint8))
+    counts = classes.confusion(np.array([6, 6, 0, 9], np.uint8), np.array([0, 6, 0, 7], np.uint8))
     assert counts.sum() == 4 and counts[6, 0] == counts[6, 6] == counts[0, 0] == counts[9, 7] == 1
     with pytest.raises(ValueError, match="each of the 2 labels needs a prediction, but got 3"):
-        misclassified.confusion(np.zeros(2, np.uint8), np.zeros(3, np.uint8))
+        classes.confusion(np.zeros(2, np.uint8), np.zeros(3, np.uint8))
 
 
 def test_the_images_missed_most_often_come_first_and_shirts_before_all() -> None:
@@ -294,15 +286,15 @@ def test_the_images_missed_most_often_come_first_and_shirts_before_all() -> None
         "b": np.array([0, 6, 6, 0, 2], np.uint8),
         "c": np.array([2, 0, 3, 0, 2], np.uint8),
     }
-    missed = misclassified.most_missed(labels, predictions)
+    missed = classes.most_missed(labels, predictions)
     assert list(missed) == ["Shirt", "T-shirt/top"]
     assert missed["Shirt"] == (
         4,
-        [misclassified.Missed(0, "Shirt", "T-shirt/top", 3), misclassified.Missed(1, "Shirt", "T-shirt/top", 1)],
+        [classes.Missed(0, "Shirt", "T-shirt/top", 3), classes.Missed(1, "Shirt", "T-shirt/top", 1)],
     )
     assert [one.times for one in missed["T-shirt/top"][1]] == [3, 1]
-    assert len(misclassified.most_missed(labels, predictions, most=1)["T-shirt/top"][1]) == 1
-    assert misclassified.most_missed(labels, {}) == {}
+    assert len(classes.most_missed(labels, predictions, most=1)["T-shirt/top"][1]) == 1
+    assert classes.most_missed(labels, {}) == {}
 
 
 def test_numbers_read_well_and_missing_ones_are_dashes() -> None:
