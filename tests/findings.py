@@ -1,4 +1,4 @@
-"""Findings of a made-up study, for the tests of the report."""
+"""The content of a made-up study's report, for its tests."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from scipy import stats
 from fmnist.analysis.claims import Missing, Reason, Step, Verdict, Weakest
 from fmnist.analysis.diagnosis import EdgeOfAxis, FailedRuns, Finding, Overfitting, ShorterBudget, StillImproving
 from fmnist.config import CLASSES
-from fmnist.report.page import Findings
+from fmnist.report.content import Content
 from fmnist.schema import Judgement
 
 # Option, level, gain in validation accuracy at the end, parameters relative to the baseline's.
@@ -41,7 +41,7 @@ def findings(
     images: np.ndarray | None = None,
     labels: np.ndarray | None = None,
     **changes: Any,
-) -> Findings:
+) -> Content:
     """A study of so many variants; `images` (n, 28, 28) and `labels` (n,) instead of 200 synthetic ones."""
     rng = np.random.default_rng(0)
     if images is None or labels is None:
@@ -66,7 +66,7 @@ def findings(
         "question": "Which of the article's choices matter, each varied alone around its baseline?",
         "setting": "",
         "command": "make sweep STUDY=article",
-        "board": board(runs),
+        "leaderboard": board(runs),
         "claims": claims(seeds, rungs),
         "effects": effects(runs, chosen),
         "diagnosis": DIAGNOSIS,
@@ -78,7 +78,7 @@ def findings(
         "notes": NOTES,
         "provenance": {"store": "mlruns", "runs": str(len(runs)), "data": "0123456789abcdef", "CPU": "a made-up one"},
     }
-    return Findings(**{**parts, **changes})
+    return Content(**{**parts, **changes})
 
 
 def curve(gain: float, epochs: int, rng: np.random.Generator) -> pd.DataFrame:
