@@ -21,7 +21,6 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from fmnist import words
 from fmnist.analysis import classes
 from fmnist.analysis.claims import OtherBaseline
-from fmnist.analysis.diagnosis import FailedRuns, StillImproving
 from fmnist.config import CLASSES
 from fmnist.report import drawing, svg
 from fmnist.report import page as report
@@ -133,7 +132,11 @@ def test_what_is_recorded_is_escaped_wherever_it_stands(found: Content) -> None:
     evil.question, evil.study, evil.command = f"Why {EVIL}?", EVIL, f"make {EVIL}"
     evil.notes, evil.provenance = [EVIL], {EVIL: EVIL}
     evil.claims = [replace(found.claims[0], says=EVIL, reasons=(OtherBaseline(EVIL),), run_ids=(EVIL,))]
-    evil.diagnosis = [StillImproving(EVIL, 9, 1, 0.1, 0.9, 0.01), FailedRuns(1, 2, {EVIL: 1})]
+    failed, improving, *_ = found.diagnosis
+    evil.diagnosis = [
+        replace(improving, subject=EVIL),
+        replace(failed, subject=EVIL, numbers={**failed.numbers, "variants": {EVIL: 1}}),
+    ]
     evil.leaderboard = evil.leaderboard.assign(run_id=evil.leaderboard["run_id"] + EVIL, worst_class=EVIL, status=EVIL)
     page = report.render(evil)
     assert EVIL not in page and "</script>alert" not in page

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from fmnist.report import drawing
 from fmnist.report.content import Content
 from fmnist.report.figures import classes, costs, effects, epochs, searches
+from fmnist.schema import VAL_ACCURACY, VAL_LOSS
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,13 @@ FIGURES = (
     Entry(
         "learning_accuracy",
         "curves",
-        partial(epochs.learning, metric="val/accuracy"),
+        partial(epochs.learning, metric=VAL_ACCURACY.key),
         "Accuracy on images that were held back and not augmented.",
     ),
     Entry(
         "learning_loss",
         "curves",
-        partial(epochs.learning, metric="val/loss"),
+        partial(epochs.learning, metric=VAL_LOSS.key),
         "Their loss: where it rises while accuracy stands still, the network grows too sure of its mistakes.",
     ),
     Entry(
