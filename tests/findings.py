@@ -1,4 +1,4 @@
-"""Findings of a made-up study, for the tests of the report."""
+"""The content of a made-up study's report, for its tests."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from idx import synthetic
 from scipy import stats
 
 from fmnist.analysis.claims import Missing, Reason, Step, Verdict, Weakest
-from fmnist.analysis.diagnosis import EdgeOfAxis, FailedRuns, Finding, Overfitting, ShorterBudget, StillImproving
+from fmnist.analysis.diagnosis import Finding, Kind
 from fmnist.config import CLASSES
-from fmnist.report.page import Findings
+from fmnist.report.content import Content
 from fmnist.schema import Judgement
 
 # Option, level, gain in validation accuracy at the end, parameters relative to the baseline's.
@@ -41,7 +41,7 @@ def findings(
     images: np.ndarray | None = None,
     labels: np.ndarray | None = None,
     **changes: Any,
-) -> Findings:
+) -> Content:
     """A study of so many variants; `images` (n, 28, 28) and `labels` (n,) instead of 200 synthetic ones."""
     rng = np.random.default_rng(0)
     if images is None or labels is None:
@@ -66,7 +66,7 @@ def findings(
         "question": "Which of the article's choices matter, each varied alone around its baseline?",
         "setting": "",
         "command": "make sweep STUDY=article",
-        "board": board(runs),
+        "leaderboard": board(runs),
         "claims": claims(seeds, rungs),
         "effects": effects(runs, chosen),
         "diagnosis": DIAGNOSIS,
@@ -78,7 +78,7 @@ def findings(
         "notes": NOTES,
         "provenance": {"store": "mlruns", "runs": str(len(runs)), "data": "0123456789abcdef", "CPU": "a made-up one"},
     }
-    return Findings(**{**parts, **changes})
+    return Content(**{**parts, **changes})
 
 
 def curve(gain: float, epochs: int, rng: np.random.Generator) -> pd.DataFrame:
@@ -217,13 +217,15 @@ def claims(seeds: int, rungs: tuple[int, ...]) -> list[Verdict]:
     ]  # fmt: skip
 
 
-DIAGNOSIS: list[Finding] = [
-    FailedRuns(1, 120, {"filters=32": 1}),
-    StillImproving("scale=unit", 50, 34, 0.006, 0.93, 0.001),
-    Overfitting("baseline", 21, (0.291, 0.334), (0.2, 0.1)),
-    EdgeOfAxis("model.filters", 50, True, (128.0, 64.0), (0.91, 0.905), 0.03, 3),
-    ShorterBudget(3, 50, "scale=unit", "scale=unit", 1, 0.0, 10, 0.84, 0.7),
-]
+DIAGNOSIS = [
+    Finding(Kind.FAILED, "all runs", {"failed": 1, "ended": 120, "variants": {"filters=32": 1}}),
+    Finding(Kind.IMPROVING, "scale=unit", {"epochs": 50, "since": 34, "rise": 0.006, "accuracy": 0.93, "p": 0.001}),
+    Finding(Kind.OVERFITTING, "baseline", {"since": 21, "validation": (0.291, 0.334), "training": (0.2, 0.1)}),
+    Finding(Kind.EDGE, "model.filters", {"epochs": 50, "is_largest": True, "levels": (128.0, 64.0),
+                                         "accuracies": (0.91, 0.905), "p": 0.03, "seeds": 3}),
+    Finding(Kind.SHORTER, "3", {"longer": 50, "picked": "scale=unit", "winner": "scale=unit", "place": 1, "behind": 0.0,
+                                "variants": 10, "spearman": 0.84, "kendall": 0.7}),
+]  # fmt: skip
 NOTES = [
     "Validation accuracy ranks; the test set is scored once per run and never ranks.",
     "Intervals are 95 % Student t intervals over the seeds; differences are paired by seed.",

@@ -14,7 +14,7 @@ from fmnist.analysis.budgets import judged_budget
 from fmnist.analysis.leaderboard import ALPHA, PAIR_COLUMNS
 from fmnist.analysis.published import RUNS, Published
 from fmnist.config import CLASSES
-from fmnist.schema import BASELINE, Judgement, Status, recall
+from fmnist.schema import BASELINE, TEST_ACCURACY, VAL_ACCURACY, Judgement, Status, recall
 
 NAN = float("nan")
 
@@ -138,7 +138,7 @@ def judge(
         epochs: the budget to judge at, for claims that do not name their own.
         pair_columns: what the runs of a pair share.
     """
-    finished = runs[(runs["status"] == Status.FINISHED) & np.isfinite(runs["val/accuracy"].astype(float))]
+    finished = runs[(runs["status"] == Status.FINISHED) & np.isfinite(runs[VAL_ACCURACY.key].astype(float))]
     finished = most_common(finished, pair_columns).sort_values("start_time", kind="stable")
     finished = finished.drop_duplicates(["variant_signature", "epochs", "seed"], keep="last")
     at_epochs = finished if epochs is None else finished[finished["epochs"] == epochs]
@@ -204,22 +204,13 @@ def _rising(claim: Claim, runs: pd.DataFrame, correct: Correct) -> Verdict:
         return _not_run(claim, Missing(tuple(lacking)))
     seeds = sorted(set.intersection(*(set(table["seed"]) for table in tables)))
     tables = [table.set_index("seed").loc[seeds] for table in tables]
-    values = np.array([table["val/accuracy"].to_numpy(dtype=float) for table in tables])
+    values = np.array([table[VAL_ACCURACY.key].to_numpy(dtype=float) for table in tables])
     steps, whole = stats.paired(values[1:], values[:-1]), stats.paired(values[-1:], values[:1])
     p, verdict = _every_step(steps.mean, steps.p)
-    return Verdict(
-        key=claim.key,
-        says=claim.says,
-        verdict=verdict,
-        reasons=tuple(_steps(claim, tables, steps, correct)),
-        effect=float(whole.mean[0]),
-        low=float(whole.low[0]),
-        high=float(whole.high[0]),
-        p_value=p,
-        seeds=len(seeds),
-        epochs=int(tables[-1]["epochs"].iloc[0]),
-        run_ids=tuple(run for table in tables for run in table["run_id"]),
-    )
+    effect, low, high = (float(array[0]) for array in (whole.mean, whole.low, whole.high))
+    epochs, run_ids = int(tables[-1]["epochs"].iloc[0]), [run for table in tables for run in table["run_id"]]
+    reasons = _steps(claim, tables, steps, correct)
+    return Verdict(claim.key, claim.says, verdict, reasons, effect, low, high, p, len(seeds), epochs, tuple(run_ids))
 
 
 def _every_step(means: NDArray[np.float64], p: NDArray[np.float64]) -> tuple[float, Judgement]:
@@ -232,15 +223,15 @@ def _every_step(means: NDArray[np.float64], p: NDArray[np.float64]) -> tuple[flo
     return min(rises, falls), verdict
 
 
-def _steps(claim: Claim, tables: list[pd.DataFrame], steps: stats.Paired, correct: Correct) -> list[Step]:
+def _steps(claim: Claim, tables: list[pd.DataFrame], steps: stats.Paired, correct: Correct) -> tuple[Step, ...]:
     reasons = []
     for index, (before, after) in enumerate(pairwise(tables)):
-        test = float((after["test/accuracy"].astype(float) - before["test/accuracy"].astype(float)).mean())
+        test = float((after[TEST_ACCURACY.key].astype(float) - before[TEST_ACCURACY.key].astype(float)).mean())
         alone = steps.n[index] == 1
         p_images = _p_images(before["run_id"].iloc[0], after["run_id"].iloc[0], correct) if alone else NAN
         names = claim.sides[index].name, claim.sides[index + 1].name
         reasons.append(Step(*names, float(steps.mean[index]), test, float(steps.p[index]), p_images))
-    return reasons
+    return tuple(reasons)
 
 
 def _p_images(before: str, after: str, correct: Correct) -> float:
@@ -264,47 +255,31 @@ def _weakest(claim: Claim, name: str, runs: pd.DataFrame) -> Verdict:
     p, verdict = _every_step(above.mean, above.p)
     nearest = int(np.argmin(above.mean))
     other = str(others.index[nearest])
-    return Verdict(
-        key=claim.key,
-        says=claim.says,
-        verdict=verdict,
-        reasons=(Weakest(name, float(mean[name]), other, float(mean[other])),),
-        effect=-float(above.mean[nearest]),
-        low=-float(above.high[nearest]),
-        high=-float(above.low[nearest]),
-        p_value=p,
-        seeds=len(runs),
-        epochs=int(runs["epochs"].iloc[0]),
-        run_ids=tuple(runs["run_id"]),
-    )
+    effect, low, high = (-float(array[nearest]) for array in (above.mean, above.high, above.low))
+    reasons = (Weakest(name, float(mean[name]), other, float(mean[other])),)
+    epochs, run_ids = int(runs["epochs"].iloc[0]), tuple(runs["run_id"])
+    return Verdict(claim.key, claim.says, verdict, reasons, effect, low, high, p, len(runs), epochs, run_ids)
 
 
 def _published(claim: Claim, runs: pd.DataFrame) -> Verdict:
     """Whether the published test accuracies are such as one more run of ours could have."""
-    runs = runs[runs["test/accuracy"].notna()]
+    runs = runs[runs[TEST_ACCURACY.key].notna()]
     trained = [run for run in RUNS if (runs["epochs"] == run.epochs).any()]
     if not trained:
         return _not_run(claim, Missing(("the baseline",), tuple(run.epochs for run in RUNS)))
-    ours = [runs[runs["epochs"] == run.epochs]["test/accuracy"].to_numpy(dtype=float) for run in trained]
+    ours = [runs[runs["epochs"] == run.epochs][TEST_ACCURACY.key].to_numpy(dtype=float) for run in trained]
     places = [_place(*each) for each in zip(trained, ours, strict=True)]
     off = [place.published - place.mean for place in places]
     p = [_p_of_one_more(place.published, values) for place, values in zip(places, ours, strict=True)]
     corrected = stats.holm(p)
     failed, unknown = (corrected < ALPHA).any(), np.isnan(corrected).any()
     worst = int(np.argmax(np.abs(off)) if np.isnan(p).all() else np.nanargmin(p))
-    return Verdict(
-        key=claim.key,
-        says=claim.says,
-        verdict=Judgement.FAILS if failed else Judgement.UNDECIDED if unknown else Judgement.HOLDS,
-        reasons=tuple(places),
-        effect=off[worst],
-        low=places[worst].published - places[worst].high,
-        high=places[worst].published - places[worst].low,
-        p_value=float(corrected[worst]),
-        seeds=min(map(len, ours)),
-        epochs=trained[worst].epochs,
-        run_ids=tuple(runs[runs["epochs"].isin([run.epochs for run in trained])]["run_id"]),
-    )
+    verdict = Judgement.FAILS if failed else Judgement.UNDECIDED if unknown else Judgement.HOLDS
+    place = places[worst]
+    effect, low, high = (place.published - end for end in (place.mean, place.high, place.low))
+    seeds, run_ids = min(map(len, ours)), tuple(runs[runs["epochs"].isin([run.epochs for run in trained])]["run_id"])
+    p_value, epochs = float(corrected[worst]), trained[worst].epochs
+    return Verdict(claim.key, claim.says, verdict, tuple(places), effect, low, high, p_value, seeds, epochs, run_ids)
 
 
 def _place(run: Published, ours: NDArray[np.float64]) -> PublishedPlace:

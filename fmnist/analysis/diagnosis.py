@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from fmnist.analysis.leaderboard import ALPHA
 from fmnist.analysis.stats import paired
 from fmnist.config import Config
 from fmnist.identity import parameters
-from fmnist.schema import Comparison, Status
+from fmnist.schema import VAL_ACCURACY, VAL_LOSS, Comparison, Status
 
 NOTABLE = 0.001  # accuracy: a rise smaller than 0.1 points is not worth a longer budget
 NEAR = 0.002  # accuracy: what lies this close to the best has got there
@@ -25,87 +26,25 @@ Histories = Mapping[str, pd.DataFrame]
 Predictions = Mapping[str, NDArray[np.uint8]]
 
 
-@dataclass(frozen=True)
-class FailedRuns:
-    """Runs that ended without a number."""
+class Kind(StrEnum):
+    """What a finding is about, in the order in which they come."""
 
-    failed: int
-    ended: int
-    variants: dict[str, int]  # how many of each
-
-
-@dataclass(frozen=True)
-class StillImproving:
-    """A variant whose validation accuracy rises to the last epoch."""
-
-    variant: str
-    epochs: int
-    since: int  # epoch from which the rise is counted
-    rise: float
-    accuracy: float  # at the last epoch
-    p: float  # of no trend
+    FAILED = "failed runs"
+    IMPROVING = "still improving"
+    OVERFITTING = "overfitting"
+    SATURATED = "saturated early"
+    EDGE = "edge of an axis"
+    SHORTER = "shorter budget"
+    CLASSES = "classes"
 
 
 @dataclass(frozen=True)
-class Overfitting:
-    """A variant whose validation loss rises while its training loss falls; losses are (then, now)."""
+class Finding:
+    """One thing that a reader should know, in values."""
 
-    variant: str
-    since: int  # epoch of the lowest validation loss
-    validation: tuple[float, float]
-    training: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class SaturatedEarly:
-    """A variant that has come close to its best in the first half of its epochs."""
-
-    variant: str
-    epochs: int
-    reached: int  # epoch
-    accuracy: float  # there
-    best: float
-
-
-@dataclass(frozen=True)
-class EdgeOfAxis:
-    """An axis whose best level is its first or last."""
-
-    axis: str
-    epochs: int
-    is_largest: bool
-    levels: tuple[float, float]  # the best, and the one beside it
-    accuracies: tuple[float, float]
-    p: float  # that they differ; NaN with too few seeds
-    seeds: int
-
-
-@dataclass(frozen=True)
-class ShorterBudget:
-    """What a shorter budget would have picked, and how well its order agrees."""
-
-    epochs: int
-    longer: int  # epochs of the budget that it is compared with
-    picked: str
-    winner: str
-    place: int  # of the picked at the longer budget
-    behind: float  # accuracy, below the winner
-    variants: int  # that both budgets have
-    spearman: float
-    kendall: float
-
-
-@dataclass(frozen=True)
-class ClassChanges:
-    """Which classes the best variant recognises better or worse than the baseline."""
-
-    variant: str
-    epochs: int
-    seeds: int
-    changes: pd.DataFrame  # as `class_changes` returns them
-
-
-Finding = FailedRuns | StillImproving | Overfitting | SaturatedEarly | EdgeOfAxis | ShorterBudget | ClassChanges
+    kind: Kind
+    subject: str  # a variant, an axis, a number of epochs, `all runs`
+    numbers: dict[str, Any]  # by the names that the sentence of its kind in `report.diagnosis` has for them
 
 
 def diagnose(
@@ -118,7 +57,7 @@ def diagnose(
     predictions: Predictions,
     labels: NDArray[np.uint8],
 ) -> list[Finding]:
-    """What the runs show beyond their ranks, in the order of `Finding`; of parts that are missing there is nothing.
+    """What the runs show beyond their ranks, in the order of `Kind`; of parts that are missing there is nothing.
 
     Args:
         runs: a row a run, as `fmnist.tracking.load` returns them.
@@ -141,14 +80,15 @@ def diagnose(
     ]
 
 
-def _failures(runs: pd.DataFrame) -> Iterator[FailedRuns]:
+def _failures(runs: pd.DataFrame) -> Iterator[Finding]:
     """The runs that ended without a number; one that was repeated with success has not failed."""
     ended = runs[runs["status"].isin([Status.FINISHED, Status.FAILED])]
-    good = ended[(ended["status"] == Status.FINISHED) & np.isfinite(ended["val/accuracy"].astype(float))]
+    good = ended[(ended["status"] == Status.FINISHED) & np.isfinite(ended[VAL_ACCURACY.key].astype(float))]
     bad = ended[~ended["signature"].isin(good["signature"])].drop_duplicates("signature")
     if len(bad):
         variants = {str(name): int(count) for name, count in bad["variant"].value_counts().items()}
-        yield FailedRuns(len(bad), ended["signature"].nunique(), variants)
+        numbers = {"failed": len(bad), "ended": ended["signature"].nunique(), "variants": variants}
+        yield Finding(Kind.FAILED, "all runs", numbers)
 
 
 # ---- Trends over the epochs -----------------------------------------------------------------------------
@@ -164,34 +104,36 @@ def _trends(ranked: pd.DataFrame, histories: Histories) -> list[Finding]:
             variant = str(row.variant)
             trends += [*_improving(variant, curves)] or [*_saturated(variant, curves)]
             trends += _overfitting(variant, curves)
-    order = (StillImproving, Overfitting, SaturatedEarly)
-    return sorted(trends, key=lambda trend: [isinstance(trend, kind) for kind in order], reverse=True)
+    return sorted(trends, key=lambda trend: list(Kind).index(trend.kind))
 
 
-def _improving(variant: str, curves: list[pd.DataFrame]) -> Iterator[StillImproving]:
-    accuracy, p = _mean(curves, "val/accuracy"), _trend_p(curves, "val/accuracy", 1)
+def _improving(variant: str, curves: list[pd.DataFrame]) -> Iterator[Finding]:
+    accuracy, p = _mean(curves, VAL_ACCURACY.key), _trend_p(curves, VAL_ACCURACY.key, 1)
     epochs = len(accuracy)
     since = epochs - _window(epochs) + 1
     rise = accuracy.iloc[-1] - accuracy.iloc[since - 1]
     if p < ALPHA and rise >= NOTABLE:
-        yield StillImproving(variant, epochs, since, rise, accuracy.iloc[-1], p)
+        numbers = {"epochs": epochs, "since": since, "rise": rise, "accuracy": accuracy.iloc[-1], "p": p}
+        yield Finding(Kind.IMPROVING, variant, numbers)
 
 
-def _saturated(variant: str, curves: list[pd.DataFrame]) -> Iterator[SaturatedEarly]:
-    accuracy = _mean(curves, "val/accuracy")
+def _saturated(variant: str, curves: list[pd.DataFrame]) -> Iterator[Finding]:
+    accuracy = _mean(curves, VAL_ACCURACY.key)
     best, epochs = accuracy.max(), len(accuracy)
     reached = int(np.argmax(accuracy >= best - NEAR)) + 1
     if epochs > SEVERAL and reached <= epochs / 2:
-        yield SaturatedEarly(variant, epochs, reached, accuracy.iloc[reached - 1], best)
+        numbers = {"epochs": epochs, "reached": reached, "accuracy": accuracy.iloc[reached - 1], "best": best}
+        yield Finding(Kind.SATURATED, variant, numbers)
 
 
-def _overfitting(variant: str, curves: list[pd.DataFrame]) -> Iterator[Overfitting]:
-    rising, falling = _trend_p(curves, "val/loss", 1), _trend_p(curves, "train/loss", -1)
+def _overfitting(variant: str, curves: list[pd.DataFrame]) -> Iterator[Finding]:
+    rising, falling = _trend_p(curves, VAL_LOSS.key, 1), _trend_p(curves, "train/loss", -1)
     if max(rising, falling) < ALPHA:
-        validation, training = _mean(curves, "val/loss"), _mean(curves, "train/loss")
+        validation, training = _mean(curves, VAL_LOSS.key), _mean(curves, "train/loss")
         lowest = int(np.argmin(validation))
-        losses = [(loss.iloc[lowest], loss.iloc[-1]) for loss in (validation, training)]
-        yield Overfitting(variant, lowest + 1, *losses)
+        ends = [(float(loss.iloc[lowest]), float(loss.iloc[-1])) for loss in (validation, training)]
+        numbers = {"since": lowest + 1, "validation": ends[0], "training": ends[1]}
+        yield Finding(Kind.OVERFITTING, variant, numbers)
 
 
 def _mean(curves: list[pd.DataFrame], column: str) -> pd.Series:
@@ -218,7 +160,7 @@ def _trend_p(curves: list[pd.DataFrame], column: str, sign: int) -> float:
 # ---- Edges of axes --------------------------------------------------------------------------------------
 
 
-def _edges(rows: pd.DataFrame, recorded: pd.DataFrame, axes: Mapping[str, Sequence[Any]]) -> Iterator[EdgeOfAxis]:
+def _edges(rows: pd.DataFrame, recorded: pd.DataFrame, axes: Mapping[str, Sequence[Any]]) -> Iterator[Finding]:
     """Numeric axes whose best level is their first or last, judged where only that axis varies."""
     points = recorded.loc[[str(run_ids).split()[0] for run_ids in rows["run_id"]]].set_index(rows.index)
     for axis, declared in axes.items():
@@ -235,7 +177,8 @@ def _edges(rows: pd.DataFrame, recorded: pd.DataFrame, axes: Mapping[str, Sequen
         two = (best, levels.index[-2] if is_largest else levels.index[1])
         ends, accuracies = ((float(column[two[0]]), float(column[two[1]])) for column in (levels, rows["val_accuracy"]))
         p, seeds = _difference(rows, recorded, *two)
-        yield EdgeOfAxis(axis, int(rows["epochs"].iloc[0]), is_largest, ends, accuracies, p, seeds)
+        numbers = {"is_largest": is_largest, "levels": ends, "accuracies": accuracies, "p": p, "seeds": seeds}
+        yield Finding(Kind.EDGE, axis, {"epochs": int(rows["epochs"].iloc[0]), **numbers})
 
 
 def _line(rows: pd.DataFrame, points: pd.DataFrame, levels: pd.Series, axis: str) -> list[Any]:
@@ -250,7 +193,7 @@ def _line(rows: pd.DataFrame, points: pd.DataFrame, levels: pd.Series, axis: str
 def _difference(rows: pd.DataFrame, recorded: pd.DataFrame, one: Any, other: Any) -> tuple[float, int]:
     """p of two rows on the seeds that both have, and how many these are."""
     ours, theirs = (
-        recorded.loc[str(rows.at[i, "run_id"]).split()].set_index("seed")["val/accuracy"] for i in (one, other)
+        recorded.loc[str(rows.at[i, "run_id"]).split()].set_index("seed")[VAL_ACCURACY.key] for i in (one, other)
     )
     both = pd.concat([ours, theirs], axis=1, join="inner").to_numpy(dtype=float).T
     return float(paired(both[:1], both[1]).p[0]), both.shape[1]
@@ -259,7 +202,7 @@ def _difference(rows: pd.DataFrame, recorded: pd.DataFrame, one: Any, other: Any
 # ---- Budgets and classes --------------------------------------------------------------------------------
 
 
-def _shorter(ranked: pd.DataFrame, at_budget: pd.DataFrame) -> Iterator[ShorterBudget]:
+def _shorter(ranked: pd.DataFrame, at_budget: pd.DataFrame) -> Iterator[Finding]:
     """Whether each shorter budget would have picked the winner."""
     longer, long = at_budget["epochs"].max(), at_budget.set_index("variant")["val_accuracy"]
     for epochs in sorted(set(ranked["epochs"][ranked["epochs"] < longer])):
@@ -269,14 +212,23 @@ def _shorter(ranked: pd.DataFrame, at_budget: pd.DataFrame) -> Iterator[ShorterB
             continue
         picked, winner = str(both["short"].idxmax()), str(both["long"].idxmax())
         accuracy, best = both.at[picked, "long"], both.at[winner, "long"]
-        place = 1 + int((both["long"] > accuracy).sum())
-        orders = [float(test(both["short"], both["long"])[0]) for test in (tests.spearmanr, tests.kendalltau)]
-        yield ShorterBudget(int(epochs), int(longer), picked, winner, place, best - accuracy, len(both), *orders)
+        numbers = {
+            "longer": int(longer),
+            "picked": picked,
+            "winner": winner,
+            "place": 1 + int((both["long"] > accuracy).sum()),  # of the picked one at the longer budget
+            "behind": best - accuracy,
+            "variants": len(both),
+            "spearman": float(tests.spearmanr(both["short"], both["long"])[0]),
+            "kendall": float(tests.kendalltau(both["short"], both["long"])[0]),
+        }
+        yield Finding(Kind.SHORTER, str(epochs), numbers)
 
 
 def _classes(
     rows: pd.DataFrame, recorded: pd.DataFrame, predictions: Predictions, labels: NDArray[np.uint8]
-) -> Iterator[ClassChanges]:
+) -> Iterator[Finding]:
+    """Which classes the best variant recognises better or worse than the baseline."""
     baseline = rows[rows["verdict"] == Comparison.BASELINE]
     if baseline.empty or rows.index[0] == baseline.index[0]:
         return
@@ -286,7 +238,8 @@ def _classes(
     if seeds:
         aligned = [np.stack([answers[seed] for seed in seeds]) for answers in (ours, theirs)]
         changes = class_changes(aligned[0], aligned[1], labels)
-        yield ClassChanges(str(best["variant"]), int(best["epochs"]), len(seeds), changes)
+        numbers = {"epochs": int(best["epochs"]), "seeds": len(seeds), "changes": changes}
+        yield Finding(Kind.CLASSES, str(best["variant"]), numbers)
 
 
 def _by_seed(

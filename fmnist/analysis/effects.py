@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from fmnist.analysis import stats
+from fmnist.schema import VAL_ACCURACY
 
 COLUMNS = ("axis", "level", "epochs", "seeds", "effect", "low", "high", "p_value")
 
@@ -48,7 +49,7 @@ def main_effects(runs: pd.DataFrame, levels: Levels, base: Mapping[str, str]) ->
         as `one_at_a_time`.
     """
     table = pd.DataFrame([dict(levels[signature]) for signature in runs["variant_signature"]], runs.index)
-    table = table.assign(epochs=runs["epochs"], seed=runs["seed"], accuracy=runs["val/accuracy"].astype(float))
+    table = table.assign(epochs=runs["epochs"], seed=runs["seed"], accuracy=runs[VAL_ACCURACY.key].astype(float))
     effects = []
     for epochs, of_budget in table.groupby("epochs"):
         family = []

@@ -2,26 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fmnist.analysis.diagnosis import (
-    ClassChanges,
-    EdgeOfAxis,
-    FailedRuns,
-    Finding,
-    Overfitting,
-    SaturatedEarly,
-    ShorterBudget,
-    StillImproving,
-)
+from fmnist.analysis.diagnosis import Finding, Kind
 from fmnist.analysis.leaderboard import ALPHA
 from fmnist.words import NARROW, percent, plural
 
 _SPELLED_OUT = 2  # findings of a kind, where there is little room
+Pair = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -35,8 +25,8 @@ class Statement:
 
 def statement(finding: Finding) -> Statement:
     """A finding in words."""
-    kind, subject, sentence = _KINDS[type(finding)]
-    return Statement(kind, subject(finding), sentence(finding))
+    subject = _epochs(int(finding.subject)) if finding.kind == Kind.SHORTER else finding.subject
+    return Statement(finding.kind, subject, _SENTENCES[finding.kind](subject, **finding.numbers))
 
 
 def by_kind(findings: Sequence[Finding]) -> dict[str, list[Statement]]:
@@ -57,65 +47,62 @@ def lines(findings: Sequence[Finding]) -> list[str]:
     return result
 
 
-# ---- Sentences ------------------------------------------------------------------------------------------
+# ---- Sentences: the parameters are a finding's subject and numbers ----------------------------------------
 
 
-def _failed(finding: FailedRuns) -> str:
-    variants = ", ".join(f"{name} ({count})" for name, count in finding.variants.items())
-    share = _percent(finding.failed / finding.ended)
-    return f"{finding.failed} of {finding.ended} runs failed or diverged ({share}): {variants}"
+def _failed(subject: str, *, failed: int, ended: int, variants: dict[str, int]) -> str:
+    names = ", ".join(f"{name} ({count})" for name, count in variants.items())
+    return f"{failed} of {ended} runs failed or diverged ({_percent(failed / ended)}): {names}"
 
 
-def _improving(finding: StillImproving) -> str:
+def _improving(variant: str, *, epochs: int, since: int, rise: float, accuracy: float, p: float) -> str:
     return (
-        f"{finding.variant} still improves at epoch {finding.epochs}: its validation accuracy has risen by "
-        f"{100 * finding.rise:.2f} points since epoch {finding.since}, to {_percent(finding.accuracy)} "
-        f"({_p(finding.p)})"
+        f"{variant} still improves at epoch {epochs}: its validation accuracy has risen by "
+        f"{100 * rise:.2f} points since epoch {since}, to {_percent(accuracy)} ({_p(p)})"
     )
 
 
-def _overfitting(finding: Overfitting) -> str:
-    (lowest, last), (before, after) = finding.validation, finding.training
+def _overfitting(variant: str, *, since: int, validation: Pair, training: Pair) -> str:
     return (
-        f"{finding.variant} overfits: since epoch {finding.since} its validation loss has risen from {lowest:.3f} "
-        f"to {last:.3f}, while its training loss fell from {before:.3f} to {after:.3f}"
+        f"{variant} overfits: since epoch {since} its validation loss has risen from {validation[0]:.3f} "
+        f"to {validation[1]:.3f}, while its training loss fell from {training[0]:.3f} to {training[1]:.3f}"
     )
 
 
-def _saturated(finding: SaturatedEarly) -> str:
+def _saturated(variant: str, *, epochs: int, reached: int, accuracy: float, best: float) -> str:
     return (
-        f"{finding.variant} is saturated from epoch {finding.reached} of {finding.epochs} on: its validation accuracy "
-        f"was {_percent(finding.accuracy)} then and {_percent(finding.best)} at its best"
+        f"{variant} is saturated from epoch {reached} of {epochs} on: its validation accuracy "
+        f"was {_percent(accuracy)} then and {_percent(best)} at its best"
     )
 
 
-def _edge(finding: EdgeOfAxis) -> str:
-    end, beyond = ("largest", "larger") if finding.is_largest else ("smallest", "smaller")
-    (best, beside), (accuracy, other) = finding.levels, finding.accuracies
-    sure = "too few seeds to tell them apart" if np.isnan(finding.p) else f"{_p(finding.p)} over {finding.seeds} seeds"
+def _edge(axis: str, *, epochs: int, is_largest: bool, levels: Pair, accuracies: Pair, p: float, seeds: int) -> str:
+    end, beyond = ("largest", "larger") if is_largest else ("smallest", "smaller")
+    sure = "too few seeds to tell them apart" if np.isnan(p) else f"{_p(p)} over {seeds} seeds"
     return (
-        f"the {end} {finding.axis} tried, {best:g}, is the best at {_epochs(finding.epochs)}, with "
-        f"{_percent(accuracy)} validation accuracy against {_percent(other)} for {beside:g} ({sure}); "
-        f"{beyond} ones are untried"
+        f"the {end} {axis} tried, {levels[0]:g}, is the best at {_epochs(epochs)}, with {_percent(accuracies[0])} "
+        f"validation accuracy against {_percent(accuracies[1])} for {levels[1]:g} ({sure}); {beyond} ones are untried"
     )
 
 
-def _shorter(finding: ShorterBudget) -> str:
-    longer = _epochs(finding.longer)
-    outcome = f"the winner at {longer} too"
-    if finding.picked != finding.winner:
-        behind = f"{100 * finding.behind:.2f} points of validation accuracy below {finding.winner}"
-        outcome = f"number {finding.place} at {longer}, {behind}"
+def _shorter(
+    epochs: str, *, longer: int, picked: str, winner: str, place: int, behind: float, variants: int, spearman: float,
+    kendall: float,
+) -> str:  # fmt: skip
+    outcome = f"the winner at {_epochs(longer)} too"
+    if picked != winner:
+        below = f"{100 * behind:.2f} points of validation accuracy below {winner}"
+        outcome = f"number {place} at {_epochs(longer)}, {below}"
     return (
-        f"{_epochs(finding.epochs)} would have picked {finding.picked}, {outcome}; rank correlation over "
-        f"{finding.variants} variants: Spearman {finding.spearman:.2f}, Kendall {finding.kendall:.2f}"
+        f"{epochs} would have picked {picked}, {outcome}; rank correlation over {variants} variants: "
+        f"Spearman {spearman:.2f}, Kendall {kendall:.2f}"
     )
 
 
-def _classes(finding: ClassChanges) -> str:
-    amount = f"{finding.seeds} seeds" if finding.seeds > 1 else "one seed, whose luck the test cannot see"
+def _classes(variant: str, *, epochs: int, seeds: int, changes: pd.DataFrame) -> str:
+    amount = f"{seeds} seeds" if seeds > 1 else "one seed, whose luck the test cannot see"
     return (
-        f"against the baseline at {_epochs(finding.epochs)} {finding.variant} {_gains_and_losses(finding.changes)} "
+        f"against the baseline at {_epochs(epochs)} {variant} {_gains_and_losses(changes)} "
         f"(test set; McNemar with Holm; {amount})"
     )
 
@@ -148,13 +135,12 @@ def _epochs(number: int) -> str:
     return plural(number, "epoch").replace(NARROW, " ")
 
 
-_variant = attrgetter("variant")
-_KINDS: dict[type, tuple[str, Callable[[Any], str], Callable[[Any], str]]] = {  # its kind, subject and sentence
-    FailedRuns: ("failed runs", lambda finding: "all runs", _failed),
-    StillImproving: ("still improving", _variant, _improving),
-    Overfitting: ("overfitting", _variant, _overfitting),
-    SaturatedEarly: ("saturated early", _variant, _saturated),
-    EdgeOfAxis: ("edge of an axis", attrgetter("axis"), _edge),
-    ShorterBudget: ("shorter budget", lambda finding: _epochs(finding.epochs), _shorter),
-    ClassChanges: ("classes", _variant, _classes),
+_SENTENCES: dict[Kind, Callable[..., str]] = {
+    Kind.FAILED: _failed,
+    Kind.IMPROVING: _improving,
+    Kind.OVERFITTING: _overfitting,
+    Kind.SATURATED: _saturated,
+    Kind.EDGE: _edge,
+    Kind.SHORTER: _shorter,
+    Kind.CLASSES: _classes,
 }

@@ -29,6 +29,7 @@ LEVELS = [  # a module imports from levels below its own, or from its own folder
     {"search"},
     COMMANDS,
 ]
+FIGURES = {name for name in MODULES if name.startswith("report.figures")}
 LIBRARIES = {
     "mlflow": {
         "tracking.store",
@@ -44,7 +45,7 @@ LIBRARIES = {
     "tensorflow": {"training.tensorflow_loop"},
     "jax": {"training.jax_loop"},
     "keras": {"training.engine", "training.model", "training.augment", "training.tensorflow_loop", "training.jax_loop"},
-    "matplotlib": {"report.drawing", "report.run_pictures", "report.figures", "report.search_figures", "report.svg"},
+    "matplotlib": {"report.drawing", "report.run_pictures", "report.svg", *FIGURES},
     "rich": {
         "watch",
         "search.summary",

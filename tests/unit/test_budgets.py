@@ -8,11 +8,12 @@ from invented import write
 
 from fmnist import tracking
 from fmnist.analysis.budgets import common_budget, judged_budget, own_longest
-from fmnist.analysis.diagnosis import ShorterBudget
+from fmnist.analysis.diagnosis import Kind
 from fmnist.analysis.variance import grid_effects
 from fmnist.config import Config, from_flat
 from fmnist.report import page
-from fmnist.study.findings import Question, answer
+from fmnist.study.findings import answer
+from fmnist.study.selection import Question
 
 GRID = ["study.design=grid", "+study.axes.model.pooling=[max,average]"]
 
@@ -62,11 +63,11 @@ def found(tmp_path_factory):
 
 
 def test_page_summary_notes_diagnosis_and_shares_of_variance_speak_of_the_same_budget(found):
-    text = re.sub(r"\s+", " ", page.render(found.findings()).replace("\N{NO-BREAK SPACE}", " "))
+    text = re.sub(r"\s+", " ", page.render(found.content()).replace("\N{NO-BREAK SPACE}", " "))
     assert "<dt>Best at 10 epochs</dt>" in text and "mean over the seeds at 10 epochs, best variant first" in text
     assert "At 10 epochs 2 seeds show" in text and "at 50 epochs" not in text.split('id="diagnosis"')[1]
-    shorter = [each for each in found.diagnosis if isinstance(each, ShorterBudget)]
-    assert [(each.epochs, each.longer) for each in shorter] == [(3, 10)]
-    runs = found.runs[found.runs["epochs"] == 10]
+    shorter = [each for each in found.diagnosis if each.kind == Kind.SHORTER]
+    assert [(each.subject, each.numbers["longer"]) for each in shorter] == [("3", 10)]
+    runs = found.selection.own[found.selection.own["epochs"] == 10]
     shares = grid_effects(runs, "val/accuracy", ["model.filters", "model.pooling"], "seed")
     assert found.shares["share"].tolist() == pytest.approx(shares["share"].tolist()) and len(shares) > 2

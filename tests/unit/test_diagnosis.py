@@ -4,7 +4,7 @@ import pytest
 
 from fmnist.analysis.budgets import common_budget
 from fmnist.analysis.classes import class_changes, confusion
-from fmnist.analysis.diagnosis import FailedRuns, diagnose
+from fmnist.analysis.diagnosis import Finding, Kind, diagnose
 from fmnist.config import CLASSES, Config
 from fmnist.identity import parameters
 from fmnist.report.diagnosis import Statement, statement
@@ -83,7 +83,8 @@ def test_failed_and_diverged_runs_are_counted_among_those_that_ended():
         run("filters=32", np.nan, status="FAILED"),
         run("filters=64", status="RUNNING"),
     )
-    assert found == [FailedRuns(3, 4, {"learning_rate=1": 2, "filters=32": 1})]
+    numbers = {"failed": 3, "ended": 4, "variants": {"learning_rate=1": 2, "filters=32": 1}}
+    assert found == [Finding(Kind.FAILED, "all runs", numbers)]
     text = "3 of 4 runs failed or diverged (75.00 %): learning_rate=1 (2), filters=32 (1)"
     assert statement(found[0]) == Statement("failed runs", "all runs", text)
 

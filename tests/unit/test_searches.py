@@ -17,7 +17,8 @@ from fmnist.config import Config, from_flat
 from fmnist.identity import parameters, run_name, sign
 from fmnist.report.searches import render
 from fmnist.run import describe
-from fmnist.study.findings import Question, answer
+from fmnist.study.findings import answer
+from fmnist.study.selection import Question
 
 BASE = from_flat(Config(), {"compute.precision": "float32", "compute.threads": 1, "epochs": 9})
 POINTS = {  # trial -> what it changes, its epochs, the score that it was given; none: it failed
@@ -111,7 +112,7 @@ def said(store, capsys):
 
 
 def board(store, *question, **more):
-    return answer(Question(str(store), *question, **more)).board
+    return answer(Question(str(store), *question, **more)).leaderboard
 
 
 def row(board, variant, epochs=9):

@@ -10,7 +10,7 @@ import pytest
 from runs import frame, run, seeds
 
 from fmnist.analysis.claims import Missing, Step, Verdict
-from fmnist.analysis.diagnosis import FailedRuns
+from fmnist.analysis.diagnosis import Finding, Kind
 from fmnist.analysis.leaderboard import columns, leaderboard
 from fmnist.report import claims
 from fmnist.report.explanation import explanation
@@ -159,7 +159,7 @@ def test_no_claims_are_no_rows(format):
 
 def test_below_a_table_stand_claims_notes_variance_and_diagnosis():
     shares = pd.DataFrame([("model.filters", 0.25, 0.012), ("rest", 0.75, NAN)], columns=["term", "share", "p"])
-    found = [FailedRuns(i, 9, {}) for i in range(4)]
+    found = [Finding(Kind.FAILED, "", {"failed": i, "ended": 9, "variants": {}}) for i in range(4)]
     text = explanation([HOLDS], ["a note"], shares, found, "table")
     heads = [line for line in text.splitlines() if line and not line.startswith(" ")]
     assert [head.split()[0] for head in heads] == ["Claims", "HOLDS:", "How", "What", "Diagnosis"]

@@ -1,31 +1,25 @@
-"""The picture of searches: what so many trials may be expected to find."""
+"""What so many trials of a search may be expected to find."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from fmnist.analysis.searches import ExpectedBest
 from fmnist.report import drawing
-from fmnist.report.drawing import INK, MUTED, PERCENT, TIP, clean
-from fmnist.report.run_pictures import BLUE, VERMILION
+from fmnist.report.content import Content
+from fmnist.report.drawing import BLUE, INK, MUTED, PERCENT, TIP, VERMILION, clean
 from fmnist.words import NARROW, plural
 
 _INKS, _DASHES = (BLUE, VERMILION, INK, MUTED), ("-", "--", ":")  # twelve that can be told apart
 
 
-def figures(curves: Sequence[ExpectedBest]) -> dict[str, Figure]:
-    """The picture `searches` of expected best accuracies after 1, 2, .. n trials; nothing without a search."""
+def expected(content: Content) -> Figure | None:
+    """Expected best accuracies after 1, 2, .. n trials; nothing without a search."""
+    curves = content.curves
     if not curves:
-        return {}
-    with rc_context(drawing.STYLE):
-        return {"searches": _expected(curves)}
-
-
-def _expected(curves: Sequence[ExpectedBest]) -> Figure:
+        return None
     most = max(len(curve.best) for curve in curves)
     names = [_name(curve) for curve in curves]
     figure, axes = drawing.panel(640, 320 + 14 * max(0, len(curves) - 4), left=52, right=16, bottom=42, top=26)
