@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from commands import run
+from commands import here, run
 
 from fmnist import tracking
 
@@ -44,26 +44,27 @@ def old(tmp_path):
 def test_its_sweep_is_finished_and_a_longer_budget_continues_its_paths(old, images):
     study = ["study=smoke", f"data.dir={images}", "compute.precision=float32", f"store={old}"]
     before = tracking.load(str(old))
-    assert run("train", *study).stdout.count("nothing to do") == 2
+    assert here("train", *study).stdout.count("nothing to do") == 2
     pd.testing.assert_frame_equal(tracking.load(str(old)), before)
-    assert "trains 3 epochs; each run by itself would need 9" in run("train", *study, "study.rungs=[1,2,3]").stdout
+    more = ["study.rungs=[1,2,3]", "hydra.launcher.n_jobs=1"]
+    assert "trains 3 epochs; each run by itself would need 9" in run("train", *study, *more).stdout
     longer = tracking.load(str(old)).query("epochs == 3")
     assert len(longer) == 3 and set(longer["status"]) == {"FINISHED"}
     assert set(longer["trajectory_signature"]) <= set(before["trajectory_signature"])
 
 
 def test_its_runs_are_compared_and_the_one_that_failed_is_named(old):
-    everything = run("compare", "--store", old, "--format", "csv").stdout
+    everything = here("compare", "--store", old, "--format", "csv").stdout
     assert everything.count("FINISHED") == 10 and everything.count("FAILED") == 1
-    study = run("compare", "--store", old, "--study", "smoke").stdout
+    study = here("compare", "--store", old, "--study", "smoke").stdout
     assert "scale=unit" in study and "pooling=average" in study
-    assert ",val/accuracy,3,0,6," in run("compare", "--store", old, "--searches", "--format", "csv").stdout
+    assert ",val/accuracy,3,0,6," in here("compare", "--store", old, "--searches", "--format", "csv").stdout
 
 
 def test_its_search_is_finished_and_a_larger_budget_goes_on_with_it(old, images):
     search = [*SEARCH, f"data.dir={images}", f"store={old}"]
     before = tracking.load(str(old))
-    again = run("tune", *search).stdout
+    again = here("tune", *search).stdout
     assert "3 trials have ended before" in again and "0 of 4 runs to do" in again
     assert list(tracking.load(str(old))["run_id"]) == list(before["run_id"])
-    assert "random-1d6b41: 4 trials" in run("tune", *search, "tuner.max_trials=4").stdout
+    assert "random-1d6b41: 4 trials" in here("tune", *search, "tuner.max_trials=4").stdout

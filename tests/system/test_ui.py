@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from browser import BROWSER, FLAGS, NO_BROWSER
-from commands import ROOT, TINY, mistake
-from commands import run as run_door
+from commands import ROOT, TINY, here, mistake
 from playwright.sync_api import FloatRect, Locator, Page, Request, sync_playwright
 
 POOLINGS = ("max", "average")
@@ -97,13 +95,9 @@ def serve(store: Path) -> Door:
 def store(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two finished runs that differ in their pooling."""
     folder = tmp_path_factory.mktemp("ui")
-
-    def train(pooling: str) -> None:
+    for pooling in POOLINGS:
         options = [*TINY, "epochs=3", "compute.threads=1", f"model.pooling={pooling}"]
-        run_door("train", *options, f"data.dir={images}", f"store={folder}")
-
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(train, POOLINGS))
+        here("train", *options, f"data.dir={images}", f"store={folder}")
     return folder
 
 

@@ -29,6 +29,7 @@ LEVELS = [  # a module imports from levels below its own, or from its own folder
     {"search"},
     COMMANDS,
 ]
+FIGURES = {name for name in MODULES if name.startswith("report.figures")}
 LIBRARIES = {
     "mlflow": {
         "tracking.store",
@@ -44,7 +45,7 @@ LIBRARIES = {
     "tensorflow": {"training.tensorflow_loop"},
     "jax": {"training.jax_loop"},
     "keras": {"training.engine", "training.model", "training.augment", "training.tensorflow_loop", "training.jax_loop"},
-    "matplotlib": {"report.drawing", "report.run_pictures", "report.figures", "report.search_figures", "report.svg"},
+    "matplotlib": {"report.drawing", "report.run_pictures", "report.svg", *FIGURES},
     "rich": {
         "watch",
         "search.summary",
@@ -120,3 +121,8 @@ def test_a_package_that_is_built_has_every_folder():
     named = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     folders = {file.parent.relative_to(PACKAGE.parent) for file in PACKAGE.rglob("*.py")}
     assert set(named) == {".".join(folder.parts) for folder in folders} | {"fmnist.conf"}
+
+
+def test_analysis_returns_values_and_leaves_words_to_the_report():
+    used = {other for name in MODULES if name.startswith("analysis") for other in own(name)}
+    assert not {name for name in used if name.split(".")[0] in ("words", "report")}

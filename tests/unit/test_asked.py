@@ -9,7 +9,7 @@ import yaml
 from fmnist.config import CONF, ComputeConfig, UserError
 from fmnist.identity import sign
 from fmnist.study.compose import compose_config
-from fmnist.study.declared import ask
+from fmnist.study.declared import declare
 
 STUDIES = sorted(file.stem for file in (CONF / "study").glob("*.yaml") if file.stem != "none")
 DIGEST, OTHER = "0123456789abcdef", "fedcba9876543210"
@@ -31,7 +31,7 @@ ONE = store(("float32", DIGEST))
 
 def refusal(study, *overrides):
     with pytest.raises(UserError) as error:
-        ask(study, overrides, ONE)
+        declare(study, overrides, ONE)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -39,7 +39,7 @@ def refusal(study, *overrides):
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_study_is_a_question_that_can_be_put(study):
     declared = yaml.safe_load((CONF / "study" / f"{study}.yaml").read_text())["study"]
-    asked = ask(study, [], ONE)
+    asked = declare(study, [], ONE)
     assert (asked.name, asked.question) == (study, declared["question"])
     assert asked.axes == declared["axes"] and list(asked.base_levels) == list(declared["axes"])
     assert [claim.key for claim in asked.claims] == list(declared.get("claims", {}))
@@ -48,13 +48,13 @@ def test_every_study_is_a_question_that_can_be_put(study):
 
 
 def test_levels_are_by_signature_what_each_variant_changes():
-    asked = ask("pooling", [], ONE)
+    asked = declare("pooling", [], ONE)
     assert asked.levels == {signed(): {}, signed("model.pooling=average"): {"model.pooling": "average"}}
     assert asked.baseline.name == "baseline" and asked.baseline.signatures == {signed()}
 
 
 def test_variants_are_signed_for_every_precision_and_data_that_a_store_has():
-    asked = ask("scale", [], store(("float32", DIGEST), ("bfloat16", OTHER), ("float32", DIGEST)))
+    asked = declare("scale", [], store(("float32", DIGEST), ("bfloat16", OTHER), ("float32", DIGEST)))
     assert set(asked.levels) == {
         signed(*level, precision=precision, digest=digest)
         for level in ((), ("data.scale=unit",))
@@ -68,13 +68,13 @@ def test_a_run_that_two_studies_ask_for_belongs_to_both_and_others_to_none():
     runs = store(*[("float32", DIGEST)] * 3).assign(
         variant_signature=[signed(), signed("model.filters=64"), "other"], study=["filters", "filters", ""]
     )
-    assert list(ask("filters", [], runs).of(runs).index) == [0, 1]
-    assert list(ask("pooling", [], runs).of(runs).index) == [0]
-    assert list(ask("article", [], runs).of(runs).index) == [0, 1]
+    assert list(declare("filters", [], runs).own(runs).index) == [0, 1]
+    assert list(declare("pooling", [], runs).own(runs).index) == [0]
+    assert list(declare("article", [], runs).own(runs).index) == [0, 1]
 
 
 def test_a_grids_variants_have_a_level_of_every_axis():
-    asked = ask("grid", ["study.axes.augment=null", "study.axes.model.kernel_size=null"], ONE)
+    asked = declare("grid", ["study.axes.augment=null", "study.axes.model.kernel_size=null"], ONE)
     assert list(asked.axes) == ["model.filters", "model.pooling", "data.scale"]
     assert len(asked.levels) == 12 and all(list(level) == list(asked.axes) for level in asked.levels.values())
     assert asked.base_levels == {"model.filters": "128", "model.pooling": "max", "data.scale": "raw"}
@@ -82,13 +82,13 @@ def test_a_grids_variants_have_a_level_of_every_axis():
 
 
 def test_where_no_level_is_the_baselines_the_first_stands_for_it():
-    asked = ask("filters", ["study.axes.model.filters=[16,[8,16]]", "study.design=grid"], ONE)
+    asked = declare("filters", ["study.axes.model.filters=[16,[8,16]]", "study.design=grid"], ONE)
     assert asked.base_levels == {"model.filters": "16"}
     assert {"model.filters": "[8,16]"} in asked.levels.values()
 
 
 def test_options_beside_a_study_move_its_baseline_and_its_claims():
-    asked = ask("pooling", ["model.filters=64"], ONE)
+    asked = declare("pooling", ["model.filters=64"], ONE)
     assert asked.baseline.name == "baseline (filters=64)"
     assert asked.baseline.signatures == {signed("model.filters=64")}
     assert [side.signatures for side in asked.claims[0].sides] == [
@@ -98,12 +98,12 @@ def test_options_beside_a_study_move_its_baseline_and_its_claims():
 
 
 def test_a_study_of_precision_signs_each_level_as_it_says_and_pairs_across_it():
-    asked = ask("precision", [], store(("float32", DIGEST), ("bfloat16", DIGEST)))
+    asked = declare("precision", [], store(("float32", DIGEST), ("bfloat16", DIGEST)))
     small, unit = "data.limit=6000", "data.scale=unit"
     ours = {
         signed(small, *more, precision=precision) for more in ((), (unit,)) for precision in ("float32", "bfloat16")
     }
-    assert set(asked.levels) == ours and asked.alike == ["data_digest"]
+    assert set(asked.levels) == ours and asked.pair_columns == ["data_digest"]
     assert asked.levels[signed(small, precision="bfloat16")]["compute.precision"] == "bfloat16"
     assert asked.baseline.signatures == {signed(small)}
     raw, scaled = asked.claims
@@ -116,17 +116,17 @@ def test_a_study_of_precision_signs_each_level_as_it_says_and_pairs_across_it():
 def test_a_study_in_one_precision_takes_no_run_of_the_other():
     runs = store(("float32", DIGEST), ("bfloat16", DIGEST))
     runs["variant_signature"] = [signed(), signed(precision="bfloat16")]
-    assert list(ask("pooling", ["compute.precision=float32"], runs).of(runs).index) == [0]
-    assert list(ask("pooling", [], runs).of(runs).index) == [0, 1]
+    assert list(declare("pooling", ["compute.precision=float32"], runs).own(runs).index) == [0]
+    assert list(declare("pooling", [], runs).own(runs).index) == [0, 1]
 
 
 def test_an_axis_that_is_taken_out_takes_its_variants_with_it():
-    asked = ask("article", ["study.axes.augment=null"], ONE)
+    asked = declare("article", ["study.axes.augment=null"], ONE)
     assert "augment" not in asked.axes and len(asked.levels) == 7
 
 
 def test_claims_say_what_they_compare():
-    by_key = {claim.key: claim for claim in ask("article", [], ONE).claims}
+    by_key = {claim.key: claim for claim in declare("article", [], ONE).claims}
     assert [(side.name, side.epochs) for side in by_key["epochs"].sides] == [("10 epochs", 10), ("50 epochs", 50)]
     assert all(side.signatures == {signed()} for side in by_key["epochs"].sides)
     assert [side.name for side in by_key["filters"].sides] == [f"model.filters={n}" for n in (32, 64, 128)]
@@ -136,8 +136,8 @@ def test_claims_say_what_they_compare():
 
 def test_a_store_without_runs_or_with_attempts_that_have_no_options_is_no_mistake():
     for runs in (ONE.iloc[:0], ONE.drop(columns="compute.precision"), ONE.assign(**{"compute.precision": None})):
-        asked = ask("pooling", [], runs)
-        assert asked.levels == {} and asked.of(runs).empty
+        asked = declare("pooling", [], runs)
+        assert asked.levels == {} and asked.own(runs).empty
 
 
 @pytest.mark.parametrize(

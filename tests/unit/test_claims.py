@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from runs import frame, run, seeds
 
-from fmnist.analysis.claims import Claim, Side, judge, usual
+from fmnist.analysis.claims import Claim, Side, judge, most_common
 from fmnist.config import CLASSES
+from fmnist.report.claims import because
 
 BASELINE = Side("baseline", frozenset({"signed baseline"}))
 SHIRT = Claim("shirt", "Shirt is the weakest class", weakest="Shirt")
@@ -46,14 +47,14 @@ def test_a_step_up_that_a_paired_test_finds_holds():
     assert (found.low, found.high) == pytest.approx((0.03 - 0.0248414, 0.03 + 0.0248414), abs=1e-7)
     assert (found.seeds, found.epochs) == (3, 10)
     assert found.run_ids == ("x-10-0", "x-10-1", "x-10-2", "y-10-0", "y-10-1", "y-10-2")
-    assert found.because == "y against x: +3.00 points in validation, +3.00 in test"
+    assert because(found) == "y against x: +3.00 points in validation, +3.00 in test"
 
 
 def test_sides_in_two_precisions_are_compared_where_the_study_varies_it_and_only_there():
     exact = seeds("x", [0.90, 0.91, 0.92])
     rounded = seeds("y", [0.92, 0.94, 0.96], **{"compute.precision": "bfloat16"})
     assert verdict(rising("x", "y"), exact, rounded).verdict == "not yet run"
-    across = verdict(rising("x", "y"), exact, rounded, alike=["data_digest"])
+    across = verdict(rising("x", "y"), exact, rounded, pair_columns=["data_digest"])
     assert across.verdict == "holds" and across.p_value == pytest.approx(0.0350987, abs=1e-7)
 
 
@@ -61,7 +62,7 @@ def test_of_two_kinds_of_which_there_are_equally_many_the_same_is_looked_at_in_a
     exact = seeds("x", [0.90, 0.91, 0.92])
     rounded = seeds("x", [0.92, 0.94, 0.96], **{"compute.precision": "bfloat16"})
     for runs in (frame(exact, rounded), frame(rounded, exact)):
-        assert set(usual(runs)["compute.precision"]) == {"bfloat16"}
+        assert set(most_common(runs)["compute.precision"]) == {"bfloat16"}
 
 
 def test_a_step_down_does_not_hold_and_has_the_same_p():
@@ -84,7 +85,7 @@ def test_only_seeds_that_all_sides_have_count():
     found = verdict(rising("x", "y"), seeds("x", [0.90, 0.91, 0.92, 0.1]), seeds("y", [0.92, 0.94, 0.96]))
     assert found.seeds == 3 and found.effect == pytest.approx(0.03)
     apart = verdict(rising("x", "y"), seeds("x", [0.90, None]), seeds("y", [None, 0.94]))
-    assert apart.verdict == "not yet run" and apart.because == "no seed that all sides share"
+    assert apart.verdict == "not yet run" and because(apart) == "no seed that all sides share"
 
 
 def test_a_failed_attempt_or_a_number_that_is_none_is_no_run():
@@ -101,12 +102,12 @@ def test_of_a_seed_that_was_run_twice_the_newest_counts():
 
 def test_nothing_run_yet_names_what_is_missing():
     found = verdict(rising("x", "y"), seeds("x", [0.9]))
-    assert (found.verdict, found.because) == ("not yet run", "no run yet of y")
+    assert (found.verdict, because(found)) == ("not yet run", "no run yet of y")
     assert np.isnan([found.effect, found.low, found.high, found.p_value]).all()
     assert (found.seeds, found.epochs, found.run_ids) == (0, 0, ())
     empty = judge([rising("x", "y"), SHIRT, PUBLISHED, longer(10, 50)], frame(run("a")).iloc[:0], BASELINE, str)
     assert [one.verdict for one in empty] == ["not yet run"] * 4
-    assert empty[0].because == "no run yet of x or y"
+    assert because(empty[0]) == "no run yet of x or y"
 
 
 # ---- Three sides ----------------------------------------------------------------------------------------
@@ -119,7 +120,7 @@ def test_a_ladder_holds_if_every_step_does_and_its_p_is_the_worst_steps():
     )  # fmt: skip
     assert found.verdict == "holds" and found.p_value == pytest.approx(0.0350987, abs=1e-6)
     assert found.effect == pytest.approx(0.11003, abs=1e-4)  # from the first to the last
-    assert found.because.startswith("y against x: +3.00 points in validation, +3.00 in test (p 0.035); z against y:")
+    assert because(found).startswith("y against x: +3.00 points in validation, +3.00 in test (p 0.035); z against y:")
 
 
 def test_a_ladder_with_one_step_within_the_noise_is_not_distinguishable():
@@ -205,13 +206,13 @@ def test_one_seed_gives_no_verdict_but_mcnemars_p_as_support():
     found = verdict(rising("x", "y"), seeds("x", [0.8]), seeds("y", [0.9]), correct=answers.get)
     assert found.verdict == "not distinguishable" and np.isnan([found.p_value, found.low, found.high]).all()
     assert found.effect == pytest.approx(0.1) and found.seeds == 1
-    assert "McNemar on the test images, of these two networks alone: p 0.002" in found.because
-    assert found.because.endswith("one seed cannot show the noise of training: add seeds")
+    assert "McNemar on the test images, of these two networks alone: p 0.002" in because(found)
+    assert because(found).endswith("one seed cannot show the noise of training: add seeds")
 
 
 def test_without_predictions_one_seed_has_no_support_and_several_do_not_ask_for_any():
     found = verdict(rising("x", "y"), seeds("x", [0.8]), seeds("y", [0.9]))
-    assert "McNemar" not in found.because and "add seeds" in found.because
+    assert "McNemar" not in because(found) and "add seeds" in because(found)
 
     def never(run):
         raise AssertionError(run)
@@ -252,19 +253,19 @@ def test_a_class_is_the_weakest_if_it_is_below_every_other():
     assert found.verdict == "holds" and found.p_value == pytest.approx(1 - t / np.sqrt(t * t + 2))
     half = 4.302652730 * 0.02 / np.sqrt(3)
     assert (found.effect, found.low, found.high) == pytest.approx((-0.12, -0.12 - half, -0.12 + half))
-    assert found.because == "recall of Shirt 71.0 %, lowest of the others Coat 83.0 %"
+    assert because(found) == "recall of Shirt 71.0 %, lowest of the others Coat 83.0 %"
     assert (found.seeds, found.epochs) == (3, 10) and len(found.run_ids) == 3
 
 
 def test_a_class_is_not_the_weakest_if_another_is_surely_below():
     found = verdict(SHIRT, recalls([(0.90, 0.60), (0.91, 0.6101), (0.92, 0.6201)], 0.95))
-    assert found.verdict == "does not hold" and found.effect > 0 and "Coat 61.0 %" in found.because
+    assert found.verdict == "does not hold" and found.effect > 0 and "Coat 61.0 %" in because(found)
 
 
 def test_one_seed_does_not_say_which_class_is_the_weakest_for_certain():
     found = verdict(SHIRT, recalls([(0.70, 0.80)], 0.95))
-    assert found.verdict == "not distinguishable" and found.because.endswith("add seeds")
-    assert verdict(SHIRT, seeds("x", [0.9])).because == "no run yet of the baseline"
+    assert found.verdict == "not distinguishable" and because(found).endswith("add seeds")
+    assert because(verdict(SHIRT, seeds("x", [0.9]))) == "no run yet of the baseline"
 
 
 def test_the_weakest_class_is_judged_at_one_budget():
@@ -286,7 +287,7 @@ def test_published_numbers_hold_where_one_more_run_of_ours_could_have_them():
     assert found.effect == pytest.approx(0.0001) and (found.seeds, found.epochs) == (3, 10)
     # 0.902 -+ 4.302653 * 0.002 * sqrt(4 / 3) = 0.0099365
     assert (found.low, found.high) == pytest.approx((0.0001 - 0.0099365, 0.0001 + 0.0099365), abs=1e-6)
-    assert found.because == (
+    assert because(found) == (
         "test accuracy 90.21\N{NO-BREAK SPACE}% published for 10 epochs, "
         "one more run of ours lies within 89.21 to 91.19"
     )
@@ -304,7 +305,7 @@ def test_both_published_numbers_must_hold_and_the_clearest_failure_is_shown():
     good, bad = scored([0.900, 0.902, 0.904]), scored([0.880, 0.881, 0.882], epochs=50)
     found = verdict(PUBLISHED, good, bad)
     assert found.verdict == "does not hold" and found.epochs == 50 and len(found.run_ids) == 6
-    assert found.because.count("published for") == 2
+    assert because(found).count("published for") == 2
     wide = scored([0.70, 0.90, 0.95])
     assert verdict(PUBLISHED, wide, bad).epochs == 50  # further off, but within what one more run could have
 
@@ -313,12 +314,12 @@ def test_a_published_number_that_is_surely_off_fails_beside_one_with_one_seed_al
     bad, alone = scored([0.880, 0.881, 0.882]), scored([0.91], epochs=50)
     assert verdict(PUBLISHED, bad, alone).verdict == "does not hold"
     found = verdict(PUBLISHED, scored([0.900, 0.902, 0.904]), alone)
-    assert found.verdict == "not distinguishable" and "one seed has no interval" in found.because
+    assert found.verdict == "not distinguishable" and "one seed has no interval" in because(found)
 
 
 def test_published_numbers_are_about_their_own_budgets():
     found = verdict(PUBLISHED, scored([0.90], epochs=3))
-    assert found.verdict == "not yet run" and found.because == "no run yet of the baseline at 10 or 50 epochs"
+    assert found.verdict == "not yet run" and because(found) == "no run yet of the baseline at 10 or 50 epochs"
 
 
 def test_that_published_numbers_hold_counts_among_the_claims_that_were_tested():
@@ -337,4 +338,4 @@ def test_the_runs_given_are_left_as_they_were():
 def test_published_numbers_are_not_held_against_another_baseline():
     moved = Side("baseline (limit=12000)", frozenset({"signed baseline"}))
     (found,) = judge([PUBLISHED], frame(*scored([0.88, 0.89, 0.9])), moved, lambda run: None)
-    assert found.verdict == "not yet run" and "baseline (limit=12000)" in found.because
+    assert found.verdict == "not yet run" and "baseline (limit=12000)" in because(found)

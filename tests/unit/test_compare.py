@@ -186,6 +186,11 @@ def test_a_mistake_ends_the_process_with_2(store):
     assert "did you mean" in mistake("compare", "--store", store, "--study", "smoek")
 
 
+def test_its_help_needs_no_pandas():
+    code = "import sys, fmnist.compare; print({'pandas', 'numpy', 'matplotlib', 'mlflow'} & {*sys.modules})"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
 def test_from_another_folder_all_is_found_and_nothing_heavy_is_imported(store, tmp_path):
     code = (
         "import sys; from fmnist.compare import main; code = main(sys.argv[1:]); "

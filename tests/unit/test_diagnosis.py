@@ -2,10 +2,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fmnist.analysis.budgets import common_budget
 from fmnist.analysis.classes import class_changes, confusion
-from fmnist.analysis.diagnosis import Finding, diagnose
+from fmnist.analysis.diagnosis import Finding, Kind, diagnose
 from fmnist.config import CLASSES, Config
 from fmnist.identity import parameters
+from fmnist.report.diagnosis import Statement, statement
 
 DEFAULTS = {key: str(value) for key, value in parameters(Config()).items()}
 LABELS = np.repeat(np.arange(10, dtype=np.uint8), 100)
@@ -39,13 +41,16 @@ def board(runs):
 
 def diagnosed(*rows, axes=None, histories=None, predictions=None, labels=LABELS):
     runs = pd.DataFrame(rows)
-    return diagnose(
-        runs, board(runs), axes or {}, histories=histories or {}, predictions=predictions or {}, labels=labels
-    )
+    rows, known = board(runs), {"histories": histories or {}, "predictions": predictions or {}, "labels": labels}
+    return diagnose(runs, rows, axes or {}, budget=common_budget(rows), **known)
 
 
 def texts(findings, kind):
-    return [finding.text for finding in findings if finding.kind == kind]
+    return [each.text for each in map(statement, findings) if each.kind == kind]
+
+
+def kinds(findings):
+    return [statement(finding).kind for finding in findings]
 
 
 def history(accuracy, val_loss=None, train_loss=None):
@@ -78,8 +83,10 @@ def test_failed_and_diverged_runs_are_counted_among_those_that_ended():
         run("filters=32", np.nan, status="FAILED"),
         run("filters=64", status="RUNNING"),
     )
+    numbers = {"failed": 3, "ended": 4, "variants": {"learning_rate=1": 2, "filters=32": 1}}
+    assert found == [Finding(Kind.FAILED, "all runs", numbers)]
     text = "3 of 4 runs failed or diverged (75.00 %): learning_rate=1 (2), filters=32 (1)"
-    assert found == [Finding("failed runs", "all runs", text)]
+    assert statement(found[0]) == Statement("failed runs", "all runs", text)
 
 
 def test_a_run_that_was_repeated_with_success_has_not_failed():
@@ -91,8 +98,8 @@ def test_a_run_that_was_repeated_with_success_has_not_failed():
 
 def test_a_variant_whose_accuracy_rises_to_the_end_still_improves():
     found = curves(0.80 + 0.01 * np.arange(10))
-    assert [finding.kind for finding in found] == ["still improving"]
-    assert found[0].subject == "baseline" and found[0].text == (
+    assert kinds(found) == ["still improving"]
+    assert statement(found[0]).subject == "baseline" and statement(found[0]).text == (
         "baseline still improves at epoch 10: its validation accuracy has risen by 4.00 points since epoch 6, "
         "to 89.00 % (p = 0.0083)"  # one of the 120 orders of 5 epochs
     )
@@ -108,8 +115,9 @@ def test_three_epochs_show_a_trend_over_three_seeds_but_not_with_one():
 def test_noise_around_a_plateau_is_no_improvement_but_saturation():
     plateau = 0.9 + 0.0004 * np.resize([1, -1, 0, -2, 2], 47)
     found = curves(np.concatenate([[0.7, 0.8, 0.88], plateau]))
-    assert [finding.kind for finding in found] == ["saturated early"]
-    assert "saturated from epoch 4 of 50 on" in found[0].text and "90.04 % then and 90.08 % at" in found[0].text
+    assert kinds(found) == ["saturated early"]
+    text = statement(found[0]).text
+    assert "saturated from epoch 4 of 50 on" in text and "90.04 % then and 90.08 % at" in text
 
 
 def test_a_rise_too_small_to_matter_is_not_told():
@@ -277,9 +285,9 @@ def test_only_seeds_of_both_are_compared_and_none_if_there_is_none():
     assert compared([answers(0)], [answers(0)], labels=LABELS[:-1]) == []
 
 
-def test_the_confusion_of_several_seeds_is_their_mean():
-    found = confusion(np.stack([answers(4), answers(6)]), LABELS)
-    assert found.sum() == len(LABELS) and found[SHIRT, TSHIRT] == 5 and found[SHIRT, SHIRT] == 95
+def test_the_confusion_of_several_seeds_is_the_sum_of_theirs():
+    found = confusion(LABELS, np.stack([answers(4), answers(6)]))
+    assert found.sum() == 2 * len(LABELS) and found[SHIRT, TSHIRT] == 10 and found[SHIRT, SHIRT] == 190
 
 
 # ---- Missing parts --------------------------------------------------------------------------------------
@@ -287,7 +295,7 @@ def test_the_confusion_of_several_seeds_is_their_mean():
 
 def test_of_what_is_missing_nothing_is_said():
     runs = pd.DataFrame([run()])
-    none = {"histories": {}, "predictions": {}, "labels": LABELS}
+    none = {"budget": 10, "histories": {}, "predictions": {}, "labels": LABELS}
     assert diagnose(runs, board(runs), FILTERS, **none) == []
     assert diagnose(runs.iloc[:0], board(runs).iloc[:0], FILTERS, **none) == []
     assert diagnosed(run(), run("a", 0.8), run("b", 0.7), axes={"no.option": [1, 2, 3]}) == []
@@ -297,5 +305,5 @@ def test_rows_of_the_article_are_not_diagnosed():
     runs = pd.DataFrame([filters(32, 0.88), filters(64, 0.89), filters(128, 0.90)])
     published = {"variant": "article", "epochs": 50, "val_accuracy": 0.99, "run_id": "", "verdict": "published"}
     rows = pd.concat([pd.DataFrame([published]), board(runs)], ignore_index=True)
-    found = diagnose(runs, rows, FILTERS, histories={}, predictions={}, labels=LABELS)
-    assert [finding.kind for finding in found] == ["edge of an axis"]
+    found = diagnose(runs, rows, FILTERS, budget=10, histories={}, predictions={}, labels=LABELS)
+    assert kinds(found) == ["edge of an axis"]

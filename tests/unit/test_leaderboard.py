@@ -11,7 +11,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from fmnist.analysis.leaderboard import columns, leaderboard
-from fmnist.report.tables import render
+from fmnist.report.leaderboard import render
 
 NUMBERS = ["difference", "difference_low", "difference_high", "bootstrap_low", "bootstrap_high", "p_value"]
 
@@ -177,7 +177,7 @@ def test_a_study_of_precision_compares_across_it():
     exact = seeds("baseline", [0.90, 0.91, 0.92])
     rounded = seeds("rounded", [0.92, 0.94, 0.96], **{"compute.precision": "bfloat16"})
     assert row(board(exact, rounded), "rounded")["pairs"] == 0
-    found = row(board(exact, rounded, alike=["data_digest"]), "rounded")
+    found = row(board(exact, rounded, pair_columns=["data_digest"]), "rounded")
     assert found["pairs"] == 3 and found["difference"] == pytest.approx(0.03) and found["verdict"] == "better"
 
 

@@ -19,10 +19,14 @@ from findings import findings
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from fmnist import words
-from fmnist.analysis import misclassified
+from fmnist.analysis import classes
+from fmnist.analysis.claims import OtherBaseline
 from fmnist.config import CLASSES
-from fmnist.report import drawing, figures, svg
+from fmnist.report import drawing, svg
 from fmnist.report import page as report
+from fmnist.report.content import Content
+from fmnist.report.figures import classes as class_figures
+from fmnist.report.figures import costs, effects, epochs, registry
 
 EVIL = "<script>alert(1)</script>"
 NAMES = {"effects", "learning_accuracy", "learning_loss", "rungs", "recall", "pareto_parameters", "pareto_seconds"}
@@ -40,11 +44,11 @@ class Tags(HTMLParser):
         self.found.append((tag, dict(attrs)))
 
 
-def renamed(old: str, new: str, given: report.Findings) -> report.Findings:
+def renamed(old: str, new: str, given: Content) -> Content:
     """The findings with another name for a variant, wherever it stands."""
     return replace(
         given,
-        board=given.board.assign(variant=given.board["variant"].replace(old, new)),
+        leaderboard=given.leaderboard.assign(variant=given.leaderboard["variant"].replace(old, new)),
         runs=given.runs.assign(
             variant=given.runs["variant"].replace(old, new),
             run_name=given.runs["run_name"].str.replace(old, new, regex=False),
@@ -54,12 +58,12 @@ def renamed(old: str, new: str, given: report.Findings) -> report.Findings:
 
 
 @pytest.fixture(scope="module")
-def found() -> report.Findings:
+def found() -> Content:
     return findings(variants=6, seeds=2, rungs=(1, 3, 10))
 
 
 @pytest.fixture(scope="module")
-def text(found: report.Findings) -> str:
+def text(found: Content) -> str:
     return report.render(found)
 
 
@@ -73,12 +77,12 @@ def matrices(text: str) -> dict[str, Any]:
 # ---- The text -------------------------------------------------------------------------------------------
 
 
-def test_the_same_findings_give_the_same_bytes(found: report.Findings, text: str) -> None:
+def test_the_same_findings_give_the_same_bytes(found: Content, text: str) -> None:
     assert report.render(found) == text
     assert report.render(findings(variants=6, seeds=2, rungs=(1, 3, 10))) == text
 
 
-def test_verdicts_stand_before_all_else_and_in_the_order_of_the_claims(found: report.Findings, text: str) -> None:
+def test_verdicts_stand_before_all_else_and_in_the_order_of_the_claims(found: Content, text: str) -> None:
     heads = re.findall(r"<h2[^>]*>(.*?)</h2>", text)
     assert heads[0] == "What holds"
     places = [text.index(f"<h3>{claim.says.replace(chr(39), '&#39;')}</h3>") for claim in found.claims]
@@ -123,13 +127,17 @@ def test_figures_follow_the_colours_of_the_page(text: str) -> None:
     assert text.count("currentColor") > 20 and text.count("var(--blue)") > 20
 
 
-def test_what_is_recorded_is_escaped_wherever_it_stands(found: report.Findings) -> None:
+def test_what_is_recorded_is_escaped_wherever_it_stands(found: Content) -> None:
     evil = renamed("filters=32", EVIL, found)
     evil.question, evil.study, evil.command = f"Why {EVIL}?", EVIL, f"make {EVIL}"
     evil.notes, evil.provenance = [EVIL], {EVIL: EVIL}
-    evil.claims = [replace(found.claims[0], says=EVIL, because=EVIL, run_ids=(EVIL,))]
-    evil.diagnosis = [replace(found.diagnosis[0], kind=EVIL, subject=EVIL, text=EVIL)]
-    evil.board = evil.board.assign(run_id=evil.board["run_id"] + EVIL, worst_class=EVIL, status=EVIL)
+    evil.claims = [replace(found.claims[0], says=EVIL, reasons=(OtherBaseline(EVIL),), run_ids=(EVIL,))]
+    failed, improving, *_ = found.diagnosis
+    evil.diagnosis = [
+        replace(improving, subject=EVIL),
+        replace(failed, subject=EVIL, numbers={**failed.numbers, "variants": {EVIL: 1}}),
+    ]
+    evil.leaderboard = evil.leaderboard.assign(run_id=evil.leaderboard["run_id"] + EVIL, worst_class=EVIL, status=EVIL)
     page = report.render(evil)
     assert EVIL not in page and "</script>alert" not in page
     assert len([tag for tag, _ in Tags(page).found if tag == "script"]) == 2
@@ -139,12 +147,12 @@ def test_what_is_recorded_is_escaped_wherever_it_stands(found: report.Findings) 
 @pytest.mark.parametrize(
     "name", ["filters=$32$ _{", "bad=\x00\x1f", "long=" + "0123456789" * 20, "a]]>b", "_x", "&amp;"]
 )
-def test_odd_names_break_nothing(name: str, found: report.Findings) -> None:
+def test_odd_names_break_nothing(name: str, found: Content) -> None:
     page = report.render(renamed("filters=32", name, found))
     assert {each["id"] for tag, each in Tags(page).found if tag == "svg"} == NAMES
 
 
-def test_a_confusion_matrix_is_counted_from_the_predictions_of_its_run(found: report.Findings, text: str) -> None:
+def test_a_confusion_matrix_is_counted_from_the_predictions_of_its_run(found: Content, text: str) -> None:
     content = matrices(text)
     assert content["classes"] == list(CLASSES) and len(content["runs"]) == len(found.runs)
     for run in content["runs"]:
@@ -174,15 +182,15 @@ def test_a_confusion_matrix_is_counted_from_the_predictions_of_its_run(found: re
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_a_missing_part_is_named_with_the_way_to_get_it(
-    changes: dict[str, Any], said: list[str], found: report.Findings
+    changes: dict[str, Any], said: list[str], found: Content
 ) -> None:
     page = report.render(replace(found, **changes))
     assert all(words in page for words in said)
 
 
-def test_without_any_run_the_page_says_how_to_start(found: report.Findings) -> None:
+def test_without_any_run_the_page_says_how_to_start(found: Content) -> None:
     nothing: dict[str, Any] = {"effects": found.effects.iloc[:0], "histories": {}, "predictions": {}, "diagnosis": []}
-    page = report.render(replace(found, board=found.board.iloc[:0], runs=found.runs.iloc[:0], **nothing))
+    page = report.render(replace(found, leaderboard=found.leaderboard.iloc[:0], runs=found.runs.iloc[:0], **nothing))
     assert "No runs yet. Start some with <code>make sweep STUDY=article</code>" in page and "<svg" not in page
 
 
@@ -193,9 +201,11 @@ def test_one_seed_is_marked_and_its_effects_have_no_interval() -> None:
     assert "Fewer than two epoch budgets have runs" in page
 
 
-def test_failed_and_unscored_runs_are_listed_and_not_drawn(found: report.Findings) -> None:
+def test_failed_and_unscored_runs_are_listed_and_not_drawn(found: Content) -> None:
     failed = {"variant": "filters=0", "epochs": 10, "seeds": 1, "run_id": "dead", "status": "FAILED"}
-    page = report.render(replace(found, board=pd.concat([found.board, pd.DataFrame([failed])], ignore_index=True)))
+    page = report.render(
+        replace(found, leaderboard=pd.concat([found.leaderboard, pd.DataFrame([failed])], ignore_index=True))
+    )
     assert '<span class="failed">failed</span>' in page and "filters=0" in page
     assert all("filters=0" not in part for part in re.findall(r"<svg.*?</svg>", page, re.DOTALL))
 
@@ -207,16 +217,16 @@ def test_fifty_variants_with_three_seeds_stay_under_five_megabytes() -> None:
 # ---- Figures --------------------------------------------------------------------------------------------
 
 
-def test_figures_are_named_and_the_same_file_each_time(found: report.Findings) -> None:
-    first, second = report.draw_figures(found), report.draw_figures(found)
+def test_figures_are_named_and_the_same_file_each_time(found: Content) -> None:
+    first, second = registry.draw(found), registry.draw(found)
     assert set(first) == NAMES
     for name, figure in first.items():
         assert svg.document(figure) == svg.document(second[name])
         assert "<text" in svg.document(figure) and "<dc:date>" not in svg.document(figure)
 
 
-def test_a_forest_plot_shows_each_level_at_its_longest_budget_with_its_interval(found: report.Findings) -> None:
-    figure = figures.forest(found.effects)
+def test_a_forest_plot_shows_each_level_at_its_longest_budget_with_its_interval(found: Content) -> None:
+    figure = effects.forest(found)
     assert figure
     last = found.effects[found.effects["epochs"] == 10]
     drawn = [line.get_xdata() for line in figure.axes[0].lines if line.get_gid()]
@@ -227,8 +237,8 @@ def test_a_forest_plot_shows_each_level_at_its_longest_budget_with_its_interval(
     np.testing.assert_array_equal(spans, last[["low", "high"]])
 
 
-def test_learning_curves_are_means_over_seeds_with_baseline_and_best_marked(found: report.Findings) -> None:
-    figure = figures.learning(found.board, found.histories, "val/accuracy")
+def test_learning_curves_are_means_over_seeds_with_baseline_and_best_marked(found: Content) -> None:
+    figure = epochs.learning(found, "val/accuracy")
     assert figure
     lines = {str(line.get_gid()): line for line in figure.axes[0].lines}
     assert len(lines) == 6
@@ -239,28 +249,18 @@ def test_learning_curves_are_means_over_seeds_with_baseline_and_best_marked(foun
     assert baseline.get_color() == drawing.INK and lines["tip:scale=unit"].get_linewidth() > 2
 
 
-def test_what_cannot_be_drawn_is_no_figure(found: report.Findings) -> None:
-    none = found.board.iloc[:0]
-    assert report.draw_figures(replace(found, board=none, effects=found.effects.iloc[:0])) == {}
-    assert figures.rungs(found.board[found.board["epochs"] == 3]) is None
-    assert figures.recall(found.board, found.runs[["run_id"]]) is None
-    assert figures.pareto(found.board.iloc[:1], "parameters") is None
-
-
-def test_the_common_budget_is_the_longest_that_half_of_the_variants_reached() -> None:
-    board = pd.DataFrame(
-        {"variant": [*"abcd", "a"], "epochs": [3] * 4 + [10], "val_accuracy": 0.9, "verdict": ""}
-    )  # fmt: skip
-    assert figures.budget(board) == 3
-    more = pd.concat([board, board[board["variant"] == "b"].assign(epochs=10)])
-    assert figures.budget(more) == 10
-    assert figures.budget(board.iloc[:0]) == 0
+def test_what_cannot_be_drawn_is_no_figure(found: Content) -> None:
+    none = found.leaderboard.iloc[:0]
+    assert registry.draw(replace(found, leaderboard=none, effects=found.effects.iloc[:0])) == {}
+    assert epochs.rungs(replace(found, leaderboard=found.leaderboard[found.leaderboard["epochs"] == 3])) is None
+    assert class_figures.recall(replace(found, runs=found.runs[["run_id"]])) is None
+    assert costs.pareto(replace(found, leaderboard=found.leaderboard.iloc[:1]), "parameters") is None
 
 
 def test_the_front_is_what_nothing_of_the_same_cost_or_less_equals() -> None:
     cost, accuracy = np.array([1, 1, 2, 3, 4, 5.0]), np.array([0.5, 0.6, 0.6, 0.8, 0.7, 0.9])
-    assert figures.front(cost, accuracy).tolist() == [1, 3, 5]
-    assert figures.front(np.array([]), np.array([])).tolist() == []
+    assert costs.front(cost, accuracy).tolist() == [1, 3, 5]
+    assert costs.front(np.array([]), np.array([])).tolist() == []
 
 
 def test_labels_are_moved_apart_no_further_than_needed_and_stay_inside() -> None:
@@ -281,10 +281,10 @@ def test_values_far_below_do_not_squeeze_the_rest_and_are_counted() -> None:
 
 
 def test_a_confusion_matrix_counts_actual_by_predicted() -> None:
-    counts = misclassified.confusion(np.array([6, 6, 0, 9], np.uint8), np.array([0, 6, 0, 7], np.uint8))
+    counts = classes.confusion(np.array([6, 6, 0, 9], np.uint8), np.array([0, 6, 0, 7], np.uint8))
     assert counts.sum() == 4 and counts[6, 0] == counts[6, 6] == counts[0, 0] == counts[9, 7] == 1
     with pytest.raises(ValueError, match="each of the 2 labels needs a prediction, but got 3"):
-        misclassified.confusion(np.zeros(2, np.uint8), np.zeros(3, np.uint8))
+        classes.confusion(np.zeros(2, np.uint8), np.zeros(3, np.uint8))
 
 
 def test_the_images_missed_most_often_come_first_and_shirts_before_all() -> None:
@@ -294,15 +294,15 @@ def test_the_images_missed_most_often_come_first_and_shirts_before_all() -> None
         "b": np.array([0, 6, 6, 0, 2], np.uint8),
         "c": np.array([2, 0, 3, 0, 2], np.uint8),
     }
-    missed = misclassified.most_missed(labels, predictions)
+    missed = classes.most_missed(labels, predictions)
     assert list(missed) == ["Shirt", "T-shirt/top"]
     assert missed["Shirt"] == (
         4,
-        [misclassified.Missed(0, "Shirt", "T-shirt/top", 3), misclassified.Missed(1, "Shirt", "T-shirt/top", 1)],
+        [classes.Missed(0, "Shirt", "T-shirt/top", 3), classes.Missed(1, "Shirt", "T-shirt/top", 1)],
     )
     assert [one.times for one in missed["T-shirt/top"][1]] == [3, 1]
-    assert len(misclassified.most_missed(labels, predictions, most=1)["T-shirt/top"][1]) == 1
-    assert misclassified.most_missed(labels, {}) == {}
+    assert len(classes.most_missed(labels, predictions, most=1)["T-shirt/top"][1]) == 1
+    assert classes.most_missed(labels, {}) == {}
 
 
 def test_numbers_read_well_and_missing_ones_are_dashes() -> None:
@@ -337,7 +337,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def file(found: report.Findings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def file(found: Content, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report with a hostile name, on disk."""
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(report.render(renamed("filters=32", EVIL, found)), encoding="utf-8")
@@ -363,21 +363,21 @@ def page(browser: Browser, file: Path) -> Iterator[Page]:
 
 def column(page: Page, number: int) -> list[str]:
     values: list[str] = page.eval_on_selector_all(
-        "#board tbody tr", f"rows => rows.filter(r => !r.hidden).map(r => r.cells[{number}].dataset.value)"
+        "#ranking tbody tr", f"rows => rows.filter(r => !r.hidden).map(r => r.cells[{number}].dataset.value)"
     )
     return values
 
 
 def test_a_click_on_a_head_sorts_and_another_turns_the_order(page: Page) -> None:
-    assert page.locator("#board th[aria-sort]").inner_text() == "Rank"
-    head = page.locator("#board thead th", has_text="Test")
+    assert page.locator("#ranking th[aria-sort]").inner_text() == "Rank"
+    head = page.locator("#ranking thead th", has_text="Test")
     head.get_by_role("button").click()
     values = [float(value) for value in column(page, 5)]
     assert values == sorted(values, reverse=True) and head.get_attribute("aria-sort") == "descending"
     head.get_by_role("button").click()
     assert [float(value) for value in column(page, 5)] == sorted(values)
-    assert head.get_attribute("aria-sort") == "ascending" and page.locator("#board th[aria-sort]").count() == 1
-    assert page.locator("#board-said").inner_text() == "sorted by Test, ascending"
+    assert head.get_attribute("aria-sort") == "ascending" and page.locator("#ranking th[aria-sort]").count() == 1
+    assert page.locator("#ranking-status").inner_text() == "sorted by Test, ascending"
 
 
 def test_the_keyboard_sorts_and_what_is_missing_comes_last_in_either_order(page: Page) -> None:
@@ -396,9 +396,9 @@ def test_text_sorts_as_people_read_it(page: Page) -> None:
 
 
 def test_one_budget_can_be_chosen(page: Page) -> None:
-    page.select_option("#board-epochs", "3")
+    page.select_option("#ranking-epochs", "3")
     assert set(column(page, 2)) == {"3"} and len(column(page, 2)) == 6
-    page.select_option("#board-epochs", "")
+    page.select_option("#ranking-epochs", "")
     assert len(column(page, 2)) == 19
 
 
@@ -415,7 +415,7 @@ def test_the_matrix_of_any_run_and_the_difference_of_any_two_can_be_chosen(page:
     page.select_option("#matrix-left", "5")
     assert cells(page) == [[str(count or "") for count in row] for row in runs[5].tolist()]
     wrong = int(200 - np.trace(runs[5]))
-    assert f"{wrong} of 200 wrong, accuracy {100 - wrong / 2:.2f} %" in page.locator("#matrix-said").inner_text()
+    assert f"{wrong} of 200 wrong, accuracy {100 - wrong / 2:.2f} %" in page.locator("#matrix-status").inner_text()
     page.select_option("#matrix-right", "35")
     expected = [
         [f"{count:+d}".replace("-", "−") if count else "" for count in row] for row in (runs[5] - runs[35]).tolist()
@@ -449,12 +449,12 @@ def test_a_variant_can_be_pointed_out_in_all_curves(page: Page) -> None:
 
 
 def test_hostile_names_are_shown_as_they_are_and_do_nothing(page: Page) -> None:
-    assert page.locator("#board tbody th", has_text=EVIL).count() == 3
+    assert page.locator("#ranking tbody th", has_text=EVIL).count() == 3
     assert page.locator("#matrix-left option", has_text=EVIL).count() == 6
     assert page.locator(f'#learning_loss [data-name="{EVIL}"] title').count() == 1
 
 
-def test_the_command_can_be_copied_or_else_stays_selected(page: Page, found: report.Findings) -> None:
+def test_the_command_can_be_copied_or_else_stays_selected(page: Page, found: Content) -> None:
     page.locator("#copy").click()
     page.wait_for_function("document.getElementById('copy').textContent !== 'Copy'")
     if page.locator("#copy").inner_text() != "Copied":
@@ -472,7 +472,7 @@ def test_the_page_is_never_wider_than_the_screen(page: Page, width: int) -> None
 
 
 def test_long_names_and_values_break_rather_than_widen_the_page(
-    browser: Browser, found: report.Findings, tmp_path: Path
+    browser: Browser, found: Content, tmp_path: Path
 ) -> None:
     endless = "x" * 300
     long = replace(renamed("scale=unit", endless, found), command=endless, provenance={endless: endless})
@@ -482,14 +482,14 @@ def test_long_names_and_values_break_rather_than_widen_the_page(
         page = browser.new_page(viewport={"width": 360, "height": 800})
         page.goto((tmp_path / "page.html").as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") == 360
-        widths.append(page.locator("#board").evaluate("table => table.offsetWidth"))
+        widths.append(page.locator("#ranking").evaluate("table => table.offsetWidth"))
         page.close()
     assert widths[1] < 1.1 * widths[0]
 
 
 def test_what_scrolls_in_its_own_box_is_reached_by_keyboard(page: Page) -> None:
     page.set_viewport_size({"width": 360, "height": 800})
-    page.wait_for_function("document.querySelector('.board').tabIndex === 0")
+    page.wait_for_function("document.querySelector('.ranking').tabIndex === 0")
     assert page.locator("#effects").evaluate("svg => svg.parentNode.tabIndex") == 0
     assert page.locator("#matrix").get_attribute("aria-label") == "confusion matrix"
 
@@ -513,14 +513,14 @@ def test_ink_and_ground_change_places_in_the_dark(page: Page) -> None:
 def test_on_paper_there_are_no_controls_and_the_whole_table(page: Page) -> None:
     page.emulate_media(media="print")
     assert page.locator("select:visible, nav:visible, #copy:visible").count() == 0
-    assert page.locator(".board").evaluate("box => box.scrollHeight <= box.clientHeight + 1")
+    assert page.locator(".ranking").evaluate("box => box.scrollHeight <= box.clientHeight + 1")
     assert page.pdf()[:5] == b"%PDF-"
 
 
 def test_without_scripts_everything_but_what_they_draw_is_there(browser: Browser, file: Path) -> None:
     page = browser.new_page(java_script_enabled=False)
     page.goto(file.as_uri())
-    assert page.locator(".claim").count() == 6 and page.locator("#board tbody tr").count() == 19
+    assert page.locator(".claim").count() == 6 and page.locator("#ranking tbody tr").count() == 19
     assert page.locator("select:visible, #copy:visible").count() == 0
     assert page.get_by_text("The matrices are drawn by a script in this file.").is_visible()
     page.close()

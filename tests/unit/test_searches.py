@@ -12,12 +12,14 @@ from invented import dataset
 from fmnist import compare, tracking
 from fmnist.analysis import searches, stats
 from fmnist.analysis.leaderboard import leaderboard
-from fmnist.analysis.searched import marked
+from fmnist.analysis.searched import add_searches
 from fmnist.config import Config, from_flat
 from fmnist.identity import parameters, run_name, sign
+from fmnist.report.searches import render
 from fmnist.run import describe
 from fmnist.schema import Status
-from fmnist.study.findings import Question, answer
+from fmnist.study.findings import answer
+from fmnist.study.selection import Question
 
 BASE = from_flat(Config(), {"compute.precision": "float32", "compute.threads": 1, "epochs": 9})
 POINTS = {  # trial -> what it changes, its epochs, the score that it was given; none: it failed
@@ -111,7 +113,7 @@ def said(store, capsys):
 
 
 def board(store, *question, **more):
-    return answer(Question(str(store), *question, **more)).board
+    return answer(Question(str(store), *question, **more)).leaderboard
 
 
 def row(board, variant, epochs=9):
@@ -167,7 +169,7 @@ def test_trials_that_nothing_confirms_are_neither_ranked_nor_called_better(store
 
 
 def test_trials_of_several_executions_are_no_more_evidence(store):
-    runs = marked(tracking.load(str(store)), set(), {})
+    runs = add_searches(tracking.load(str(store)), set(), {})
     again = runs[runs["changes"] == "kernel_size=4"]
     more = pd.concat([runs, again.assign(seed=1, run_id="a"), again.assign(seed=2, run_id="b")])
     assert row(leaderboard(more), f"{NAME}/6")["verdict"] == "chosen by this score"
@@ -254,15 +256,15 @@ def test_a_search_that_goes_on_shows_nothing_that_it_concluded_from_fewer_trials
         "name": "a", "status": "RUNNING", "objective": "val/loss", "trials": 2, "failed": 0, "epochs": 6,
         "best_trial": "0001", "best_score": 0.3, "verdict": "better", "scores": [0.5, 0.3], "reached": [3, 3],
     }  # fmt: skip
-    (found,) = searches.table(pd.DataFrame([search])).to_dict("records")
+    (found,) = searches.overview(pd.DataFrame([search])).to_dict("records")
     assert (found["best_trial"], found["verdict"], found["best_score"]) == ("", "", 0.3)
     assert found["expected_2"] == pytest.approx(0.35)  # of a loss the least
-    assert "0.3500" in searches.render(searches.table(pd.DataFrame([search])), "table")
+    assert "0.3500" in render(searches.overview(pd.DataFrame([search])), "table")
 
 
 def test_a_search_that_has_not_recorded_its_epochs_has_no_curve():
     search = {"name": "a", "objective": "val/accuracy", "scores": [0.5, 0.3], "reached": [0, 0]}
-    assert searches.curves(pd.DataFrame([search])) == {}
+    assert searches.curves(pd.DataFrame([search])) == []
 
 
 def test_a_store_without_searches_says_so_and_stays_as_it_is(said, tmp_path):

@@ -2,21 +2,26 @@
 
 import io
 import json
+import re
 from dataclasses import replace
 
 import pandas as pd
 import pytest
 from runs import frame, run, seeds
 
-from fmnist.analysis.claims import Verdict
-from fmnist.analysis.diagnosis import Finding
+from fmnist.analysis.claims import Missing, Step, Verdict
+from fmnist.analysis.diagnosis import Finding, Kind
 from fmnist.analysis.leaderboard import columns, leaderboard
-from fmnist.report.tables import FORMATS, NO_RUNS, explained, render, render_claims
+from fmnist.report import claims
+from fmnist.report.explanation import explanation
+from fmnist.report.leaderboard import NO_RUNS, render
+from fmnist.schema import Judgement
 
 NAN = float("nan")
-HOLDS = Verdict("filters", "more filters are better", "holds", 0.0124, 0.0081, 0.0167, 0.0031, 3, 10, ("a", "b"),
-                "model.filters=64 against model.filters=32: +1.24 points in validation, −0.10 in test")  # fmt: skip
-NOT_RUN = Verdict("x", "x", "not yet run", NAN, NAN, NAN, NAN, 0, 0, (), "no run yet of 50 epochs")
+HOLDS = Verdict("filters", "more filters are better", Judgement.HOLDS,
+                (Step("model.filters=32", "model.filters=64", 0.0124, -0.001, 0.0031, NAN),),
+                0.0124, 0.0081, 0.0167, 0.0031, 3, 10, ("a", "b"))  # fmt: skip
+NOT_RUN = Verdict("x", "x", Judgement.NOT_RUN, (Missing(("50 epochs",)),))
 NO_SHARES = pd.DataFrame(columns=["term", "share", "p"])
 
 
@@ -125,48 +130,41 @@ def test_an_unknown_format_is_refused_with_the_nearest_known():
         render(board(run("a")), "cvs")
 
 
-def test_the_door_offers_the_formats_and_metrics_that_there_are():
-    from fmnist import compare
-    from fmnist.analysis import leaderboard as module
-
-    assert (*FORMATS, "html") == compare.FORMATS and tuple(module.METRICS) == compare.METRICS
-
-
 # ---- Claims and what stands below -----------------------------------------------------------------------
 
 
 def test_a_claim_is_its_verdict_its_numbers_and_its_reason():
-    first, *because = render_claims([HOLDS], "table").splitlines()
+    first, *because = claims.render([HOLDS], "table").splitlines()
     assert first == ("HOLDS: more filters are better. +1.24 [+0.81, +1.67] points, 10 epochs, 3 seeds, p 0.003")
     assert because[0].startswith("    model.filters=64 against")
-    assert render_claims([NOT_RUN], "table") == "NOT YET RUN: x.\n    no run yet of 50 epochs"
-    assert render_claims([], "table") == "this study declares no claims"
+    assert claims.render([NOT_RUN], "table") == "NOT YET RUN: x.\n    no run yet of 50 epochs"
+    assert claims.render([], "table") == "this study declares no claims"
 
 
 def test_claims_are_rows_in_every_other_format():
-    back = pd.read_csv(io.StringIO(render_claims([HOLDS, NOT_RUN], "csv")))
+    back = pd.read_csv(io.StringIO(claims.render([HOLDS, NOT_RUN], "csv")))
     assert list(back["verdict"]) == ["holds", "not yet run"] and back["effect"][0] == 0.0124
     assert back["run_ids"][0] == "a b"
-    records = json.loads(render_claims([HOLDS, NOT_RUN], "json"))
+    records = json.loads(claims.render([HOLDS, NOT_RUN], "json"))
     assert records[0]["p_value"] == 0.0031 and records[1]["effect"] is None
-    assert "| holds " in render_claims([HOLDS], "md") and "+1.24 [+0.81, +1.67]" in render_claims([HOLDS], "md")
-    assert "nan" not in render_claims([NOT_RUN], "md").lower()
-    assert r"\toprule" in render_claims([replace(HOLDS, says="50 % of a_b")], "latex")
+    assert "| holds " in claims.render([HOLDS], "md") and "+1.24 [+0.81, +1.67]" in claims.render([HOLDS], "md")
+    assert "nan" not in claims.render([NOT_RUN], "md").lower()
+    assert r"\toprule" in claims.render([replace(HOLDS, says="50 % of a_b")], "latex")
 
 
 @pytest.mark.parametrize("format", ["csv", "json", "md", "latex"])
 def test_no_claims_are_no_rows(format):
-    assert "nan" not in render_claims([], format).lower()
+    assert "nan" not in claims.render([], format).lower()
 
 
 def test_below_a_table_stand_claims_notes_variance_and_diagnosis():
     shares = pd.DataFrame([("model.filters", 0.25, 0.012), ("rest", 0.75, NAN)], columns=["term", "share", "p"])
-    found = [Finding("classes", "x", f"number {i}") for i in range(4)]
-    text = explained([HOLDS], ["a note"], shares, found, "table")
+    found = [Finding(Kind.FAILED, "", {"failed": i, "ended": 9, "variants": {}}) for i in range(4)]
+    text = explanation([HOLDS], ["a note"], shares, found, "table")
     heads = [line for line in text.splitlines() if line and not line.startswith(" ")]
     assert [head.split()[0] for head in heads] == ["Claims", "HOLDS:", "How", "What", "Diagnosis"]
     assert "model.filters: 25.0 % of the variance, p 0.012" in text and "rest: 75.0 % of the variance\n" in text
-    assert "number 0; number 1 (and 2 more in the report)" in text
-    markdown = explained([HOLDS], ["a note"], shares, found, "md")
+    assert re.search(r"failed runs: 0 of 9 [^;]*; 1 of 9 [^;]*\(and 2 more in the report\)", " ".join(text.split()))
+    markdown = explanation([HOLDS], ["a note"], shares, found, "md")
     assert markdown.startswith("## Claims\n\n|") and "\n- a note" in markdown
-    assert explained([], [], NO_SHARES, [], "table") == explained([], [], NO_SHARES, [], "md") == ""
+    assert explanation([], [], NO_SHARES, [], "table") == explanation([], [], NO_SHARES, [], "md") == ""

@@ -21,7 +21,8 @@ from fmnist.config import CLASSES, Config, from_flat
 from fmnist.identity import parameters, run_name, sign
 from fmnist.run import describe
 from fmnist.schema import Status
-from fmnist.study.findings import Question, answer
+from fmnist.study.findings import answer
+from fmnist.study.selection import Question
 
 FAMILIES, NOISE, LUCK = 200, 0.003, 0.004  # deviations of a training, and of what a seed brings to all of its runs
 ALLOWED = int(binom.ppf(0.99, FAMILIES, 0.05))  # 18
@@ -78,7 +79,7 @@ def found(store):
 
 
 def test_planted_effects_get_their_verdicts(found):
-    board = found.board[found.board["verdict"] != "published"]
+    board = found.leaderboard[found.leaderboard["verdict"] != "published"]
     assert list(board[["variant", "epochs", "verdict"]].itertuples(index=False, name=None)) == [
         ("scale=unit", 10, "better"),
         ("baseline", 50, "baseline"),

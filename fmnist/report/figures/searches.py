@@ -1,33 +1,29 @@
-"""The picture of searches: what so many trials may be expected to find."""
+"""What so many trials of a search may be expected to find."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-from numpy.typing import NDArray
 
+from fmnist.analysis.searches import ExpectedBest
 from fmnist.report import drawing
-from fmnist.report.drawing import INK, MUTED, PERCENT, TIP, clean
-from fmnist.report.run_pictures import BLUE, VERMILION
+from fmnist.report.content import Content
+from fmnist.report.drawing import BLUE, INK, MUTED, PERCENT, TIP, VERMILION, clean
+from fmnist.words import NARROW, plural
 
 _INKS, _DASHES = (BLUE, VERMILION, INK, MUTED), ("-", "--", ":")  # twelve that can be told apart
 
 
-def figures(curves: Mapping[str, NDArray[np.float64]]) -> dict[str, Figure]:
-    """The picture `searches` of expected best accuracies after 1, 2, .. n trials; nothing without a search."""
+def expected(content: Content) -> Figure | None:
+    """Expected best accuracies after 1, 2, .. n trials; nothing without a search."""
+    curves = content.curves
     if not curves:
-        return {}
-    with rc_context(drawing.STYLE):
-        return {"searches": _expected(curves)}
-
-
-def _expected(curves: Mapping[str, NDArray[np.float64]]) -> Figure:
-    most = max(map(len, curves.values()))
+        return None
+    most = max(len(curve.best) for curve in curves)
+    names = [_name(curve) for curve in curves]
     figure, axes = drawing.panel(640, 320 + 14 * max(0, len(curves) - 4), left=52, right=16, bottom=42, top=26)
-    for number, (name, best) in enumerate(curves.items()):
+    for number, (name, best) in enumerate(zip(names, (curve.best for curve in curves), strict=True)):
         style: dict[str, Any] = {
             "color": _INKS[number % len(_INKS)],
             "linestyle": _DASHES[number // len(_INKS) % len(_DASHES)],
@@ -44,6 +40,13 @@ def _expected(curves: Mapping[str, NDArray[np.float64]]) -> Figure:
     axes.set_xlabel("trials")
     axes.set_title("expected best validation accuracy", color=MUTED)
     axes.legend(loc="lower right", fontsize=8.8)
-    ends = "; ".join(f"{name} {100 * best[-1]:.2f} %" for name, best in curves.items())
+    ends = "; ".join(
+        f"{name} {100 * best[-1]:.2f} %" for name, best in zip(names, (curve.best for curve in curves), strict=True)
+    )
     figure.set_label(clean(f"Expected best validation accuracy against the number of trials; at the ends: {ends}."))
     return figure
+
+
+def _name(curve: ExpectedBest) -> str:
+    text = f"{curve.search}: {plural(len(curve.best), 'trial')} of {plural(curve.epochs, 'epoch')}"
+    return text.replace(NARROW, " ")
