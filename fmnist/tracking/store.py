@@ -82,10 +82,10 @@ class Store:
         """Start the run of a signature, or go on with an attempt that did not finish.
 
         Args:
-            name: as it is shown.
+            name: that people see.
             signature: of the run.
             params: its options by key.
-            description: what else is said of it from its first moment on, as `tags.as_tags` takes it.
+            description: what else it is described by from its first moment on, as `tags.as_tags` takes it.
         """
         run, tags = self.find(signature), as_tags(description)
         if run is None:
@@ -239,9 +239,21 @@ class RunSummary:
         )
 
 
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment of a store that is only read."""
+
+    client: Client
+    id: str
+
+    def runs(self) -> Iterator[Run]:
+        """All its runs that are not deleted, newest first."""
+        return self.client.all_runs(self.id)
+
+
 @contextmanager
-def reading(folder: str | Path, experiment: str) -> Iterator[tuple[Client, str] | None]:
-    """A client for a store and the id of one of its experiments; None where nothing is recorded yet.
+def reading(folder: str | Path, name: str) -> Iterator[Experiment | None]:
+    """An experiment of a store by its name, to be read; None where nothing is recorded yet.
 
     Nothing is created, and a store that does not answer is not waited for.
 
@@ -251,8 +263,8 @@ def reading(folder: str | Path, experiment: str) -> Iterator[tuple[Client, str] 
     uri = address(folder)
     try:
         client = None if is_new(uri) else Client(uri, patience=0.0)
-        entity = client and client.get_experiment_by_name(experiment)
-        yield (client, str(entity.experiment_id)) if client and entity else None
+        entity = client and client.get_experiment_by_name(name)
+        yield Experiment(client, str(entity.experiment_id)) if client and entity else None
     except StoreError as error:
         raise UserError(f"cannot read {uri}: {error}") from error
 
@@ -263,5 +275,5 @@ def experiment_id(folder: str | Path) -> str | None:
     Raises:
         UserError: the store cannot be read.
     """
-    with reading(folder, EXPERIMENT) as found:
-        return None if found is None else found[1]
+    with reading(folder, EXPERIMENT) as experiment:
+        return None if experiment is None else experiment.id

@@ -58,6 +58,7 @@ def test_a_database_is_read_as_the_client_reads_it(store, monkeypatch):
     short = tracking.frame(store)
     monkeypatch.setattr(database, "_runs", busy)
     pd.testing.assert_frame_equal(short, tracking.frame(store))
+    pd.testing.assert_frame_equal(short, tracking.load(store.folder))
     assert sorted(short["run_name"]) == ["baseline · 1 epoch · seed 0", "just begun", "wild"]
 
 
