@@ -36,8 +36,8 @@ def importance(points: pd.DataFrame, scores: NDArray[np.float64]) -> Importance:
     numbers = _numbers(points)
     forest = RandomForestRegressor(TREES, bootstrap=True, oob_score=len(points) >= 8, random_state=0, n_jobs=1)
     forest.fit(numbers, scores)
-    found = permutation_importance(forest, numbers, scores, n_repeats=REPEATS, random_state=0, n_jobs=1)
-    raw = pd.Series(np.clip(found.importances_mean, 0, None), index=names)
+    permuted = permutation_importance(forest, numbers, scores, n_repeats=REPEATS, random_state=0, n_jobs=1)
+    raw = pd.Series(np.clip(permuted.importances_mean, 0, None), index=names)
     shares = raw / raw.sum() if raw.sum() > 0 else none
     explained = float(forest.oob_score_) if len(points) >= 8 else float("nan")
     return Importance(shares.sort_values(ascending=False, kind="stable"), explained, _warning(points, explained))
