@@ -1,4 +1,4 @@
-"""The door to training: `python -m fmnist.train` is one run, `-m` or `study=NAME` a sweep."""
+"""Training: `python -m fmnist.train` is one run, `-m` or `study=NAME` a sweep."""
 
 from fmnist.checks import check
 from fmnist.cli.entry import enter
@@ -8,9 +8,9 @@ from fmnist.config import Config
 def task(config: Config) -> None:
     """Carry out one run with its progress shown."""
     from fmnist import run
-    from fmnist.work.progress import shown
+    from fmnist.work.progress import showing
 
-    with shown(check(config)) as listener:
+    with showing(check(config)) as listener:
         outcome = run.execute(config, listener)
     if not outcome.trained:
         print("this run was already in the store; nothing was trained")

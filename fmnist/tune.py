@@ -1,31 +1,24 @@
-"""The door to searches: `python -m fmnist.tune` lets Keras Tuner look for the best configuration."""
+"""Searches: `python -m fmnist.tune` lets Keras Tuner look for the best configuration."""
 
 import sys
+from typing import NoReturn
 
 from fmnist.cli.entry import enter
-from fmnist.config import UserError
-from fmnist.search.space import SearchConfig
+from fmnist.config import Config, UserError
 
 
-def task(config: SearchConfig) -> None:
-    """Carry out a search, and compare what it found with the baseline on fresh seeds."""
-    from rich.console import Console
-
-    from fmnist.search.confirm import conclude
-    from fmnist.search.search import Search
-
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-    search = Search(config, console)
-    conclude(search, search.carry_out())
+def _refuse(config: Config) -> NoReturn:
+    raise UserError("a search needs hydra.mode=MULTIRUN, as conf/tune.yaml has it")
 
 
 def _body() -> None:
     from fmnist.search.space import TUNE
+    from fmnist.search.sweeper import SearchSweeper
     from fmnist.study.compose import run_application
 
     if {"-m", "--multirun"} & set(sys.argv[1:]):
         raise UserError("a search chooses its points itself; what it may choose is tuner.space, without -m")
-    run_application(task, TUNE)
+    run_application(_refuse, TUNE, SearchSweeper)
 
 
 def main() -> int:

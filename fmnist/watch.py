@@ -1,4 +1,4 @@
-"""The door to a sweep that is going on: `python -m fmnist.watch` shows it from another terminal or machine."""
+"""Watching a sweep that goes on: `python -m fmnist.watch` shows it from another terminal or machine."""
 
 import time
 
@@ -16,29 +16,31 @@ def watch(store: str) -> None:
     from rich.console import Console
 
     from fmnist import machine, tracking
-    from fmnist.work import display
+    from fmnist.schema import Status
+    from fmnist.work.display import REFRESH_SECONDS, counted, showing
+    from fmnist.work.sweep_progress import AnnouncedSweep, SweepProgress
 
     if tracking.experiment_id(store) is None:
         raise UserError(f"there are no runs in {store} yet; start some with 'make sweep'")
-    book = tracking.Store(store, patience=60)
-    sweeps = book.sweeps()
+    opened = tracking.Store(store, patience=60)
+    sweeps = opened.sweeps()
     if not sweeps:
         raise UserError(f"no sweep has run in {store}; start one with 'make sweep'")
-    running = [sweep for sweep, status in sweeps if status == tracking.RUNNING]
-    watched = running[0] if running else sweeps[0][0]
-    plan = book.plan(watched)
+    watched = next((sweep for sweep, status in sweeps if status == Status.RUNNING), sweeps[0][0])
+    plan = opened.plan(watched)
     if plan is None:
         raise UserError("the latest sweep has not said yet what it will do; try again in a moment")
-    announced = display.AnnouncedSweep.from_json(plan)
+    sweep = AnnouncedSweep.from_json(plan)
     console = Console(highlight=False)
-    began = time.strftime("%Y-%m-%d %H:%M", time.localtime(announced.began / 1000))
-    console.print(f"Study {announced.study}: {len(announced.runs)} runs, {announced.workers} workers, since {began}")
-    with display.shown(display.SweepProgress(book, announced), console, lambda record: None):
-        while dict(book.sweeps())[watched] == tracking.RUNNING and not machine.is_gone(announced.process):
-            time.sleep(display.REFRESH_SECONDS)
-    status = dict(book.sweeps())[watched]
-    if status != tracking.FINISHED:
-        how = "was killed" if status == tracking.RUNNING else f"has ended as {status}"
+    began = time.strftime("%Y-%m-%d %H:%M", time.localtime(sweep.began / 1000))
+    size = f"{counted(len(sweep.runs), 'run')}, {counted(sweep.workers, 'worker')}"
+    console.print(f"Study {sweep.study}: {size}, since {began}")
+    with showing(SweepProgress(opened, sweep), console):
+        while dict(opened.sweeps())[watched] == Status.RUNNING and not machine.is_gone(sweep.process):
+            time.sleep(REFRESH_SECONDS)
+    status = dict(opened.sweeps())[watched]
+    if status != Status.FINISHED:
+        how = "was killed" if status == Status.RUNNING else f"has ended as {status}"
         raise RunError(f"the sweep {how}; the command that started it goes on where it stopped")
 
 

@@ -1,6 +1,7 @@
 """Numbers as people read them; what is missing is a dash."""
 
 import math
+from datetime import timedelta
 from typing import Any
 
 DASH, NARROW = "–", "\N{NO-BREAK SPACE}"
@@ -52,3 +53,8 @@ def count(number: float | None) -> str:
 def plural(number: int, noun: str) -> str:
     """`1 run`, `2 runs`."""
     return f"{number:,}{NARROW}{noun}" + "s"[: number != 1]
+
+
+def clock(seconds: float) -> str:
+    """`1:02:03`."""
+    return str(timedelta(seconds=round(seconds)))

@@ -11,11 +11,9 @@ from fmnist.analysis import stats
 from fmnist.config import RunError, StudyConfig
 from fmnist.identity import sign
 from fmnist.search import summary, trials
-from fmnist.search.search import LOOK_SECONDS, Search
+from fmnist.search.search import Search
 from fmnist.study.plan import STARTUP_SECONDS, PlannedRun, Variant, work, work_out
-from fmnist.work.processes import ProcessGroup
 from fmnist.work.sweep import Sweep
-from fmnist.work.worker import Worker
 
 if TYPE_CHECKING:
     from fmnist.tracking import SearchRecord, Store
@@ -55,10 +53,10 @@ def conclude(search: Search, record: "SearchRecord") -> None:
         text = summary.page(records, search.space, search.direction, search.config.tuner.objective, told)
         numbers = {f"importance/{key}": float(share) for key, share in told.shares.items()}
         over = len(trials.ended(records))
-        record.describe(text, numbers, over, {"fmnist.search_trials": str(over), "fmnist.best_trial": leader.trial})
+        record.describe(text, numbers, over, search_trials=str(over), best_trial=leader.trial)
         verdict = _confirm(search, leader, Store(search.config.store, search.config.patience), record)
         search.console.print(verdict, soft_wrap=True)
-        record.describe(f"{verdict}\n\n{text}", {}, over, {"fmnist.verdict": verdict})
+        record.describe(f"{verdict}\n\n{text}", {}, over, verdict=verdict)
     except BaseException as error:
         with suppress(StoreError):
             record.end(KILLED if isinstance(error, KeyboardInterrupt) else FAILED)
@@ -99,8 +97,7 @@ def _confirm(search: Search, leader: trials.TrialRecord, book: "Store", record: 
     _carry_out(search, planned)
     pairs = _pairs(search, planned, seeds, book)
     for run_id in pairs.run_ids:
-        tags = {"mlflow.parentRunId": record.run_id, "fmnist.trial": leader.trial, "fmnist.confirms": "true"}
-        book.mark(run_id, search.name, tags)
+        book.mark(run_id, search.name, trial=leader.trial, parent=record.run_id, confirms=True)
     return _verdict(search, pairs, leader)
 
 
@@ -137,29 +134,10 @@ def _lacking(search: Search, left: list[PlannedRun]) -> str:
 
 def _carry_out(search: Search, planned: list[PlannedRun]) -> None:
     """Which is a sweep like any other."""
-    left = sum(not entry.done for entry in planned)
-    Sweep(
-        planned=planned,
-        study=planned[0].config.study,
-        store=search.config.store,
-        patience=search.config.patience,
-        began=int(time.time() * 1000),
-        workers=max(1, min(search.config.tuner.workers, left)),
-        is_local=True,
-        launch=_launch,
-        console=search.console,
-    ).carry_out()
-
-
-def _launch(staff: list[Worker]) -> None:
-    crew = ProcessGroup(list(staff))
-    try:
-        while crew.is_busy():
-            time.sleep(LOOK_SECONDS)
-            if crew.deaths:
-                raise RuntimeError("it was killed, for lack of memory perhaps")
-    finally:
-        crew.stop()
+    config, study = search.config, planned[0].config.study
+    workers = max(1, min(config.tuner.workers, sum(not run.done for run in planned)))
+    began = int(time.time() * 1000)
+    Sweep(planned, study, config.store, config.patience, began, workers, search.launcher, search.console).carry_out()
 
 
 def _pairs(search: Search, planned: list[PlannedRun], seeds: list[int], book: "Store") -> Pairs:

@@ -14,25 +14,25 @@ from rich.console import Console
 
 from fmnist import machine
 from fmnist.config import Config, RunError, UserError, flatten
-from fmnist.identity import parameters
+from fmnist.identity import FIRST_OPTIONS, differing, parameters
+from fmnist.schema import Status
 from fmnist.search import summary, trials
-from fmnist.search.display import SearchProgress, shown
 from fmnist.search.limits import Limits
+from fmnist.search.progress import SearchProgress
 from fmnist.search.space import OBJECTIVES, Dimension, SearchConfig, base_of, check_search, dimensions
+from fmnist.signals import GRACE_SECONDS
 from fmnist.study import pace
 from fmnist.study.plan import STARTUP_SECONDS, work
 from fmnist.training import data
-from fmnist.work.processes import ProcessGroup
+from fmnist.work.display import counted, showing
+from fmnist.work.launcher import Deaths, Launcher, Starter
 from fmnist.work.sweep import CLOSING_SECONDS, close_orphans
-from fmnist.work.worker import GRACE_SECONDS
 
 if TYPE_CHECKING:
     from fmnist.tracking import SearchRecord, Store
 
 DEFINITION, PARENTS = "definition.json", "parents.json"
 GROWS = ("max_trials", "minutes", "epochs_budget", "iterations", "workers", "confirm_seeds", "name")  # may change
-LOOK_SECONDS = 0.5
-HOPELESS = 3  # workers that die without a trial ended in between
 RESERVED = 0.5  # of tuner.minutes, which the last comparison gets at most
 
 
@@ -41,6 +41,7 @@ class Search:
     """A search that this process carries out with its workers; others may be at it too."""
 
     config: SearchConfig
+    launcher: Launcher
     console: Console
     began: float = field(default_factory=time.time)
 
@@ -76,57 +77,56 @@ class Search:
             UserError: the store cannot be opened.
             RunError: trials fail one after the other, or workers die; what is done is kept.
         """
-        from fmnist.tracking import KILLED, SearchRecord, Store, StoreError
+        from fmnist.tracking import SearchRecord, Store, StoreError
 
-        book = Store(self.config.store, self.config.patience)
+        store = Store(self.config.store, self.config.patience)
         self.folder.mkdir(parents=True, exist_ok=True)
         trials.write(self.folder / DEFINITION, self.definition)
         _wait_for_orphans(self.folder)
-        close_orphans(book, self.config.store)
-        record = SearchRecord(book, self.config.store, self.name, self.definition)
+        close_orphans(store, self.config.store)
+        record = SearchRecord(store, self.name, self.definition)
         try:
-            self._until_done(book, record)
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
-                book.hurry()
+            self._until_done(store, record)
+        except BaseException:
             with suppress(StoreError):  # the reason tells more
-                close_orphans(book, self.config.store, CLOSING_SECONDS)
-                record.end(KILLED)
+                close_orphans(store, self.config.store, CLOSING_SECONDS)
+                record.end(Status.KILLED)
             raise
         return record
 
-    def _until_done(self, book: "Store", record: "SearchRecord") -> None:
+    def _until_done(self, store: "Store", record: "SearchRecord") -> None:
         limits = self.limits()
-        lookout = SearchProgress(book, limits, self.folder, self.direction, self.data_digest, self.began)
+        progress = SearchProgress(store, limits, self.folder, self.direction, self.data_digest, self.began)
         self._announce(limits)
-        crew = ProcessGroup([partial(_search, limits, self.folder, record.run_id)] * self.config.tuner.workers)
-        ended = 0
-        try:
-            with _Parent(self.folder), shown(lookout, self.console) as look:
-                while crew.is_busy():
-                    time.sleep(LOOK_SECONDS)
-                    look()
-                    now = len(trials.ended(lookout.records))
-                    if now > ended:
-                        ended, crew.deaths = now, 0
-                        summary.log(record, lookout.records, self.direction)
-                    if crew.deaths == HOPELESS:
-                        raise RunError(
-                            f"workers died {HOPELESS} times without ending a trial, for lack of memory perhaps; "
-                            "try tuner.workers=1"
-                        )
-                look()
-        finally:
-            crew.stop()
-        summary.log(record, lookout.records, self.direction)
-        self.reached = next((reached for reached in crew.results if reached), "")
+
+        def log(ended: list[trials.TrialRecord]) -> None:
+            summary.log(record, progress.records, self.direction)
+
+        worker = partial(_search, limits, self.folder, record.run_id)
+        starter = Starter(self.config.store, record.run_id, machine.this_process())
+        deaths = Deaths("ending a trial", "tuner.workers=1")
+        with _Parent(self.folder), showing(progress, self.console, log):
+            reached = None
+            while reached is None:
+                before = len(trials.ended(trials.load_trials(self.folder)))
+                try:
+                    reached = self.launcher.launch([worker] * self.config.tuner.workers, starter)
+                except (RunError, UserError):
+                    raise
+                except Exception as error:
+                    close_orphans(store, self.config.store, CLOSING_SECONDS)
+                    _wait_for_workers(self.folder, CLOSING_SECONDS)
+                    has_progressed = len(trials.ended(trials.load_trials(self.folder))) > before
+                    self.console.print(deaths.add(error, has_progressed), soft_wrap=True)
+        log([])
+        self.reached = next((limit for limit in reached if limit), "")
 
     def _announce(self, limits: Limits) -> None:
         """Say what is going to be done, and what is already."""
         tuner, total, over = self.config.tuner, limits.total(), trials.ended(trials.load_trials(self.folder))
         size = f"{total[0] or 'some'} trials, {total[1]} epochs" if total else f"{tuner.minutes:g} minutes"
         before = f"; {len(over)} trials have ended before" if over else ""
-        workers = f"{tuner.workers} worker{'s'[: tuner.workers != 1]}"
+        workers = counted(tuner.workers, "worker")
         self.console.print(
             f"Search {self.name}: {size} in {len(self.space)} dimensions, {workers}{before}", soft_wrap=True
         )
@@ -158,6 +158,7 @@ class Search:
 
 
 def _search(limits: Limits, folder: Path, parent: str) -> str:
+    """What a worker does."""
     from fmnist.search import tuner  # in a worker alone: it loads TensorFlow
 
     return tuner.search(limits, folder, parent)
@@ -167,7 +168,8 @@ def _definition(config: SearchConfig, space: list[Dimension], data_digest: str) 
     """What determines which trials come one after the other, and what they come to."""
     tuner = {key: value for key, value in asdict(config.tuner).items() if key not in (*GROWS, "space")}
     tuner["space"] = {entry.key: str(entry) for entry in space}
-    run = {key: value for key, value in parameters(base_of(config)).items() if key != "epochs"}
+    options = differing(parameters(base_of(config)), parameters(Config()), always=FIRST_OPTIONS)
+    run = {key: value for key, value in options.items() if key != "epochs"}
     return {**{f"tuner.{key}": value for key, value in flatten(tuner).items()}, **run, "data": data_digest}
 
 
@@ -214,9 +216,14 @@ class _Parent:
 def _wait_for_orphans(folder: Path) -> None:
     """Let the workers of a killed process end before others take their places: there is one at a trial then."""
     file = folder / PARENTS
-    if not file.exists() or not (names := json.loads(file.read_text())) or not all(map(machine.is_gone, names)):
-        return
-    deadline = time.monotonic() + GRACE_SECONDS + 5.0
+    names = json.loads(file.read_text()) if file.exists() else []
+    if names and all(map(machine.is_gone, names)):
+        _wait_for_workers(folder, GRACE_SECONDS + 5.0)
+
+
+def _wait_for_workers(folder: Path, seconds: float) -> None:
+    """Until no process works on the search any more, but no longer than that."""
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and not all(
         trials.is_free(folder, lock.stem) for lock in folder.glob("worker-*.lock")
     ):

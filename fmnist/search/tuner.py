@@ -74,7 +74,7 @@ class TrialRunner(BaseTuner):  # type: ignore[misc]  # Keras Tuner has no types
 
     def _mark(self, run_id: str, trial: str) -> None:
         name = self.oracle.folder.name
-        self.book.mark(run_id, name, {"mlflow.parentRunId": self.parent, "fmnist.trial": trial})
+        self.book.mark(run_id, name, trial=trial, parent=self.parent)
 
     def _mark_failed(self, config: Config, trial: str) -> None:
         from fmnist import machine

@@ -14,7 +14,7 @@ from fmnist.identity import parameters, short_key, sign, variant_name
 from fmnist.schema import BASELINE
 from fmnist.study import plan
 from fmnist.study.compose import compose_config
-from fmnist.tracking.run_writer import as_text
+from fmnist.tracking import as_text
 
 SCORING = ("data.limit", "data.validation", "data.augment_validation")  # which images are scored, and how
 _HOW = "axis and levels (and at), weakest, or published"

@@ -86,13 +86,13 @@ def _read_idx(path: Path, dimensions: int) -> Bytes:
     if len(content) < start:
         raise UserError(f"{path} ends within its header of {start} bytes; get the file again")
     shape = [int(size) for size in np.frombuffer(content, ">u4", dimensions, 4)]
-    wanted, there = math.prod(shape), len(content) - start
-    if there != wanted:
+    announced, size = math.prod(shape), len(content) - start
+    if size != announced:
         sizes = " x ".join(map(str, shape))
         raise UserError(
-            f"{path}: its header announces {sizes} = {wanted} bytes, but {there} follow; get the file again"
+            f"{path}: its header announces {sizes} = {announced} bytes, but {size} follow; get the file again"
         )
-    return np.frombuffer(content, np.uint8, wanted, start).reshape(shape)
+    return np.frombuffer(content, np.uint8, announced, start).reshape(shape)
 
 
 # ---- CSV ----------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ def _check_header(path: Path, line: str) -> None:
     for number, (name, wanted) in enumerate(zip(names, COLUMNS, strict=True), 1):
         if name != wanted:
             raise UserError(
-                f"{path}, line 1: column {number} is {_shown(name)} instead of '{wanted}'; "
+                f"{path}, line 1: column {number} is {_shortened(name)} instead of '{wanted}'; "
                 f"the header must be label,pixel1,...,pixel{PIXELS}"
             )
 
@@ -193,11 +193,11 @@ def _encode(label: str) -> int:
     if _WHOLE.fullmatch(label):
         if 0 <= int(label) < len(CLASSES):
             return int(label)
-        raise ValueError(f"label {_shown(label)} is out of range; write a number from 0 to 9 or a class name")
+        raise ValueError(f"label {_shortened(label)} is out of range; write a number from 0 to 9 or a class name")
     if label.strip() in CLASSES:
         return CLASSES.index(label.strip())
     hint = suggest(label.strip(), CLASSES) or f"; write a number from 0 to 9 or one of {', '.join(CLASSES)}"
-    raise ValueError(f"{_shown(label)} is no class{hint}")
+    raise ValueError(f"{_shortened(label)} is no class{hint}")
 
 
 def _pixels(place: str, cells: list[str]) -> Bytes:
@@ -208,7 +208,7 @@ def _pixels(place: str, cells: list[str]) -> Bytes:
             fault = "is out of range" if _WHOLE.fullmatch(cell) else "is not a whole number"
             if not _WHOLE.fullmatch(cell) or not 0 <= int(cell) <= 255:
                 raise UserError(
-                    f"{place}, column pixel{number}: {_shown(cell)} {fault}; write a number from 0 to 255"
+                    f"{place}, column pixel{number}: {_shortened(cell)} {fault}; write a number from 0 to 255"
                 ) from None
         return np.array([int(cell) for cell in cells], np.uint8)
 
@@ -220,5 +220,5 @@ def _count_error(path: Path, line: int, count: int) -> UserError:
     )
 
 
-def _shown(cell: str) -> str:
+def _shortened(cell: str) -> str:
     return repr(cell if len(cell) <= 30 else cell[:30] + "...")

@@ -1,26 +1,27 @@
 """A sweep from the first launch to the last run: whatever happens to its workers, the store says what is left."""
 
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import pandas as pd
 from rich.console import Console
 
-from fmnist import machine
+from fmnist import machine, words
 from fmnist.config import RunError, StudyConfig, UserError
+from fmnist.schema import Status
 from fmnist.study.plan import PlannedRun, estimate
 from fmnist.training import checkpoint
 from fmnist.training.locking import BusyError, checkpoint_folder, exclusively, was_used_here
-from fmnist.work import display
-from fmnist.work.progress import clock
-from fmnist.work.worker import Worker, next_runs
+from fmnist.work.display import showing
+from fmnist.work.launcher import Deaths, Launcher, Starter
+from fmnist.work.sweep_progress import AnnouncedSweep, SweepProgress
+from fmnist.work.worker import Attempt, Worker, next_runs
 
 if TYPE_CHECKING:
     from fmnist.tracking import RunSummary, Store
 
-HOPELESS = 3  # launches in a row that end with dead workers and without an epoch of progress
 CLOSING_SECONDS = 3.0  # that killed workers may take to let go of their locks
 
 
@@ -30,14 +31,13 @@ class Sweep:
 
     planned: list[PlannedRun]
     study: StudyConfig
-    store: str
+    folder: str  # of the store
     patience: int
     began: int  # ms
     workers: int
-    is_local: bool  # the workers are children of this process, and take runs as they come
-    launch: Callable[[list[Worker]], None]  # starts a process for each and returns when all have ended
+    launcher: Launcher
     console: Console
-    _failed: dict[str, str] = field(default_factory=dict)  # name -> reason
+    _failed_before: frozenset[Attempt] = frozenset()
     _shown: set[int] = field(default_factory=set)  # rungs whose leaderboard has been printed
 
     def carry_out(self) -> None:
@@ -46,141 +46,155 @@ class Sweep:
         Raises:
             RunError: runs failed; all others are done.
         """
-        from fmnist.tracking import FAILED, FINISHED, KILLED, Store, StoreError
+        from fmnist.tracking import Store, StoreError
 
-        book = Store(self.store, self.patience)
-        close_orphans(book, self.store)
-        _close_sweeps(book)
-        self._show_rungs(book)
-        missing = [entry for entry in self.planned if not entry.done]
+        self.store = Store(self.folder, self.patience)
+        close_orphans(self.store, self.folder)
+        _close_sweeps(self.store)
+        self._failed_before = frozenset((run.run_id, run.ended) for run in self.store.failed())
+        self._show_rungs()
+        missing = [run for run in self.planned if not run.done]
         if not missing:
             return
-        sweep = display.AnnouncedSweep.of(self.planned, self.study.name, self.workers, self.began)
-        sweep_id = book.announce(sweep.study, sweep.to_json())
+        announced = AnnouncedSweep.of(self.planned, self.study.name, self.workers, self.began)
+        record = self.store.announce(announced.study, announced.to_json())
         try:
-            with display.shown(
-                display.SweepProgress(book, sweep), self.console, lambda record: self._on_end(book, record)
-            ):
-                self._until_done(book, sweep_id, sweep.process)
+            with showing(SweepProgress(self.store, announced), self.console, self._on_end):
+                self._until_done(Starter(self.folder, record, announced.process))
+            close_orphans(self.store, self.folder, CLOSING_SECONDS)
+            failed = self._failed()
         except BaseException:
             with suppress(StoreError):  # the reason tells more; the next sweep closes what stands as running
-                book.close(sweep_id, KILLED)  # which workers everywhere hear of
-                close_orphans(book, self.store, CLOSING_SECONDS)
+                self.store.close(record, Status.KILLED)  # which workers everywhere hear of
+                close_orphans(self.store, self.folder, CLOSING_SECONDS)
             raise
-        close_orphans(book, self.store, CLOSING_SECONDS)
-        book.close(sweep_id, FAILED if self._failed else FINISHED)
-        self._sum_up(missing)
+        self.store.close(record, Status.FAILED if failed else Status.FINISHED)
+        self._sum_up(missing, failed)
 
-    def _until_done(self, book: "Store", sweep: str, process: str) -> None:
-        hopeless = 0
-        while left := next_runs(self.planned, book, self.began, self.study.fail_fast):
-            before = self._progress()
+    def _until_done(self, starter: Starter) -> None:
+        deaths = Deaths("finishing an epoch", "fewer with hydra.launcher.n_jobs=1")
+        while runs := self._left():
+            before = self._epochs()
             try:
-                self.launch(self._staff(left, sweep, process))
+                self._launch(runs, starter)
             except (RunError, UserError):
                 raise
-            except Exception as error:  # One worker's death takes the whole batch along, in every launcher.
-                lost = close_orphans(book, self.store, CLOSING_SECONDS)
-                hopeless = 0 if self._progress() > before else hopeless + 1
-                if hopeless == HOPELESS:
-                    for record in lost:
-                        book.close(record.run_id, "FAILED")
-                    raise RunError(
-                        f"workers died {HOPELESS} times without finishing an epoch, for lack of memory perhaps; "
-                        f"try fewer with hydra.launcher.n_jobs=1 (the last error: {_line(error)})"
-                    ) from error
-                self.console.print(
-                    f"a worker died ({type(error).__name__}); what it was at is started again", soft_wrap=True
-                )
+            except Exception as error:
+                lost = close_orphans(self.store, self.folder, CLOSING_SECONDS)
+                try:
+                    self.console.print(deaths.add(error, self._epochs() > before), soft_wrap=True)
+                except RunError:
+                    for run in lost:
+                        self.store.close(run.run_id, Status.FAILED)
+                    raise
 
-    def _staff(self, left: list[PlannedRun], sweep: str, process: str) -> list[Worker]:
-        """Here as many workers as asked for, all at the same list; on a cluster one for each trajectory."""
-        runs = [entry for entry in self.planned if not entry.done]
+    def _launch(self, runs: list[PlannedRun], starter: Starter) -> None:
+        """Here as many workers as asked for, each with the whole list; on a cluster one for each trajectory."""
+        missing = [run for run in self.planned if not run.done]
+        if self.launcher.is_local:
+            worker = Worker(missing, self._failed_before, self.study.fail_fast)
+            self.launcher.launch([worker] * min(self.workers, len(runs)), starter)
+            return
+        paths = [[run for run in missing if run.signatures.trajectory == first.signatures.trajectory] for first in runs]
+        workers = [Worker(path, self._failed_before, self.study.fail_fast) for path in paths]
+        self.launcher.launch(workers, starter, [worker.label for worker in workers])
 
-        if self.is_local:
-            return [Worker(runs, self.began, self.study.fail_fast)] * min(self.workers, len(left))
-        paths = [entry.signatures.trajectory for entry in left]
+    # ---- What the store says, by signatures and statuses alone: clocks of machines differ
+
+    def _failed(self) -> list["RunSummary"]:
+        """The runs of the plan that have failed since the sweep began."""
+        signatures = {run.signatures.run for run in self.planned}
         return [
-            Worker(
-                [entry for entry in runs if entry.signatures.trajectory == path],
-                self.began,
-                self.study.fail_fast,
-                sweep,
-                process,
-            )
-            for path in paths
+            run
+            for run in self.store.failed()
+            if run.signature in signatures and (run.run_id, run.ended) not in self._failed_before
         ]
 
-    def _progress(self) -> int:
-        """Epochs that are safe in checkpoints, over all trajectories of the plan."""
-        paths = {entry.signatures.trajectory for entry in self.planned}
-        newest = [checkpoint.newest(checkpoint_folder(self.store, path), 10**9)[:1] for path in paths]
-        return sum(epoch for found in newest for epoch, _ in found)
+    def _left(self) -> list[PlannedRun]:
+        """What workers could carry out now."""
+        from fmnist import tracking
 
-    def _on_end(self, book: "Store", record: "RunSummary") -> None:
-        if record.status == "FAILED":
-            traceback = book.error(record.run_id).rstrip()
-            self._failed[record.name] = traceback.splitlines()[-1] if traceback else "its worker died"
-            self.console.print(traceback, markup=False, soft_wrap=True)
-        self._show_rungs(book)
+        failed = {run.trajectory for run in self._failed()}
+        if failed and self.study.fail_fast:
+            return []
+        return next_runs(self.planned, _finished(tracking.frame(self.store)), failed)
 
-    def _show_rungs(self, book: "Store") -> None:
+    def _epochs(self) -> int:
+        """How many are safe in checkpoints, over all trajectories of the plan."""
+        paths = {run.signatures.trajectory for run in self.planned}
+        newest = [checkpoint.newest(checkpoint_folder(self.folder, path), 10**9)[:1] for path in paths]
+        return sum(epoch for first in newest for epoch, _ in first)
+
+    # ---- What people see
+
+    def _on_end(self, ended: list["RunSummary"]) -> None:
+        for run in ended:
+            if run.status == Status.FAILED:
+                self.console.print(self.store.error(run.run_id).rstrip(), markup=False, soft_wrap=True)
+        self._show_rungs()
+
+    def _show_rungs(self) -> None:
         """Print the leaderboard of every rung that has become complete."""
         from fmnist import tracking
         from fmnist.analysis.leaderboard import leaderboard
         from fmnist.report.leaderboard import render
 
-        runs = tracking.frame(book)
-        failed = {record.trajectory for record in book.ended_since(self.began) if record.status == "FAILED"}
-        finished = set(runs.loc[runs["status"] == "FINISHED", "signature"])
-        for rung in sorted({entry.config.epochs for entry in self.planned} - self._shown):
-            of_rung = [entry for entry in self.planned if entry.config.epochs == rung]
-            if not all(entry.signatures.run in finished or entry.signatures.trajectory in failed for entry in of_rung):
+        runs = tracking.frame(self.store)
+        finished, failed = _finished(runs), {run.trajectory for run in self._failed()}
+        for rung in sorted({run.config.epochs for run in self.planned} - self._shown):
+            of_rung = [run for run in self.planned if run.config.epochs == rung]
+            if not all(run.signatures.run in finished or run.signatures.trajectory in failed for run in of_rung):
                 return
             self._shown.add(rung)
-            fresh = sum(not entry.done for entry in of_rung)
-            after = f"{fresh} runs, {clock(time.time() - self.began / 1000)} after the start"
+            fresh = sum(not run.done for run in of_rung)
+            after = f"{fresh} runs, {words.clock(time.time() - self.began / 1000)} after the start"
             self.console.print(f"\n[bold]Rung {rung}[/]: {after if fresh else 'nothing to do'}")
-            signed = {entry.signatures.run for entry in of_rung}
+            signed = {run.signatures.run for run in of_rung}
             text = render(leaderboard(runs[runs["signature"].isin(signed)]), "table")
             self.console.print(text, markup=False, soft_wrap=True)
 
-    def _sum_up(self, missing: list[PlannedRun]) -> None:
+    def _sum_up(self, missing: list[PlannedRun], failed: list["RunSummary"]) -> None:
+        if failed:
+            reasons = "; ".join(f"{run.name}: {self._reason(run)}" for run in failed)
+            raise RunError(f"{len(failed)} of {len(missing)} runs failed: {reasons}")
         took, estimated = time.time() - self.began / 1000, estimate(self.planned, self.workers)
-        if self._failed:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in self._failed.items())
-            raise RunError(f"{len(self._failed)} of {len(missing)} runs failed: {reasons}")
         off = 100 * (estimated - took) / took
-        self.console.print(f"\n{len(missing)} runs in {clock(took)}; the plan said {clock(estimated)} ({off:+.0f} %)")
+        clocks = f"{words.clock(took)}; the plan said {words.clock(estimated)}"
+        self.console.print(f"\n{len(missing)} runs in {clocks} ({off:+.0f} %)")
+
+    def _reason(self, run: "RunSummary") -> str:
+        lines = self.store.error(run.run_id).rstrip().splitlines()
+        return lines[-1] if lines else "its worker died"
 
 
-def close_orphans(book: "Store", store: str, patience: float = 0.0) -> list["RunSummary"]:
-    """Close the runs that stand as running though no process is at them, and return them.
+def _finished(runs: pd.DataFrame) -> set[str]:
+    """Signatures of the runs that have finished."""
+    return set(runs.loc[runs["status"] == Status.FINISHED, "signature"])
+
+
+def close_orphans(store: "Store", folder: str, patience: float = 0.0) -> list["RunSummary"]:
+    """Close the runs that stand as running though no process works on them, and return them.
 
     Only runs that were carried out with this folder are judged; `patience` is how many seconds a process that is
     about to end gets to let go.
     """
     deadline, closed = time.monotonic() + patience, list["RunSummary"]()
-    while running := [entry for entry in book.running() if was_used_here(store, entry.trajectory)]:
-        for entry in running:
-            with suppress(BusyError), exclusively(store, entry.trajectory, wait=False):
-                if book.is_running(entry.run_id):  # or its process has ended it since we asked
-                    book.close(entry.run_id, "KILLED")
-                    closed.append(entry)
+    while running := [run for run in store.running() if was_used_here(folder, run.trajectory)]:
+        for run in running:
+            with suppress(BusyError), exclusively(folder, run.trajectory, wait=False):
+                if store.is_running(run.run_id):  # or its process has ended it since we asked
+                    store.close(run.run_id, Status.KILLED)
+                    closed.append(run)
         if time.monotonic() > deadline:
             break
         time.sleep(0.1)
     return closed
 
 
-def _close_sweeps(book: "Store") -> None:
+def _close_sweeps(store: "Store") -> None:
     """Close the sweeps whose process was killed before it could."""
-    for sweep, status in book.sweeps():
-        if status == "RUNNING":
-            announced = book.plan(sweep)
+    for sweep, status in store.sweeps():
+        if status == Status.RUNNING:
+            announced = store.plan(sweep)
             if announced is None or machine.is_gone(announced["process"]):
-                book.close(sweep, "KILLED")
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
+                store.close(sweep, Status.KILLED)

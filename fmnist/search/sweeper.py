@@ -1,0 +1,37 @@
+"""The Hydra sweeper of a search, by which it gets the launcher that starts its workers."""
+
+import sys
+from typing import Any
+
+from rich.console import Console
+
+from fmnist.config import UserError
+from fmnist.search.space import TUNE, SearchConfig
+from fmnist.study.compose import to_config
+from fmnist.work.launcher import LaunchingSweeper
+
+
+class SearchSweeper(LaunchingSweeper):
+    """Carries out a search, and compares what it has found with the baseline on fresh seeds."""
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Carry out the search that the command line asks for.
+
+        Raises:
+            UserError: the search is impossible; nothing has started.
+            RunError: trials or runs failed.
+        """
+        from fmnist.search.confirm import conclude
+        from fmnist.search.search import Search
+
+        for override in self.parsed(arguments):
+            if override.is_sweep_override():
+                raise UserError(
+                    f"{override.get_key_element()} names several values, but a search chooses its points itself; "
+                    "what it may choose is tuner.space, and a list stands in [brackets]"
+                )
+        console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+        config = to_config(self.config, TUNE)
+        assert isinstance(config, SearchConfig)
+        search = Search(config, self.make_launcher(arguments), console)
+        conclude(search, search.carry_out())

@@ -1,0 +1,64 @@
+"""Watching a sweep from another terminal: what the store says of it, and how the watching ends."""
+
+import json
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from commands import run
+
+from fmnist import machine, tracking
+from fmnist.config import UserError
+from fmnist.watch import watch
+from fmnist.work.sweep_progress import AnnouncedRun, AnnouncedSweep
+
+
+@pytest.fixture(scope="module")
+def announced(tmp_path_factory):
+    """A store with a sweep whose process has been killed, which therefore stands as running."""
+    store = tmp_path_factory.mktemp("killed")
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        name = f"{machine.platform.node()} {process.pid} {psutil.Process(process.pid).create_time()}"
+        assert not machine.is_gone(name)
+        process.kill()
+    runs = [AnnouncedRun("filters=4 · 1 epoch · seed 0", "of nobody", epochs=1, start=0, seconds=1.0)]
+    sweep = AnnouncedSweep("smoke", workers=2, began=int(time.time() * 1000), process=name, runs=runs)
+    opened = tracking.Store(str(store))
+    opened.announce("smoke", sweep.to_json())
+    return store, opened, sweep
+
+
+def test_watching_a_sweep_that_was_killed_says_so_and_ends(announced):
+    store, _, _ = announced
+    done = run("watch", "--store", store, code=1)
+    assert done.stdout.startswith("Study smoke: 1 run, 2 workers")
+    assert done.stderr == "fmnist.watch: the sweep was killed; the command that started it goes on where it stopped\n"
+
+
+def test_a_sweep_that_has_not_said_its_plan_yet_is_a_matter_of_a_moment(announced):
+    store, opened, _ = announced
+    young = opened.client.create_run(opened.client.get_experiment_by_name("fmnist sweeps").experiment_id)
+    with pytest.raises(UserError, match="try again in a moment"):
+        watch(str(store))
+    opened.client.delete_run(young.info.run_id)
+
+
+def test_a_process_is_gone_once_it_has_ended_though_nobody_has_asked_how(announced):
+    _, _, sweep = announced
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        name = f"{machine.platform.node()} {process.pid} {psutil.Process(process.pid).create_time()}"
+        deadline = time.monotonic() + 30
+        while not machine.is_gone(name):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    assert machine.is_gone(name) and not machine.is_gone(machine.this_process())
+    assert not machine.is_gone(sweep.process.replace(machine.platform.node(), "elsewhere"))
+
+
+def test_an_announcement_survives_the_store(announced):
+    _, opened, sweep = announced
+    ((sweep_id, status),) = opened.sweeps()
+    assert status == "RUNNING"
+    assert AnnouncedSweep.from_json(json.loads(json.dumps(opened.plan(sweep_id)))) == sweep

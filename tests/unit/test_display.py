@@ -1,0 +1,75 @@
+"""The live table of a sweep, drawn without one."""
+
+import io
+import time
+
+import pytest
+from rich.console import Console
+
+from fmnist.schema import Status
+from fmnist.tracking import RunSummary
+from fmnist.work.display import LAST, ActiveRun, picture
+from fmnist.work.sweep_progress import AnnouncedRun, AnnouncedSweep, SweepProgress
+
+NAME = "limit=600 filters=4 kernel_size=3 dense_units=16 learning_rate=1e+30 batch_size=[32] · {} epochs · seed {}"
+
+
+def progress(workers=2, ended=()):
+    """A sweep of seeds over rungs 1 and 3, some of whose runs have ended with these statuses."""
+    runs = [
+        AnnouncedRun(NAME.format(e, s), f"{e}-{s}", e, 0, 10.0 * e, f"path {s}") for e in (1, 3) for s in range(workers)
+    ]
+    sweep = AnnouncedSweep("test", workers, int(1000 * (time.time() - 20)), "here 1 1.0", runs)
+    records = {
+        run.signature: RunSummary("id", run.name, run.signature, run.trajectory, status, 1, 0.9123)
+        for run, status in zip(runs, ended, strict=False)
+    }
+    left = [run for run in runs if run.signature not in records][:workers]
+    at_work = {run.signature: ActiveRun(run.name, run.start, 1, run.epochs, 0.875, 2.0, run.seconds) for run in left}
+    return SweepProgress(None, sweep, records, at_work)
+
+
+def drawn(observed, width, height=30):
+    console = Console(width=width, height=height, file=io.StringIO(), force_terminal=True, color_system="standard")
+    console.print(picture(observed, height))
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [20, 70, 110, 200])
+def test_no_line_is_wider_than_the_terminal_and_names_in_it_are_whole(width):
+    plain = Console(width=width, file=io.StringIO())
+    plain.print(picture(progress(ended=[Status.FINISHED]), 30))
+    lines = plain.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    if width >= 70:
+        text = " ".join("".join(lines).split())
+        assert "seed 1" in text and "1/3" in text and "87.50 %" in text
+
+
+def test_the_rung_the_share_and_the_end_stand_by_the_bar():
+    assert "rung 1 of 1, 3; left" in drawn(progress(), 110)
+    half = drawn(progress(ended=[Status.FINISHED, Status.FINISHED]), 110)
+    assert "rung 3 of 1, 3; left" in half and "2/4 runs" in half and "until" in half
+    assert "rung" not in drawn(progress(ended=[Status.FINISHED] * 4), 110)
+
+
+def test_what_ended_last_stands_below_the_newest_first_with_failures_in_red():
+    text = drawn(progress(ended=[Status.FINISHED, Status.FAILED]), 70)
+    assert text.index("FAILED") < text.index("validation 91.23 %")
+    assert "\x1b[31mFAILED" in text and "\x1b[2mvalidation" in text
+    many = drawn(progress(workers=9, ended=[Status.FINISHED] * 9), 110)
+    assert many.count("validation 91.23 %") == LAST
+
+
+def test_later_rungs_of_a_path_that_failed_are_expected_no_more():
+    half = progress(ended=[Status.FINISHED, Status.FAILED])
+    assert "2/3 runs" in drawn(half, 110) and "rung 3 of" in drawn(half, 110) and not half.complete
+    assert progress(ended=[Status.FAILED, Status.FAILED]).complete
+    assert half.seconds_left() < progress(ended=[Status.FINISHED, Status.FINISHED]).seconds_left()
+
+
+def test_more_workers_than_lines_do_not_hide_the_bar():
+    lines = drawn(progress(workers=40), 110, height=30).splitlines()
+    assert (
+        len(lines) <= 30 and any("0/80 runs" in line for line in lines) and any("and 30 more" in line for line in lines)
+    )
