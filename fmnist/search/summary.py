@@ -8,6 +8,7 @@ import pandas as pd
 from rich.table import Table
 
 from fmnist.analysis.importance import Importance, importance
+from fmnist.report.searches import importance_warning
 from fmnist.search import trials
 from fmnist.search.space import Dimension
 from fmnist.search.trials import COMPLETED, FAILED, TrialRecord
@@ -93,7 +94,8 @@ def importance_lines(told: Importance) -> list[str]:
     """The importances that are not nothing, and what to think of them."""
     shares = [f"{key} {100 * share:.0f} %" for key, share in told.shares.items() if share >= 0.01]
     lines = [f"importance: {', '.join(shares)}"] if shares else []
-    return [*lines, *([f"importance {told.warning}"] if told.warning else [])]
+    warning = importance_warning(told)
+    return [*lines, *([f"importance {warning}"] if warning else [])]
 
 
 def page(found: list[TrialRecord], space: list[Dimension], direction: str, objective: str, told: Importance) -> str:
@@ -107,6 +109,9 @@ def page(found: list[TrialRecord], space: list[Dimension], direction: str, objec
     ]
     lines += ["", "| dimension | space | importance |", "|---|---|---|"]
     lines += [f"| {entry.key} | {entry} | {told.shares.get(entry.key, math.nan):.2f} |" for entry in space]
-    lines += ["", f"Importance: {told.warning or f'the forest explains {told.explained:.0%} of unseen trials'}."]
+    lines += [
+        "",
+        f"Importance: {importance_warning(told) or f'the forest explains {told.explained:.0%} of unseen trials'}.",
+    ]
     lines += [f"- trial {int(a.trial)} failed: {a.message}" for a in failures]
     return "\n".join(lines)
