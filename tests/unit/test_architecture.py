@@ -35,8 +35,15 @@ LIBRARIES = {
     "omegaconf": {"study.compose", "work.sweeper"},
     "keras_tuner": {"search.oracles", "search.tuner"},
     "tensorflow": {"training.tensorflow_loop"},
-    "jax": {"training.jax_loop"},
-    "keras": {"training.engine", "training.model", "training.augment", "training.tensorflow_loop", "training.jax_loop"},
+    "jax": {"training.jax_loop", "training.pinned"},
+    "keras": {
+        "training.engine",
+        "training.model",
+        "training.augment",
+        "training.tensorflow_loop",
+        "training.jax_loop",
+        "training.pinned",
+    },
     "matplotlib": {"report.drawing", "report.run_pictures", "report.figures", "report.search_figures", "report.svg"},
     "rich": {
         "tune",

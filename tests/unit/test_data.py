@@ -14,7 +14,7 @@ import pytest
 from idx import Half, pack, synthetic, write_idx
 from numpy.typing import NDArray
 
-from fmnist.config import CLASSES, DataConfig, UserError
+from fmnist.config import CLASSES, Config, DataConfig, UserError, from_flat
 from fmnist.training import data, fetch, readers
 
 TRAIN, TEST = synthetic(40, 20)
@@ -468,3 +468,15 @@ def test_importing_the_module_loads_no_heavy_library() -> None:
     code = "import sys, fmnist.training.data; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"keras", "sklearn", "pandas", "tensorflow"} & set(done.stdout.split())
+
+
+def test_too_few_rows_for_a_config_are_refused_before_anything_is_recorded(folder: Path) -> None:
+    dataset = data.load(DataConfig(dir=str(folder)))
+
+    def refusal(**options: object) -> str:
+        config = from_flat(Config(), {key.replace("__", "."): value for key, value in options.items()})
+        return message(lambda: data.check_rows(config, dataset))
+
+    assert "at most the 40 training rows" in refusal(data__limit=9_999_999, batch_size=8)
+    assert "batch_size must be at most the 30 rows that train, but got 128" in refusal(data__validation=0.25)
+    data.check_rows(from_flat(Config(), {"data.validation": 0.25, "batch_size": 30}), dataset)
