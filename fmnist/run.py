@@ -67,8 +67,8 @@ def execute(
     folder = checkpoint_folder(config.store, signatures.trajectory)
     with exclusively(config.store, signatures.trajectory, wait):
         record = store.find(signatures.run)
-        if record is not None and record.info.status == Status.FINISHED:
-            return Outcome(record.info.run_id, record.data.metrics, trained=0)
+        if record is not None and record.status == Status.FINISHED:
+            return Outcome(record.run_id, record.metrics, trained=0)
         description = describe(config, signatures, dataset)
         writer = store.begin(run_name(config), signatures.run, parameters(config), description)
         with _closing(writer, store):

@@ -153,12 +153,12 @@ def _pairs(search: Search, planned: list[PlannedRun], seeds: list[int], store: "
     tuned_ids = []
     for planned_run in planned:
         run = store.find(planned_run.signatures.run)
-        if run is None or run.info.status != Status.FINISHED:
+        if run is None or run.status != Status.FINISHED:
             raise RunError(f"{planned_run.name} failed; see its record")
         is_baseline = planned_run.signatures.variant == baseline
-        scores["baseline" if is_baseline else "tuned"][planned_run.config.seed] = run.data.metrics[objective]
+        scores["baseline" if is_baseline else "tuned"][planned_run.config.seed] = run.metrics[objective]
         if not is_baseline:
-            tuned_ids.append(run.info.run_id)
+            tuned_ids.append(run.run_id)
     tuned = scores["tuned"] or scores["baseline"]  # the best trial may be the baseline itself
     return Pairs(seeds, [tuned[seed] for seed in seeds], [scores["baseline"][seed] for seed in seeds], tuned_ids)
 

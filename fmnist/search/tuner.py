@@ -85,7 +85,7 @@ class TrialRunner(BaseTuner):  # type: ignore[misc]  # Keras Tuner has no types
 
         record = self.store.find(sign(machine.resolve(config), load(config.data).digest).run)
         if record is not None:
-            self._mark(record.info.run_id, trial)
+            self._mark(record.run_id, trial)
 
     def _try_run_and_update_trial(self, trial: Trial, *args: Any, **options: Any) -> None:
         """As Keras Tuner's own, which would take an error of ours, or of the disk, for one of the trial."""

@@ -6,18 +6,15 @@ The client makes an object of every number and word that it reads, and takes ten
 import shutil
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import mlflow
 
 from fmnist.config import UserError
 from fmnist.tracking.client import Client
+from fmnist.tracking.stored import StoredRun
 
 SCHEME = "sqlite:///"
-
-
-# ---- The file -------------------------------------------------------------------------------------------
 
 
 def create(uri: str) -> None:
@@ -77,22 +74,6 @@ def _check_version(path: Path, version: str) -> None:
         )
 
 
-# ---- Its runs -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class StoredRun:
-    """A run as it stands in the store; of a metric the last value."""
-
-    run_id: str
-    name: str
-    status: str
-    start_time: int  # ms
-    tags: dict[str, str] = field(default_factory=dict)
-    params: dict[str, str] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
-
-
 _RUNS = """
     FROM runs JOIN experiments USING (experiment_id)
     WHERE experiments.name = ? AND runs.lifecycle_stage = 'active'
@@ -121,7 +102,7 @@ def _runs(database: sqlite3.Connection, experiment: str) -> list[StoredRun]:
         of_these = f"WHERE run_uuid IN (SELECT run_uuid {_RUNS})"
         return database.execute(f"SELECT run_uuid, {columns} FROM {table} {of_these}", (experiment,))
 
-    columns = "run_uuid, runs.name, status, start_time"
+    columns = "run_uuid, runs.name, status, start_time, COALESCE(end_time, 0)"
     rows = database.execute(f"SELECT {columns} {_RUNS} ORDER BY start_time DESC, run_uuid", (experiment,))
     runs = {row[0]: StoredRun(*row) for row in rows}
     for run_id, key, value in select("key, value", "tags"):

@@ -21,10 +21,8 @@ from fmnist.training.quiet import quiet_stderr
 log = logging.getLogger(__name__)
 ERROR, PREDICTIONS = "error.txt", "predictions.npz"
 GRID_PIXELS = 640  # of a picture's longer side in the chart view; MLflow's own 256 leave numbers unreadable
-PAUSE = (
-    10.0  # between two tries, times the time that all failed ones took: a server that hangs must not hold training up
-)
-BATCH = 1000  # metrics of one call
+# Between two tries, times the time that all failed ones took: a server that hangs must not hold training up.
+PAUSE = 10.0
 
 
 class RunWriter:
@@ -54,9 +52,7 @@ class RunWriter:
         if began < self._next_try and not wait:
             return
         try:
-            for start in range(0, len(fresh), BATCH):
-                send = self._client.log_batch if wait else self._client.at_once("log_batch")
-                send(self.run_id, metrics=fresh[start : start + BATCH])
+            self._client.log_metrics(self.run_id, fresh, wait)
         except AwayError as error:  # the checkpoint keeps the history; all that is missing goes with a later epoch
             if wait:
                 raise
@@ -72,7 +68,7 @@ class RunWriter:
         """Log final numbers."""
         now = int(time.time() * 1000)
         fresh = [Metric(key, float(value), now, step) for key, value in values.items() if key not in self._metrics]
-        self._client.log_batch(self.run_id, metrics=fresh)
+        self._client.log_metrics(self.run_id, fresh)
 
     def dataset(self, name: str, digest: str, source: str, profile: dict[str, Any]) -> None:
         """Name the data that the run saw."""

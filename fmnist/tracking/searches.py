@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Metric, Param, RunTag
 
 from fmnist.schema import VAL_ACCURACY, Column, Status
 from fmnist.tracking.client import Client
-from fmnist.tracking.run_writer import BATCH
 from fmnist.tracking.store import Store, reading
-from fmnist.tracking.tags import as_tags, as_text, condition
+from fmnist.tracking.stored import StoredRun, as_tags, as_text, condition
 
 SEARCHES = "fmnist searches"
 _BEST_TRIAL, _VERDICT = Column("best_trial"), Column("verdict")
@@ -48,26 +47,24 @@ def searches(folder: str | Path) -> list[SearchSummary]:
         return [] if experiment is None else [_summary(experiment.client, run) for run in experiment.runs()]
 
 
-def _summary(client: Client, run: Run) -> SearchSummary:
-    tags, metrics, run_id = run.data.tags, run.data.metrics, run.info.run_id
-
+def _summary(client: Client, run: StoredRun) -> SearchSummary:
     def by_step(key: str) -> dict[int, float]:
-        return {metric.step: metric.value for metric in client.get_metric_history(run_id, key)}
+        return {metric.step: metric.value for metric in client.get_metric_history(run.run_id, key)}
 
-    options, scores, reached = run.data.params, by_step("search/score"), by_step("search/reached")
+    options, scores, reached = run.params, by_step("search/score"), by_step("search/reached")
     max_epochs = 0 if options.get("tuner.kind") == "hyperband" else int(options.get("tuner.max_epochs", 0))
     return SearchSummary(
-        name=tags[Column("search").tag],
-        run_id=run_id,
-        status=run.info.status,
+        name=run.tags[Column("search").tag],
+        run_id=run.run_id,
+        status=run.status,
         options=options,
         objective=options.get("tuner.objective", VAL_ACCURACY.key),
         trials=max(by_step("search/epochs"), default=0),
-        failed=int(metrics.get("search/failed", 0)),
-        epochs=int(metrics.get("search/epochs", 0)),
-        best_trial=str(_BEST_TRIAL.read(tags)),
-        best_score=metrics.get("search/best", math.nan),
-        verdict=str(_VERDICT.read(tags)),
+        failed=int(run.metrics.get("search/failed", 0)),
+        epochs=int(run.metrics.get("search/epochs", 0)),
+        best_trial=str(_BEST_TRIAL.read(run.tags)),
+        best_score=run.metrics.get("search/best", math.nan),
+        verdict=str(_VERDICT.read(run.tags)),
         scores=[scores[step] for step in sorted(scores)],
         reached=[int(reached.get(step, max_epochs)) for step in sorted(scores)],
     )
@@ -80,13 +77,16 @@ class SearchRecord:
         """Open the record of a search, or go on with it."""
         self._client, self.name = store.client, name
         experiment = store.experiment(SEARCHES)
-        records = self._client.search_runs([experiment], condition("search", name), max_results=1)
-        run = next(iter(records), None) or self._client.create_run(
-            experiment, run_name=name, tags=as_tags({"search": name})
-        )
-        self.run_id = str(run.info.run_id)
+        record = next(self._client.all_runs(experiment, condition("search", name)), None)
+        if record is None:
+            self.run_id = str(
+                self._client.create_run(experiment, run_name=name, tags=as_tags({"search": name})).info.run_id
+            )
+        else:
+            self.run_id = record.run_id
         # A larger budget is another value, which a parameter cannot take: a tag says it.
-        params = [Param(k, as_text(v)[:_VALUE]) for k, v in options.items() if k not in run.data.params]
+        logged = record.params if record else {}
+        params = [Param(key, as_text(value)[:_VALUE]) for key, value in options.items() if key not in logged]
         self._client.log_batch(self.run_id, params=params)
         self._client.update_run(self.run_id, status=Status.RUNNING)
         self._logged = {
@@ -104,8 +104,7 @@ class SearchRecord:
             if self._logged.get((key, step)) != value
         ]
         self._logged |= {(metric.key, metric.step): metric.value for metric in fresh}
-        for start in range(0, len(fresh), BATCH):
-            self._client.log_batch(self.run_id, metrics=fresh[start : start + BATCH])
+        self._client.log_metrics(self.run_id, fresh)
 
     def describe(self, note: str, numbers: dict[str, float], step: int, **description: str) -> None:
         """Replace what the record's page says (Markdown), log numbers at a step, and describe it by more columns."""

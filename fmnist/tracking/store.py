@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from filelock import FileLock
-from mlflow.entities import Param, Run, RunTag
+from mlflow.entities import Param, RunTag
 from numpy.typing import NDArray
 
 from fmnist.config import UserError
 from fmnist.schema import COLUMNS, PER_EPOCH, VAL_ACCURACY, Status
-from fmnist.tracking.client import PAGE, AwayError, Client, StoreError, address
+from fmnist.tracking.client import AwayError, Client, StoreError, address
 from fmnist.tracking.database import create, is_new
 from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter
-from fmnist.tracking.tags import as_tags, as_text, condition
+from fmnist.tracking.stored import StoredRun, as_tags, as_text, condition
 
 OPENING_SECONDS = 5.0  # that a store may take which has never answered
 EXPERIMENT, SWEEPS = "fmnist", "fmnist sweeps"
@@ -69,14 +69,14 @@ class Store:
         self.client.patience = 0.0
         os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "2"
 
-    def runs(self, condition: str = "") -> Iterator[Run]:
+    def runs(self, condition: str = "") -> Iterator[StoredRun]:
         """All runs that are not deleted and meet MLflow's filter, newest first."""
         return self.client.all_runs(self.id, condition)
 
-    def find(self, signature: str) -> Run | None:
+    def find(self, signature: str) -> StoredRun | None:
         """The run of that signature: the finished one if there is one, else the latest attempt."""
         runs = list(self.runs(condition("signature", signature)))
-        return next((run for run in runs if run.info.status == Status.FINISHED), runs[0] if runs else None)
+        return next((run for run in runs if run.status == Status.FINISHED), runs[0] if runs else None)
 
     def begin(self, name: str, signature: str, params: dict[str, Any], description: dict[str, Any]) -> RunWriter:
         """Start the run of a signature, or go on with an attempt that did not finish.
@@ -89,9 +89,11 @@ class Store:
         """
         run, tags = self.find(signature), as_tags(description)
         if run is None:
-            run = self.client.create_run(self.id, run_name=name, tags={**tags, **as_tags({"signature": signature})})
-        run_id = run.info.run_id  # killed before this is done, an attempt has no parameters: hence for all
-        self.client.log_batch(
+            signed = {**tags, **as_tags({"signature": signature})}
+            run_id = str(self.client.create_run(self.id, run_name=name, tags=signed).info.run_id)
+        else:
+            run_id = run.run_id
+        self.client.log_batch(  # killed before this is done, an attempt has no parameters: hence for all
             run_id,
             params=[Param(key, as_text(value)) for key, value in params.items()],
             tags=[RunTag(key, value) for key, value in tags.items()],
@@ -99,17 +101,17 @@ class Store:
         self.client.update_run(run_id, status=Status.RUNNING)
         return RunWriter(self.client, run_id)
 
-    def running(self) -> list["RunSummary"]:
+    def running(self) -> list[StoredRun]:
         """The runs that a process works on, or worked on when it was killed."""
-        return [RunSummary.of(run) for run in self.runs(f"attributes.status = '{Status.RUNNING}'")]
+        return list(self.runs(f"attributes.status = '{Status.RUNNING}'"))
 
-    def failed(self) -> list["RunSummary"]:
+    def failed(self) -> list[StoredRun]:
         """The runs whose last attempt has failed."""
-        return [RunSummary.of(run) for run in self.runs(f"attributes.status = '{Status.FAILED}'")]
+        return list(self.runs(f"attributes.status = '{Status.FAILED}'"))
 
-    def ended_since(self, moment: int) -> list["RunSummary"]:
+    def ended_since(self, moment: int) -> list[StoredRun]:
         """The runs that ended at or after a moment in ms, the latest last."""
-        ended = [RunSummary.of(run) for run in self.runs(f"attributes.end_time >= {moment}")]
+        ended = self.runs(f"attributes.end_time >= {moment}")
         return sorted((run for run in ended if run.status != Status.RUNNING), key=lambda run: run.ended)
 
     def progress(self, run_id: str) -> list[tuple[int, float, float]]:
@@ -173,8 +175,7 @@ class Store:
 
     def sweeps(self) -> list[tuple[str, str]]:
         """Id and status of every sweep, the latest first."""
-        sweeps = self.client.search_runs([self._sweeps], max_results=PAGE)
-        return [(sweep.info.run_id, sweep.info.status) for sweep in sweeps]
+        return [(sweep.run_id, sweep.status) for sweep in self.client.all_runs(self._sweeps)]
 
     def plan(self, sweep: str) -> dict[str, Any] | None:
         """What a sweep was announced with; None if it was killed before it had."""
@@ -214,39 +215,13 @@ class Store:
 
 
 @dataclass(frozen=True)
-class RunSummary:
-    """A run at a glance; `ended` in ms, 0 for one that has not."""
-
-    run_id: str
-    name: str
-    signature: str
-    trajectory: str
-    status: str
-    ended: int
-    val_accuracy: float
-
-    @classmethod
-    def of(cls, run: Run) -> "RunSummary":
-        """The summary of MLflow's record of a run."""
-        return cls(
-            run_id=run.info.run_id,
-            name=run.info.run_name,
-            signature=str(COLUMNS["signature"].read(run.data.tags)),
-            trajectory=str(COLUMNS["trajectory_signature"].read(run.data.tags)),
-            status=run.info.status,
-            ended=run.info.end_time or 0,
-            val_accuracy=run.data.metrics.get(VAL_ACCURACY.key, float("nan")),
-        )
-
-
-@dataclass(frozen=True)
 class Experiment:
     """An experiment of a store that is only read."""
 
     client: Client
     id: str
 
-    def runs(self) -> Iterator[Run]:
+    def runs(self) -> Iterator[StoredRun]:
         """All its runs that are not deleted, newest first."""
         return self.client.all_runs(self.id)
 

@@ -20,7 +20,7 @@ from fmnist.work.sweep_progress import AnnouncedSweep, SweepProgress
 from fmnist.work.worker import Attempt, Worker, next_runs
 
 if TYPE_CHECKING:
-    from fmnist.tracking import RunSummary, Store
+    from fmnist.tracking import Store, StoredRun
 
 CLOSING_SECONDS = 3.0  # that killed workers may take to let go of their locks
 
@@ -101,7 +101,7 @@ class Sweep:
 
     # ---- What the store says, by signatures and statuses alone: clocks of machines differ
 
-    def _failed(self) -> list["RunSummary"]:
+    def _failed(self) -> list["StoredRun"]:
         """The runs of the plan that have failed since the sweep began."""
         signatures = {run.signatures.run for run in self.planned}
         return [
@@ -127,7 +127,7 @@ class Sweep:
 
     # ---- What people see
 
-    def _on_end(self, ended: list["RunSummary"]) -> None:
+    def _on_end(self, ended: list["StoredRun"]) -> None:
         for run in ended:
             if run.status == Status.FAILED:
                 self.console.print(self.store.error(run.run_id).rstrip(), markup=False, soft_wrap=True)
@@ -153,7 +153,7 @@ class Sweep:
             text = render(leaderboard(runs[runs["signature"].isin(signed)]), "table")
             self.console.print(text, markup=False, soft_wrap=True)
 
-    def _sum_up(self, missing: list[PlannedRun], failed: list["RunSummary"]) -> None:
+    def _sum_up(self, missing: list[PlannedRun], failed: list["StoredRun"]) -> None:
         if failed:
             reasons = "; ".join(f"{run.name}: {self._reason(run)}" for run in failed)
             raise RunError(f"{len(failed)} of {len(missing)} runs failed: {reasons}")
@@ -162,7 +162,7 @@ class Sweep:
         clocks = f"{words.clock(took)}; the plan said {words.clock(estimated)}"
         self.console.print(f"\n{len(missing)} runs in {clocks} ({off:+.0f} %)")
 
-    def _reason(self, run: "RunSummary") -> str:
+    def _reason(self, run: "StoredRun") -> str:
         lines = self.store.error(run.run_id).rstrip().splitlines()
         return lines[-1] if lines else "its worker died"
 
@@ -172,13 +172,13 @@ def _finished(runs: pd.DataFrame) -> set[str]:
     return set(runs.loc[runs["status"] == Status.FINISHED, "signature"])
 
 
-def close_orphans(store: "Store", folder: str, patience: float = 0.0) -> list["RunSummary"]:
+def close_orphans(store: "Store", folder: str, patience: float = 0.0) -> list["StoredRun"]:
     """Close the runs that stand as running though no process works on them, and return them.
 
     Only runs that were carried out with this folder are judged; `patience` is how many seconds a process that is
     about to end gets to let go.
     """
-    deadline, closed = time.monotonic() + patience, list["RunSummary"]()
+    deadline, closed = time.monotonic() + patience, list["StoredRun"]()
     while running := [run for run in store.running() if was_used_here(folder, run.trajectory)]:
         for run in running:
             with suppress(BusyError), exclusively(folder, run.trajectory, wait=False):

@@ -10,7 +10,7 @@ from fmnist.study.plan import PlannedRun
 from fmnist.work.display import ActiveRun, Outcome, State, percent
 
 if TYPE_CHECKING:
-    from fmnist.tracking import RunSummary, Store
+    from fmnist.tracking import Store, StoredRun
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ class SweepProgress:
 
     store: "Store"
     sweep: AnnouncedSweep
-    ended: dict[str, "RunSummary"] = field(default_factory=dict)  # signature -> its record, in the order of their ends
+    ended: dict[str, "StoredRun"] = field(default_factory=dict)  # signature -> its record, in the order of their ends
     at_work: dict[str, ActiveRun] = field(default_factory=dict)  # signature -> the run that goes on
 
-    def refresh(self) -> list["RunSummary"]:
+    def refresh(self) -> list["StoredRun"]:
         """Look again; returns what has ended since the last look."""
         expected = {run.signature: run for run in self.sweep.runs}
         records = [
@@ -104,7 +104,7 @@ class SweepProgress:
         pace = done / elapsed if done > 0 and elapsed > 0 else self.sweep.workers
         return (total - done) / pace
 
-    def line(self, ended: "RunSummary") -> str:
+    def line(self, ended: "StoredRun") -> str:
         """`3/6  filters=64 · 10 epochs · seed 0: validation 91.23 %, left about 0:01:00`."""
         left = "" if self.complete else f", left about {words.clock(self.seconds_left())}"
         number = list(self.ended).index(ended.signature) + 1
@@ -136,5 +136,5 @@ def _active(expected: AnnouncedRun, epochs: list[tuple[int, float, float]]) -> A
     )
 
 
-def _outcome(ended: "RunSummary") -> str:
+def _outcome(ended: "StoredRun") -> str:
     return f"validation {percent(ended.val_accuracy)}" if ended.status == Status.FINISHED else ended.status

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Container
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fmnist.config import UserError
 from fmnist.schema import Status
@@ -63,9 +63,13 @@ class Worker:
             with exclusively(planned.config.store, signatures.trajectory, wait=False):
                 pass  # nothing is asked of the store about a trajectory that is another's
             record = store.find(signatures.run)
-            if record is not None and record.info.status == Status.FINISHED:
+            if record is not None and record.status == Status.FINISHED:
                 self._finished.add(signatures.run)
-            elif record is not None and _has_failed(record.info, self.failed_before):
+            elif (
+                record is not None
+                and record.status == Status.FAILED
+                and (record.run_id, record.ended) not in self.failed_before
+            ):
                 self._failed.add(signatures.trajectory)
             else:
                 self._carry_out(planned, store)
@@ -88,10 +92,6 @@ class Worker:
             raise
         except Exception as error:  # whatever it is: the run is FAILED, and the other runs shall not suffer
             self._errors[signature] = error
-
-
-def _has_failed(info: Any, before: Container[Attempt]) -> bool:
-    return info.status == Status.FAILED and (info.run_id, info.end_time) not in before
 
 
 def next_runs(runs: list[PlannedRun], finished: Container[str], failed: Container[str]) -> list[PlannedRun]:
