@@ -16,7 +16,7 @@ from fmnist.config import Config
 from fmnist.identity import RECIPE, Signatures, command, parameters, run_name, sign, variant_name
 from fmnist.network import flops_per_image, parameter_count
 from fmnist.schema import Status
-from fmnist.training.data import Dataset, check_rows, load, validation_count
+from fmnist.training.data import Dataset, check_rows, load, part_sizes
 from fmnist.training.locking import checkpoint_folder, exclusively
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def describe(config: Config, signatures: Signatures, dataset: Dataset) -> dict[s
         "variant_signature": signatures.variant,
         "data_digest": dataset.digest,
         "test_images": len(dataset.test_labels),
-        "validation_images": validation_count(rows, config.data.validation, config.data.limit),
+        "validation_images": part_sizes(rows, config.data.validation, config.data.limit)[1],
         "recipe": RECIPE,
         "parameters": parameter_count(config.model),
         "flops_per_image": flops_per_image(config.model),

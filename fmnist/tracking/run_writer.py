@@ -16,7 +16,7 @@ from PIL import Image
 
 from fmnist.schema import VAL_ACCURACY, Status
 from fmnist.tracking.client import AwayError, Client, StoreError
-from fmnist.training.quiet import quiet_stderr
+from fmnist.training.libraries import quiet_stderr
 
 log = logging.getLogger(__name__)
 ERROR, PREDICTIONS = "error.txt", "predictions.npz"
