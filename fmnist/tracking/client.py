@@ -69,6 +69,10 @@ class Client:
         for start in range(0, len(metrics), BATCH):
             send(run_id, metrics=metrics[start : start + BATCH])
 
+    def by_step(self, run_id: str, key: str) -> dict[int, float]:
+        """The values of a metric that a run has logged; of a step the last."""
+        return {metric.step: metric.value for metric in self.get_metric_history(run_id, key)}
+
     def all_runs(self, experiment: str, condition: str = "") -> Iterator[StoredRun]:
         """The runs of an experiment that are not deleted and meet MLflow's filter, newest first."""
         token: str | None = None

@@ -39,24 +39,19 @@ def is_new(uri: str) -> bool:
     path = Path(uri.removeprefix(SCHEME))
     try:
         path.open("rb").close()  # whose errors are clearer than SQLite's
-        _check_tables(path)
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as database:
+            (version,) = database.execute("SELECT version_num FROM alembic_version").fetchone() or ("",)
     except FileNotFoundError:
         return True
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); it should be the database of all runs") from error
-    return False
-
-
-def _check_tables(path: Path) -> None:
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as database:
-            (version,) = database.execute("SELECT version_num FROM alembic_version").fetchone() or ("",)
     except sqlite3.Error as error:
         if "locked" in str(error):  # for the client to wait
-            return
+            return False
         remedy = "put a copy of it back, or move it away to start anew"
         raise UserError(f"{path} is damaged, or no database of MLflow ({error}); {remedy}") from error
     _check_version(path, version)
+    return False
 
 
 def _check_version(path: Path, version: str) -> None:
@@ -64,14 +59,12 @@ def _check_version(path: Path, version: str) -> None:
     folder = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
     migrations = [file.read_text(encoding="utf-8") for file in folder.glob("*.py")]
     if not any(f'\nrevision = "{version}"' in migration for migration in migrations):
-        raise UserError(
-            f"{path} was written by a newer MLflow than {mlflow.__version__}; install that, or move it away"
-        )
-    if any(f'\ndown_revision = "{version}"' in migration for migration in migrations):
-        raise UserError(
-            f"{path} was written by an older MLflow than {mlflow.__version__}; keep a copy, then run "
-            f"python -m mlflow db upgrade {SCHEME}{path}"
-        )
+        age, remedy = "a newer", "install that, or move it away"
+    elif any(f'\ndown_revision = "{version}"' in migration for migration in migrations):
+        age, remedy = "an older", f"keep a copy, then run python -m mlflow db upgrade {SCHEME}{path}"
+    else:
+        return
+    raise UserError(f"{path} was written by {age} MLflow than {mlflow.__version__}; {remedy}")
 
 
 _RUNS = """
@@ -105,10 +98,9 @@ def _runs(database: sqlite3.Connection, experiment: str) -> list[StoredRun]:
     columns = "run_uuid, runs.name, status, start_time, COALESCE(end_time, 0)"
     rows = database.execute(f"SELECT {columns} {_RUNS} ORDER BY start_time DESC, run_uuid", (experiment,))
     runs = {row[0]: StoredRun(*row) for row in rows}
-    for run_id, key, value in select("key, value", "tags"):
-        runs[run_id].tags[key] = value
-    for run_id, key, value in select("key, value", "params"):
-        runs[run_id].params[key] = value
+    for table in ("tags", "params"):
+        for run_id, key, value in select("key, value", table):
+            getattr(runs[run_id], table)[key] = value
     for run_id, key, value, is_nan in select("key, value, is_nan", "latest_metrics"):
         runs[run_id].metrics[key] = float("nan") if is_nan else value
     return list(runs.values())

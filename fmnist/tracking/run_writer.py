@@ -32,9 +32,8 @@ class RunWriter:
         """Go on where the run's record stands: what an interrupted attempt has logged is not logged again."""
         self._client, self.run_id = client, run_id
         run = client.get_run(run_id)
-        logged = client.get_metric_history(run_id, VAL_ACCURACY.key)
         self._experiment = run.info.experiment_id
-        self._epochs = max((metric.step for metric in logged), default=0)
+        self._epochs = max(client.by_step(run_id, VAL_ACCURACY.key), default=0)
         self._wasted, self._next_try = 0.0, 0.0  # seconds spent on a store that is away, and the moment for more
         self._metrics = set(run.data.metrics)
         self._began = run.info.start_time

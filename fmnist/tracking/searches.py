@@ -48,10 +48,8 @@ def searches(folder: str | Path) -> list[SearchSummary]:
 
 
 def _summary(client: Client, run: StoredRun) -> SearchSummary:
-    def by_step(key: str) -> dict[int, float]:
-        return {metric.step: metric.value for metric in client.get_metric_history(run.run_id, key)}
-
-    options, scores, reached = run.params, by_step("search/score"), by_step("search/reached")
+    options = run.params
+    scores, reached, epochs = (client.by_step(run.run_id, f"search/{key}") for key in ("score", "reached", "epochs"))
     max_epochs = 0 if options.get("tuner.kind") == "hyperband" else int(options.get("tuner.max_epochs", 0))
     return SearchSummary(
         name=run.tags[Column("search").tag],
@@ -59,7 +57,7 @@ def _summary(client: Client, run: StoredRun) -> SearchSummary:
         status=run.status,
         options=options,
         objective=options.get("tuner.objective", VAL_ACCURACY.key),
-        trials=max(by_step("search/epochs"), default=0),
+        trials=max(epochs, default=0),
         failed=int(run.metrics.get("search/failed", 0)),
         epochs=int(run.metrics.get("search/epochs", 0)),
         best_trial=str(_BEST_TRIAL.read(run.tags)),
@@ -79,21 +77,17 @@ class SearchRecord:
         experiment = store.experiment(SEARCHES)
         record = next(self._client.all_runs(experiment, condition("search", name)), None)
         if record is None:
-            self.run_id = str(
-                self._client.create_run(experiment, run_name=name, tags=as_tags({"search": name})).info.run_id
-            )
+            created = self._client.create_run(experiment, run_name=name, tags=as_tags({"search": name}))
+            self.run_id = str(created.info.run_id)
         else:
             self.run_id = record.run_id
         # A larger budget is another value, which a parameter cannot take: a tag says it.
-        logged = record.params if record else {}
-        params = [Param(key, as_text(value)[:_VALUE]) for key, value in options.items() if key not in logged]
+        before = record.params if record else {}
+        params = [Param(key, as_text(value)[:_VALUE]) for key, value in options.items() if key not in before]
         self._client.log_batch(self.run_id, params=params)
         self._client.update_run(self.run_id, status=Status.RUNNING)
-        self._logged = {
-            (key, metric.step): metric.value
-            for key in ("search/best", "search/score")
-            for metric in self._client.get_metric_history(self.run_id, key)
-        }
+        logged = {key: self._client.by_step(self.run_id, key) for key in ("search/best", "search/score")}
+        self._logged = {(key, step): value for key in logged for step, value in logged[key].items()}
 
     def trials(self, rows: list[tuple[int, dict[str, float]]]) -> None:
         """Log numbers of the trials that have ended, each (ms, metric -> value), the first to end at step 1."""

@@ -6,7 +6,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,14 +79,7 @@ class Store:
         return next((run for run in runs if run.status == Status.FINISHED), runs[0] if runs else None)
 
     def begin(self, name: str, signature: str, params: dict[str, Any], description: dict[str, Any]) -> RunWriter:
-        """Start the run of a signature, or go on with an attempt that did not finish.
-
-        Args:
-            name: that people see.
-            signature: of the run.
-            params: its options by key.
-            description: what else it is described by from its first moment on, as `tags.as_tags` takes it.
-        """
+        """Start a run, whose description is one for `as_tags`, or go on with an attempt that did not finish."""
         run, tags = self.find(signature), as_tags(description)
         if run is None:
             signed = {**tags, **as_tags({"signature": signature})}
@@ -116,11 +109,8 @@ class Store:
 
     def progress(self, run_id: str) -> list[tuple[int, float, float]]:
         """Epoch, validation accuracy and seconds of every epoch that a run has logged."""
-        accuracies, seconds = (
-            self.client.get_metric_history(run_id, key) for key in (VAL_ACCURACY.key, "time/epoch_s")
-        )
-        durations = {metric.step: metric.value for metric in seconds}
-        return sorted((metric.step, metric.value, durations.get(metric.step, 0.0)) for metric in accuracies)
+        accuracies, seconds = (self.client.by_step(run_id, key) for key in (VAL_ACCURACY.key, "time/epoch_s"))
+        return [(epoch, accuracies[epoch], seconds.get(epoch, 0.0)) for epoch in sorted(accuracies)]
 
     def histories(self, run_ids: Iterable[str]) -> dict[str, pd.DataFrame]:
         """The epochs of runs, by run id: a row an epoch (1 to n) and the columns of `schema.PER_EPOCH`.
@@ -133,8 +123,7 @@ class Store:
         """
         histories = {}
         for run_id in run_ids:
-            logged = {key: self.client.get_metric_history(run_id, key) for key in PER_EPOCH}
-            columns = {key: {metric.step: metric.value for metric in metrics} for key, metrics in logged.items()}
+            columns = {key: self.client.by_step(run_id, key) for key in PER_EPOCH}
             history = pd.DataFrame(columns, dtype=float).sort_index().rename_axis("epoch")
             if len(history):
                 histories[run_id] = history
@@ -161,11 +150,9 @@ class Store:
         return self._text(run_id, ERROR)
 
     def _text(self, run_id: str, artifact: str) -> str:
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                return Path(self.client.download_artifacts(run_id, artifact, folder)).read_text()
-        except (StoreError, OSError):
-            return ""
+        with suppress(StoreError, OSError), tempfile.TemporaryDirectory() as folder:
+            return Path(self.client.download_artifacts(run_id, artifact, folder)).read_text()
+        return ""
 
     def announce(self, name: str, plan: dict[str, Any]) -> str:
         """Open the record of a sweep, for those who watch; returns its id. It stands beside the experiment of runs."""
@@ -188,15 +175,14 @@ class Store:
         return bool(get_run(run_id).info.status == Status.RUNNING)
 
     def mark(self, run_id: str, search: str, *, trial: str, parent: str = "", confirms: bool = False) -> None:
-        """Mark a run as used by a search; one that several searches used names all, and belongs to the first.
+        """Mark a run as used by a search of that name; one that several used names all, and belongs to the first.
 
         Args:
             run_id: of the run.
-            search: name of the search.
-            trial: its number in the search.
-            parent: id of the search's record, below which MLflow's UI is to show it.
-            confirms: it was used only to compare what was chosen before with the baseline. That holds for a run
-                no more as soon as any search has chosen by it.
+            search: its name.
+            trial: the run's number in it.
+            parent: id of its record, below which MLflow's UI is to show the run.
+            confirms: only to compare what was chosen before with the baseline; no more once a search chose by the run.
         """
         tags = self.client.get_run(run_id).data.tags
         names = str(COLUMNS["search"].read(tags)).split()
