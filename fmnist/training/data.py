@@ -40,8 +40,8 @@ def load(options: DataConfig) -> Dataset:
     if options.source == "csv":
         if not options.train_csv or not options.test_csv:
             raise UserError("data.source=csv needs both data.train_csv=FILE and data.test_csv=FILE")
-        paths = Path(options.train_csv).expanduser(), Path(options.test_csv).expanduser()
-        return _dataset(*read_csv(paths[0]), *read_csv(paths[1]), f"{paths[0]}, {paths[1]}")
+        train_csv, test_csv = (Path(file).expanduser() for file in (options.train_csv, options.test_csv))
+        return _dataset(*read_csv(train_csv), *read_csv(test_csv), f"{train_csv}, {test_csv}")
     folder = Path(options.dir).expanduser() if options.dir else find()
     if folder is None:
         places = " or ".join(map(str, folders()))
@@ -137,8 +137,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"fmnist.training.data: {error}", file=sys.stderr)
         return 2
-    print(f"{data.source}: {len(data.train_labels):,} training and {len(data.test_labels):,} test images, "
-          f"digest {data.digest}")  # fmt: skip
+    sizes = f"{len(data.train_labels):,} training and {len(data.test_labels):,} test images"
+    print(f"{data.source}: {sizes}, digest {data.digest}")
     return 0
 
 

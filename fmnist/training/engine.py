@@ -68,19 +68,15 @@ class Engine:
 
         Returns loss and number of correct predictions of every step, each (steps,), before its update.
         """
-        losses, correct = self.loop.train(
-            rows, np.zeros((len(rows), 0, 8), np.float32) if transforms is None else transforms
-        )
-        return losses, correct
+        return self.loop.train(rows, np.zeros((len(rows), 0, 8), np.float32) if transforms is None else transforms)
 
     def logits(self, images: NDArray[np.uint8], transforms: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Logits (n, 10) of all images (n, 28, 28, 1), the last incomplete batch included; nothing is trained."""
         parts = []
         for start in range(0, len(images), EVALUATION_BATCH):
-            batch = images[start : start + EVALUATION_BATCH].astype(np.float32)
-            if transforms is not None:
-                batch = augment.warp(batch, transforms[start : start + EVALUATION_BATCH])
-            parts.append(self.loop.forward(batch))
+            part = slice(start, start + EVALUATION_BATCH)
+            batch = images[part].astype(np.float32)
+            parts.append(self.loop.forward(batch if transforms is None else augment.warp(batch, transforms[part])))
         return np.concatenate(parts)
 
     def reseed_dropout(self, seed: int) -> None:

@@ -91,9 +91,8 @@ class Trajectory:
     def validation_logits(self) -> NDArray[np.float32]:
         """Logits (n, 10) of the validation rows at the present epoch."""
         if self._val_logits is None:
-            transforms = None
-            if self.config.data.augment_validation:
-                transforms = self._transforms("augment-validation", self.epoch, len(self.val_rows))
+            is_warped, count = self.config.data.augment_validation, len(self.val_rows)
+            transforms = self._transforms("augment-validation", self.epoch, count) if is_warped else None
             self._val_logits = self.engine.logits(self.dataset.train_images[self.val_rows], transforms)
         return self._val_logits
 
@@ -156,10 +155,8 @@ class Trajectory:
         return time.monotonic() - began
 
     def _diverged(self, epoch: int, place: str) -> DivergedError:
-        rate = self.config.optimizer.learning_rate
-        return DivergedError(
-            f"the loss is no longer finite in epoch {epoch}, {place}; lower optimizer.learning_rate={rate}"
-        )
+        remedy = f"lower optimizer.learning_rate={self.config.optimizer.learning_rate}"
+        return DivergedError(f"the loss is no longer finite in epoch {epoch}, {place}; {remedy}")
 
     def _record(self, loss: float, accuracy: float, began: float) -> Epoch:
         logits, labels = self.validation_logits(), self.dataset.train_labels[self.val_rows]
