@@ -63,6 +63,10 @@ class Client:
         """A method that does not wait."""
         return self._waiting(getattr(self._client, name), 0.0)
 
+    def new_run(self, experiment: str, name: str, tags: dict[str, str] | None = None) -> str:
+        """Create a run and return its id."""
+        return str(self.create_run(experiment, run_name=name, tags=tags).info.run_id)
+
     def log_metrics(self, run_id: str, metrics: list[Metric], wait: bool = True) -> None:
         """Log numbers in as many calls as they need, waiting in each or in none."""
         send = self.log_batch if wait else self.at_once("log_batch")

@@ -76,11 +76,8 @@ class SearchRecord:
         self._client, self.name = store.client, name
         experiment = store.experiment(SEARCHES)
         record = next(self._client.all_runs(experiment, condition("search", name)), None)
-        if record is None:
-            created = self._client.create_run(experiment, run_name=name, tags=as_tags({"search": name}))
-            self.run_id = str(created.info.run_id)
-        else:
-            self.run_id = record.run_id
+        tags = as_tags({"search": name})
+        self.run_id = record.run_id if record else self._client.new_run(experiment, name, tags)
         # A larger budget is another value, which a parameter cannot take: a tag says it.
         before = record.params if record else {}
         params = [Param(key, as_text(value)[:_VALUE]) for key, value in options.items() if key not in before]

@@ -81,11 +81,8 @@ class Store:
     def begin(self, name: str, signature: str, params: dict[str, Any], description: dict[str, Any]) -> RunWriter:
         """Start a run, whose description is one for `as_tags`, or go on with an attempt that did not finish."""
         run, tags = self.find(signature), as_tags(description)
-        if run is None:
-            signed = {**tags, **as_tags({"signature": signature})}
-            run_id = str(self.client.create_run(self.id, run_name=name, tags=signed).info.run_id)
-        else:
-            run_id = run.run_id
+        signed = tags | as_tags({"signature": signature})
+        run_id = run.run_id if run else self.client.new_run(self.id, name, signed)
         self.client.log_batch(  # killed before this is done, an attempt has no parameters: hence for all
             run_id,
             params=[Param(key, as_text(value)) for key, value in params.items()],
@@ -156,7 +153,7 @@ class Store:
 
     def announce(self, name: str, plan: dict[str, Any]) -> str:
         """Open the record of a sweep, for those who watch; returns its id. It stands beside the experiment of runs."""
-        run_id = str(self.client.create_run(self._sweeps, run_name=name).info.run_id)
+        run_id = self.client.new_run(self._sweeps, name)
         self.client.log_dict(run_id, plan, PLAN)
         return run_id
 
