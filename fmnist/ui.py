@@ -197,6 +197,9 @@ def show(arguments: argparse.Namespace) -> None:
     if experiment is None:
         place = os.environ.get("MLFLOW_TRACKING_URI") or arguments.store
         raise UserError(f"there are no runs in {place} yet; start some with 'make sweep'")
+    if not remote:
+        with contextlib.suppress(UserError):  # of a store that can only be read
+            tracking.Store(arguments.store)  # which tells one that was moved where its pictures are
     laid_out = chart_view.save(arguments.store, experiment)
     if remote:
         address = chart_view.page(uri, experiment, laid_out)
