@@ -16,7 +16,7 @@ examples:
   python -m fmnist.compare --study smoke data.limit=3000     ... of the study run with that override
   python -m fmnist.compare --searches                        all searches: trials, best, verdict on fresh seeds
   python -m fmnist.compare --where model.filters=64          only these rows
-  python -m fmnist.compare --format csv --out board.csv      in full precision, to a file
+  python -m fmnist.compare --format csv --out runs.csv       in full precision, to a file
   python -m fmnist.compare --study article --format html --out report.html
   python -m fmnist.compare --study article --format html --out experiments/article
                                                              a folder: report, figures, leaderboard, claims

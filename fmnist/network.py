@@ -20,7 +20,7 @@ def filters_per_convolution(model: ModelConfig) -> tuple[int, int]:
             f"(64 or [32,64]), but got {filters}"
         )
     for number in numbers:
-        Allowed(least=1).check("model.filters", number)
+        Allowed(least=1, most=4096).check("model.filters", number)
     return numbers[0], numbers[1]
 
 

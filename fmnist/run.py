@@ -16,7 +16,7 @@ from fmnist.config import Config
 from fmnist.identity import RECIPE, Signatures, command, parameters, run_name, sign, variant_name
 from fmnist.network import flops_per_image, parameter_count
 from fmnist.schema import Status
-from fmnist.training.data import Dataset, load, validation_count
+from fmnist.training.data import Dataset, check_rows, load, validation_count
 from fmnist.training.locking import checkpoint_folder, exclusively
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def execute(
     config = machine.resolve(check(config))
     machine.use_backend(config)
     dataset = load(config.data)
+    check_rows(config, dataset)
     signatures = sign(config, dataset.digest)
     store = store or tracking.Store(config.store, config.patience)
     folder = checkpoint_folder(config.store, signatures.trajectory)
@@ -86,7 +87,7 @@ def _closing(writer: tracking.RunWriter, store: tracking.Store) -> Iterator[None
     except BaseException as error:
         with suppress(tracking.StoreError):  # the error tells more; the next sweep closes what stands as running
             if isinstance(error, KeyboardInterrupt | SystemExit):
-                store.hurry()
+                store.stop_waiting()
                 writer.end(Status.KILLED)
             elif not isinstance(error, tracking.AwayError):
                 writer.fail(traceback.format_exc())

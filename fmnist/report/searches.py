@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from fmnist.analysis.importance import Importance
 from fmnist.report.formats import DATA, SEARCH_FORMATS, check, data, table
 from fmnist.schema import RANKING
 from fmnist.words import DASH, plural
@@ -58,3 +59,17 @@ def _texts(overview: pd.DataFrame) -> pd.DataFrame:
 def _score(row: Mapping[Any, Any], column: str) -> str:
     score, unit = row[column], RANKING[row["objective"]].unit
     return DASH if pd.isna(score) else f"{100 * score:.2f}" if unit == "share" else f"{score:.4f}"
+
+
+def importance_warning(importance: Importance) -> str:
+    """Why not to trust the importances of a search's dimensions; empty where there is no reason."""
+    trials, dimensions = importance.trials, len(importance.shares)
+    if not importance.is_known:
+        return f"{trials} trials say nothing about importance"
+    if trials < importance.needed:
+        return (
+            f"too few to trust: {trials} trials for {dimensions} dimensions, {importance.needed} would be a beginning"
+        )
+    if not importance.explained > 0:
+        return "not to be trusted: the forest predicts trials that it has not seen no better than their mean"
+    return ""

@@ -8,7 +8,7 @@ from typing import Any
 from fmnist.config import Config, UserError
 from fmnist.search.space import Dimension, SearchConfig, TunerConfig, base_of, to_run
 from fmnist.search.trials import TrialRecord
-from fmnist.study.plan import work
+from fmnist.study.plan import operations
 
 CAUTION = 1.25  # by which a trial is taken to last longer than those before it
 
@@ -52,7 +52,8 @@ class Limits:
             configs = self.configs(values)
         except UserError:
             return 0, 0.0  # it will fail at once
-        return sum(c.epochs - start for c in configs), sum(work(c, self.images, start) for c in configs)
+        epochs = sum(config.epochs - start for config in configs)
+        return epochs, sum(operations(config, self.images, start) for config in configs)
 
     def total(self) -> tuple[int, int] | None:
         """Trials and epochs that the search comes to if none fails; None where only time bounds it."""
@@ -60,13 +61,13 @@ class Limits:
         trials = tuner.max_trials
         epochs = trials * each if trials else None
         if tuner.kind == "hyperband":
-            rounds = [entry for bracket in brackets(tuner) for entry in bracket]
+            rounds = [level for bracket in brackets(tuner) for level in bracket]
             whole = tuner.iterations * sum(size for size, _, _ in rounds)
             trials = min(trials or whole, whole)
             epochs = tuner.iterations * sum(size * (end - start) for size, start, end in rounds)
             epochs = epochs * tuner.executions_per_trial
-        elif tuner.kind == "grid" and all(entry.type == "choice" and not entry.when for entry in self.space):
-            whole = math.prod(len(entry.values) for entry in self.space)
+        elif tuner.kind == "grid" and all(one.type == "choice" and not one.when for one in self.space):
+            whole = math.prod(len(dimension.values) for dimension in self.space)
             trials = min(trials or whole, whole)
             epochs = trials * each
         if tuner.epochs_budget is not None and (epochs is None or tuner.epochs_budget < epochs):
@@ -76,8 +77,9 @@ class Limits:
 
     def seconds(self, operations: float, records: list[dict[str, Any]]) -> float:
         """How long so many operations will take, by the trials that were trained in full."""
-        told = sorted(r["work"] / r["seconds"] for r in records if r.get("trained") and r["trained"] == r["epochs"])
-        return self.overhead + operations / (told[len(told) // 2] if told else self.pace)
+        whole = [record for record in records if record.get("trained") and record["trained"] == record["epochs"]]
+        paces = sorted(record["work"] / record["seconds"] for record in whole)
+        return self.overhead + operations / (paces[len(paces) // 2] if paces else self.pace)
 
     def allow(self, values: dict[str, Any], records: dict[str, dict[str, Any]], begun: list[dict[str, Any]]) -> bool:
         """Whether a trial may be begun, after all those that have been."""
@@ -102,9 +104,9 @@ def brackets(tuner: TunerConfig) -> list[list[tuple[int, int, int]]]:
     while left >= 1:
         count, left = count + 1, left / tuner.factor
     last = math.ceil(1 + math.log(tuner.max_epochs, tuner.factor))
-    found = []
+    result = []
     for number in reversed(range(count)):
         ends = [math.ceil(tuner.max_epochs / tuner.factor ** (number - level)) for level in range(number + 1)]
         sizes = [math.ceil(last / (number + 1) * tuner.factor ** (number - level)) for level in range(number + 1)]
-        found.append(list(zip(sizes, [0, *ends], ends, strict=False)))
-    return found
+        result.append(list(zip(sizes, [0, *ends], ends, strict=False)))
+    return result

@@ -41,15 +41,15 @@ Values = dict[str, Any]
 
 def hyperparameters(space: list[Dimension]) -> keras_tuner.HyperParameters:
     """A space in Keras Tuner's terms."""
-    found = keras_tuner.HyperParameters()
-    for entry in space:
-        parent = {"parent_name": entry.when[0], "parent_values": [entry.when[1]]} if entry.when else {}
-        if entry.type == "choice":
-            found.Choice(entry.key, list(entry.values), **parent)
+    result = keras_tuner.HyperParameters()
+    for one in space:
+        parent = {"parent_name": one.when[0], "parent_values": [one.when[1]]} if one.when else {}
+        if one.type == "choice":
+            result.Choice(one.key, list(one.values), **parent)
         else:
-            make = found.Float if entry.type == "float" else found.Int
-            make(entry.key, entry.low, entry.high, step=entry.step, sampling=entry.sampling, **parent)
-    return found
+            add = result.Float if one.type == "float" else result.Int
+            add(one.key, one.low, one.high, step=one.step, sampling=one.sampling, **parent)
+    return result
 
 
 def seed_of(*key: Any) -> int:
@@ -58,7 +58,7 @@ def seed_of(*key: Any) -> int:
 
 
 class SharedOracle(keras_tuner.Oracle):  # type: ignore[misc]  # Keras Tuner has no types
-    """What all oracles here have in common: processes share one through its file, and none repeats another's trial."""
+    """An oracle that processes share through its file: none repeats another's trial."""
 
     folder: Path
     fits: Callable[[Values], bool]  # whether a trial may still be begun
@@ -74,7 +74,7 @@ class SharedOracle(keras_tuner.Oracle):  # type: ignore[misc]  # Keras Tuner has
     # ---- What the tuner calls
 
     def create_trial(self, tuner_id: str) -> Trial:
-        """The next trial for a worker: the one that it was stopped at, one of another that is gone, or a new one."""
+        """The next trial for a worker: the one it was interrupted in, one of a worker that is gone, or a new one."""
         with self._shared():
             self._reclaim(tuner_id)
             trial = super().create_trial(tuner_id)
@@ -145,8 +145,8 @@ class SharedOracle(keras_tuner.Oracle):  # type: ignore[misc]  # Keras Tuner has
 
     def _random_values(self) -> Values | None:
         self._seed_state = seed_of(self.seed, *(self.draw_key or (len(self.trials),)))
-        found: Values | None = super()._random_values()
-        return found
+        drawn: Values | None = super()._random_values()
+        return drawn
 
 
 @contextmanager
@@ -194,11 +194,11 @@ class _Bayesian(BayesianOptimizationOracle):  # type: ignore[misc]
         """Start the optimizer from points that depend on the trial, not on what was drawn in this process."""
         self._random_state = np.random.RandomState(seed_of(self.seed, "starts", len(self.trials)))
         if self.ongoing_trials:  # Keras Tuner asks the model of the last proposal about them, which a new process lacks
-            known, going_on = self.trials, self.ongoing_trials
-            self.trials, self.ongoing_trials = {k: t for k, t in known.items() if t.status == COMPLETED}, {}
+            trials, ongoing = self.trials, self.ongoing_trials
+            self.trials, self.ongoing_trials = {k: t for k, t in trials.items() if t.status == COMPLETED}, {}
             if len(self.trials) >= self.num_initial_points:
                 self.gpr.fit(*self._vectorize_trials())
-            self.trials, self.ongoing_trials = known, going_on
+            self.trials, self.ongoing_trials = trials, ongoing
         proposed: Values = super().populate_space(trial_id)
         return proposed
 
@@ -269,11 +269,10 @@ def oracle(tuner: TunerConfig, space: list[Dimension]) -> SharedOracle:
         "tune_new_entries": False,
     }
     if tuner.kind == "hyperband":
-        made = Hyperband(
-            max_epochs=tuner.max_epochs, factor=tuner.factor, hyperband_iterations=tuner.iterations, **common
-        )
-        made._brackets = []
-        return made
+        options = {"max_epochs": tuner.max_epochs, "factor": tuner.factor, "hyperband_iterations": tuner.iterations}
+        hyperband = Hyperband(**options, **common)
+        hyperband._brackets = []
+        return hyperband
     if tuner.kind == "bayesian":
         return Bayesian(num_initial_points=tuner.initial_points, **common)
     return (Grid if tuner.kind == "grid" else Random)(**common)

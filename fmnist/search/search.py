@@ -14,7 +14,7 @@ from rich.console import Console
 
 from fmnist import machine
 from fmnist.config import Config, RunError, UserError, flatten
-from fmnist.identity import FIRST_OPTIONS, differing, parameters
+from fmnist.identity import parameters
 from fmnist.schema import Status
 from fmnist.search import summary, trials
 from fmnist.search.limits import Limits
@@ -22,7 +22,7 @@ from fmnist.search.progress import SearchProgress
 from fmnist.search.space import OBJECTIVES, Dimension, SearchConfig, base_of, check_search, dimensions
 from fmnist.signals import GRACE_SECONDS
 from fmnist.study import pace
-from fmnist.study.plan import STARTUP_SECONDS, work
+from fmnist.study.plan import STARTUP_SECONDS, operations
 from fmnist.training import data
 from fmnist.work.display import counted, showing
 from fmnist.work.launcher import Deaths, Launcher, Starter
@@ -32,6 +32,16 @@ if TYPE_CHECKING:
     from fmnist.tracking import SearchRecord, Store
 
 DEFINITION, PARENTS = "definition.json", "parents.json"
+# What every definition says, as the first ones did; of other options only those that are not at their defaults.
+# An option that is added later changes neither the name of a search that does not use it, nor whether it continues.
+ALWAYS = (
+    *(f"tuner.{key}" for key in ("kind", "objective", "max_epochs", "executions_per_trial", "seed", "initial_points")),
+    *("tuner.factor", "batch_size", "seed", "compute.precision", "compute.threads"),
+    *(f"data.{key}" for key in ("scale", "limit", "validation", "augment_validation")),
+    *(f"model.{key}" for key in ("filters", "kernel_size", "pooling", "dense_units", "dropout", "batch_norm")),
+    *(f"augment.{key}" for key in ("rotation", "width_shift", "height_shift", "shear", "zoom", "horizontal_flip")),
+    *("optimizer.name", "optimizer.learning_rate"),
+)
 GROWS = ("max_trials", "minutes", "epochs_budget", "iterations", "workers", "confirm_seeds", "name")  # may change
 RESERVED = 0.5  # of tuner.minutes, which the last comparison gets at most
 
@@ -58,11 +68,10 @@ class Search:
         self.base: Config = base_of(self.config)
         dataset = data.load(base.data)
         self.data_digest, self.images = dataset.digest, len(dataset.train_labels)
-        self.definition = _definition(self.config, self.space, self.data_digest)
-        digest = hashlib.sha256(json.dumps(self.definition, sort_keys=True).encode()).hexdigest()[:6]
-        self.name = self.config.tuner.name or f"{self.config.tuner.kind}-{digest}"
+        self.definition = definition(self.config, self.space, self.data_digest)
+        self.name = self.config.tuner.name or f"{self.config.tuner.kind}-{digest(self.definition)}"
         self.folder = (Path(self.config.store) / "tuner" / self.name).resolve()
-        _agree(self.folder, self.definition)
+        check_agreement(self.folder, self.definition)
         self.reached = ""
 
     @property
@@ -136,7 +145,8 @@ class Search:
         tuner = self.config.tuner
         if tuner.minutes is None:
             return None
-        before = [a.seconds for a in trials.load_trials(self.folder) if a.ended < 1000 * self.began]
+        ended = trials.ended(trials.load_trials(self.folder))
+        before = [trial.seconds for trial in ended if trial.ended < 1000 * self.began]
         return self.began + 60 * tuner.minutes - sum(before) / tuner.workers
 
     def limits(self) -> Limits:
@@ -144,7 +154,7 @@ class Search:
         tuner, until = self.config.tuner, None
         speed, overhead = self._pace()
         if (end := self.deadline()) is not None:
-            each = overhead + work(self.base, self.images, 0) / speed
+            each = overhead + operations(self.base, self.images, 0) / speed
             last = STARTUP_SECONDS + 2 * tuner.confirm_seeds * each / tuner.workers if tuner.confirm_seeds else 0.0
             until = end - min(RESERVED * (end - self.began), last)
         return Limits(self.config, self.space, self.images, speed, overhead, until)
@@ -164,17 +174,32 @@ def _search(limits: Limits, folder: Path, parent: str) -> str:
     return tuner.search(limits, folder, parent)
 
 
-def _definition(config: SearchConfig, space: list[Dimension], data_digest: str) -> dict[str, Any]:
-    """What determines which trials come one after the other, and what they come to."""
-    tuner = {key: value for key, value in asdict(config.tuner).items() if key not in (*GROWS, "space")}
-    tuner["space"] = {entry.key: str(entry) for entry in space}
-    options = differing(parameters(base_of(config)), parameters(Config()), always=FIRST_OPTIONS)
-    run = {key: value for key, value in options.items() if key != "epochs"}
-    return {**{f"tuner.{key}": value for key, value in flatten(tuner).items()}, **run, "data": data_digest}
+def _options(config: SearchConfig) -> dict[str, Any]:
+    """All options that determine which trials come one after the other, and what they come to."""
+    kept = {key: value for key, value in asdict(config.tuner).items() if key not in (*GROWS, "space")}
+    tuner, run = {f"tuner.{key}": value for key, value in kept.items()}, base_of(config)
+    determining = {*ALWAYS, *tuner, *parameters(run)} - {"epochs"}  # which max_epochs decides
+    options = {**tuner, **flatten(run), **parameters(run)}  # which have filters in one spelling
+    return {key: value for key, value in options.items() if key in determining}
 
 
-def _agree(folder: Path, definition: dict[str, Any]) -> None:
-    """Refuse to go on with a search that was begun with other options.
+def definition(config: SearchConfig, space: list[Dimension], data_digest: str) -> dict[str, Any]:
+    """What makes a search the one it is, by key: its options, its space, and its data."""
+    options, defaults = _options(config), _options(SearchConfig())
+    signed = {
+        key: value for key, value in options.items() if key in ALWAYS or key not in defaults or value != defaults[key]
+    }
+    described = {f"tuner.space.{dimension.key}": str(dimension) for dimension in space}
+    return {**signed, **described, "data": data_digest}
+
+
+def digest(definition: dict[str, Any]) -> str:
+    """By which a search is named that has no name."""
+    return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:6]
+
+
+def check_agreement(folder: Path, ours: dict[str, Any]) -> None:
+    """Refuse to go on with a search that was begun with other options; one that is not named is at its default.
 
     Raises:
         UserError: it was.
@@ -182,14 +207,15 @@ def _agree(folder: Path, definition: dict[str, Any]) -> None:
     file = folder / DEFINITION
     if not file.exists():
         return
-    known, ours = json.loads(file.read_text()), json.loads(json.dumps(definition))
-    other = [key for key in {**known, **ours} if known.get(key) != ours.get(key)]
-    if other:
-        key = other[0]
-        raise UserError(
-            f"search '{folder.name}' was begun with {key}={known.get(key)}, but now it is {ours.get(key)}; "
-            "give this one another tuner.name"
-        )
+    theirs, ours = json.loads(file.read_text()), json.loads(json.dumps(ours))
+    defaults = json.loads(json.dumps({**flatten(SearchConfig()), **_options(SearchConfig())}))
+    for key in {**theirs, **ours}:
+        before, now = (options.get(key, defaults.get(key)) for options in (theirs, ours))
+        if before != now:
+            raise UserError(
+                f"search '{folder.name}' was begun with {key}={before}, but now it is {now}; "
+                "give this one another tuner.name"
+            )
 
 
 # ---- Workers of a process that was killed ---------------------------------------------------------------

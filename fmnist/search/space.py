@@ -1,21 +1,26 @@
 """What a search is asked: its options, and the space of configurations that it looks through."""
 
+import math
+import re
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import yaml
 
 from fmnist.checks import check
-from fmnist.config import Config, UserError, flatten, from_flat, suggest
+from fmnist.config import Config, UserError, check_options, flatten, from_flat, option, suggest
 from fmnist.network import filters_per_convolution
+from fmnist.schema import RANKING
 from fmnist.study.compose import Application
 
 KINDS = ("random", "bayesian", "hyperband", "grid")
-OBJECTIVES = {"val/accuracy": "max", "val/loss": "min"}  # the test set never decides
+OBJECTIVES = {key: "max" if metric.higher_is_better else "min" for key, metric in RANKING.items()}
 TYPES = ("choice", "float", "int")
 DIGITS = 4  # that a number of the space keeps: enough to be continuous, few enough to be read
 _PARTS = ("type", "values", "min", "max", "step", "sampling", "when", "otherwise")
 _FIXED = ("study.", "store", "patience", "seed", "epochs", "data.dir", "data.source", "compute.")  # no dimensions
+NAME_LETTERS = 100
+_NAME = re.compile(rf"""[^./\\'"`\x00-\x1f][^/\\'"`\x00-\x1f]{{0,{NAME_LETTERS - 1}}}""")
 _FILTERS = ("model.filters.0", "model.filters.1")
 
 
@@ -23,20 +28,20 @@ _FILTERS = ("model.filters.0", "model.filters.1")
 class TunerConfig:
     """A search; see conf/tuner/. A larger `max_trials`, `iterations`, `minutes` or `epochs_budget` continues it."""
 
-    kind: str = "hyperband"  # random | bayesian | hyperband | grid
+    kind: str = option("hyperband", *KINDS)
     name: str = ""  # none: made of the kind and of what determines the search
-    objective: str = "val/accuracy"  # or val/loss, after a trial's last epoch
-    max_trials: int | None = None  # none: until hyperband or grid are through
-    max_epochs: int = 9  # of a trial; hyperband begins with fewer
-    executions_per_trial: int = 1  # seeds that a trial's score is the mean of
-    seed: int = 0  # of the search; `seed` is the first of every trial's executions
-    minutes: float | None = None  # nothing is started that would not fit, the last comparison included
-    epochs_budget: int | None = None  # epochs trained in all trials; what a continued path had before is not counted
-    workers: int = 1  # processes side by side
-    confirm_seeds: int = 3  # fresh ones, on which the best is compared with the baseline
-    initial_points: int = 5  # bayesian: random trials before its model begins
-    factor: int = 3  # hyperband: a round goes on with 1/factor of the last, for factor times its epochs
-    iterations: int = 1  # hyperband: times through all brackets
+    objective: str = option("val/accuracy", *OBJECTIVES)  # after a trial's last epoch
+    max_trials: int | None = option(None, least=1)  # none: until hyperband or grid are through
+    max_epochs: int = option(9, least=1)  # of a trial; hyperband begins with fewer
+    executions_per_trial: int = option(1, least=1)  # seeds that a trial's score is the mean of
+    seed: int = option(0, least=0, most=4e9)  # of the search; `seed` is the first of every trial's executions
+    minutes: float | None = option(None, least=0)  # nothing is started that would not fit, nor the last comparison
+    epochs_budget: int | None = option(None, least=1)  # of all trials; what a continued path had before is not counted
+    workers: int = option(1, least=1)  # processes side by side
+    confirm_seeds: int = option(3, least=0)  # fresh ones, on which the best is compared with the baseline
+    initial_points: int = option(5, least=1)  # bayesian: random trials before its model begins
+    factor: int = option(3, least=2)  # hyperband: a round goes on with 1/factor of the last for factor times its epochs
+    iterations: int = option(1, least=1)  # hyperband: times through all brackets
     space: dict[str, Any] = field(default_factory=dict)  # option -> what it may be; see conf/tuner/space/
 
 
@@ -87,19 +92,14 @@ def check_search(search: SearchConfig) -> None:
         UserError: an option is impossible; the message names key, value and remedy.
     """
     tuner = search.tuner
-    for key, given, known in (("kind", tuner.kind, KINDS), ("objective", tuner.objective, tuple(OBJECTIVES))):
-        if given not in known:
-            raise UserError(f"tuner.{key} must be one of {', '.join(known)}, but got '{given}'{suggest(given, known)}")
-    least = {"max_epochs": 1, "executions_per_trial": 1, "workers": 1, "iterations": 1, "initial_points": 1}
-    optional = {"max_trials": 1, "epochs_budget": 1, "minutes": 0}
-    for key, limit in {**least, **optional, "factor": 2, "seed": 0, "confirm_seeds": 0}.items():
-        given = getattr(tuner, key)
-        if not (key in optional and given is None) and not given >= limit:
-            raise UserError(f"tuner.{key} must be at least {limit}, but got {given}")
+    check_options(tuner, "tuner.")
     if search.epochs != Config().epochs:
         raise UserError(f"a trial trains for tuner.max_epochs at most; set that instead of epochs={search.epochs}")
-    if "/" in tuner.name or tuner.name.startswith("."):
-        raise UserError(f"tuner.name is the name of a folder, but got '{tuner.name}'")
+    if tuner.name and not _NAME.fullmatch(tuner.name):
+        raise UserError(
+            f"tuner.name is the name of a folder: at most {NAME_LETTERS} letters, none of them a slash or a quote, and "
+            f"no dot in front, but got '{tuner.name[: NAME_LETTERS + 1]}'"
+        )
     if tuner.kind in ("random", "bayesian") and not (tuner.max_trials or tuner.epochs_budget or tuner.minutes):
         bounds = "tuner.max_trials, tuner.epochs_budget or tuner.minutes"
         raise UserError(f"a {tuner.kind} search has no end of its own; give {bounds}")
@@ -121,16 +121,17 @@ def dimensions(space: dict[str, Any]) -> list[Dimension]:
             described.setdefault(key, {})[part] = value
         else:
             raise UserError(f"tuner.space.{flat}: {_HOW}{suggest(part, _PARTS)}")
-    found: list[Dimension] = []
+    result: list[Dimension] = []
     for key, parts in described.items():
-        found.append(_dimension(key, parts, found))
-    for entry in found:
-        if not (is_option(entry.key) or any(other.when and other.when[0] == entry.key for other in found)):
-            known = [*flatten(Config()), *_FILTERS]
-            raise UserError(f"tuner.space.{entry.key} is no option, and decides about none{suggest(entry.key, known)}")
-    if not found:
+        result.append(_dimension(key, parts, result))
+    deciding = {dimension.when[0] for dimension in result if dimension.when}
+    for key in [dimension.key for dimension in result]:
+        if not (is_option(key) or key in deciding):
+            options = [*flatten(Config()), *_FILTERS]
+            raise UserError(f"tuner.space.{key} is no option, and decides about none{suggest(key, options)}")
+    if not result:
         raise UserError("tuner.space is empty; take one of conf/tuner/space/, tuner/space=wide")
-    return found
+    return result
 
 
 _HOW = "write {type: choice, values: [..]}, or {type: float|int, min: .., max: ..} with step or sampling: log"
@@ -143,27 +144,38 @@ def _dimension(key: str, parts: dict[str, Any], before: list[Dimension]) -> Dime
     kind = parts.get("type")
     if kind not in TYPES:
         raise UserError(f"tuner.space.{key}.type must be one of {', '.join(TYPES)}, but got {kind}; {_HOW}")
-    if kind == "choice":
-        values = parts.get("values")
-        if not isinstance(values, list) or not values or len({type(value) for value in values}) > 1:
-            raise UserError(f"tuner.space.{key}.values must be a list of one type, but got {values}")
-        dimension = Dimension(key, kind, values=tuple(values))
-    else:
-        low, high = parts.get("min"), parts.get("max")
-        if not isinstance(low, int | float) or not isinstance(high, int | float) or not low < high:
-            raise UserError(f"tuner.space.{key} needs numbers min < max, but got {low} and {high}")
-        sampling = parts.get("sampling", "linear")
-        if sampling not in ("linear", "log") or (sampling == "log" and low <= 0):
-            raise UserError(f"tuner.space.{key}.sampling must be linear, or log with min above 0, but got {sampling}")
-        dimension = Dimension(key, kind, low=low, high=high, step=parts.get("step"), sampling=sampling)
+    dimension = _choice(key, parts) if kind == "choice" else _range(key, kind, parts)
     if "when" not in parts:
         return dimension
     parent, _, value = str(parts["when"]).partition("=")
-    if parent not in [entry.key for entry in before] or "otherwise" not in parts:
+    if parent not in [other.key for other in before] or "otherwise" not in parts:
         raise UserError(
             f"tuner.space.{key}: write when: KEY=VALUE of a key that stands before it, and otherwise: VALUE"
         )
     return replace(dimension, when=(parent, yaml.safe_load(value)), otherwise=parts["otherwise"])
+
+
+def _choice(key: str, parts: dict[str, Any]) -> Dimension:
+    values = parts.get("values")
+    if not isinstance(values, list) or not values or len({type(value) for value in values}) > 1:
+        raise UserError(f"tuner.space.{key}.values must be a list of one type, but got {values}")
+    return Dimension(key, "choice", values=tuple(values))
+
+
+def _range(key: str, kind: str, parts: dict[str, Any]) -> Dimension:
+    low, high, step = parts.get("min"), parts.get("max"), parts.get("step")
+    if not (_is_number(low) and _is_number(high) and low < high):
+        raise UserError(f"tuner.space.{key} needs numbers min < max, but got {low} and {high}")
+    sampling = parts.get("sampling", "linear")
+    if sampling not in ("linear", "log") or (sampling == "log" and low <= 0):
+        raise UserError(f"tuner.space.{key}.sampling must be linear, or log with min above 0, but got {sampling}")
+    if step is not None and not (_is_number(step) and step > (sampling == "log")):  # a log step is a factor
+        raise UserError(f"tuner.space.{key}.step must be above {int(sampling == 'log')}, but got {step}")
+    return Dimension(key, kind, low=low, high=high, step=step, sampling=sampling)
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def is_option(key: str) -> bool:
@@ -178,20 +190,21 @@ def to_run(base: Config, space: list[Dimension], values: dict[str, Any]) -> Conf
         UserError: such a run is impossible.
     """
     options: dict[str, Any] = {}
-    for entry in (entry for entry in space if is_option(entry.key)):
-        if entry.key in values:
-            options[entry.key] = _plain(entry, values[entry.key])
-        elif entry.when:
-            options[entry.key] = entry.otherwise
+    for dimension in space:
+        if dimension.key in values:
+            options[dimension.key] = _plain(dimension, values[dimension.key])
+        elif dimension.when:
+            options[dimension.key] = dimension.otherwise
+    options = {key: value for key, value in options.items() if is_option(key)}
     filters = [options.pop(key, None) for key in _FILTERS]
     if any(filters):
         before = filters_per_convolution(base.model)
-        options["model.filters"] = [given or old for given, old in zip(filters, before, strict=True)]
+        options["model.filters"] = [new or old for new, old in zip(filters, before, strict=True)]
     return check(from_flat(base, options))
 
 
-def _plain(entry: Dimension, value: Any) -> Any:
+def _plain(dimension: Dimension, value: Any) -> Any:
     """A value as the options have it: Keras Tuner makes numbers of true and false, and gives all digits."""
-    if entry.type == "choice":
-        return next(known for known in entry.values if known == value)
-    return int(value) if entry.type == "int" else float(f"{value:.{DIGITS}g}")
+    if dimension.type == "choice":
+        return next(level for level in dimension.values if level == value)
+    return int(value) if dimension.type == "int" else float(f"{value:.{DIGITS}g}")

@@ -1,4 +1,4 @@
-"""What stands of a search in its folder: one file, written whole, that needs no Keras Tuner to be read."""
+"""The trials of a search as its folder holds them: one file, written whole, that needs no Keras Tuner to be read."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 STATE, LOCK = "oracle.json", "oracle.lock"
-RUNNING, COMPLETED, FAILED = "RUNNING", "COMPLETED", "FAILED"
+RUNNING, COMPLETED, FAILED = "RUNNING", "COMPLETED", "FAILED"  # Keras Tuner's words
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,11 @@ class TrialRecord:
     ended: int = 0  # ms
 
     @property
+    def number(self) -> int:
+        """As people call it."""
+        return int(self.trial)
+
+    @property
     def reached(self) -> int:
         """Epochs after which hyperband's trial was scored, 0 for other kinds."""
         return int(self.values.get("tuner/epochs", 0))
@@ -44,26 +49,36 @@ class TrialRecord:
 def load_trials(folder: Path) -> list[TrialRecord]:
     """All trials of a search, oldest first; none where it has not begun."""
     state = read(folder)
-    return [_attempt(trial, state["records"].get(trial["trial_id"], {})) for trial in state["trials"]] if state else []
+    return [_record(trial, state["records"].get(trial["trial_id"], {})) for trial in state["trials"]] if state else []
 
 
-def _attempt(trial: dict[str, Any], record: dict[str, Any]) -> TrialRecord:
+def _record(trial: dict[str, Any], details: dict[str, Any]) -> TrialRecord:
     values, score, message = trial["hyperparameters"]["values"], trial["score"], trial["message"]
-    return TrialRecord(trial["trial_id"], trial["status"], values, score, message, **record)
+    return TrialRecord(trial["trial_id"], trial["status"], values, score, message, **details)
 
 
-def ended(found: list[TrialRecord]) -> list[TrialRecord]:
+def ended(trials: list[TrialRecord]) -> list[TrialRecord]:
     """Those that are over, in the order of their ends."""
-    return sorted((a for a in found if a.status in (COMPLETED, FAILED)), key=lambda a: (a.ended, a.trial))
+    over = [trial for trial in trials if trial.status in (COMPLETED, FAILED)]
+    return sorted(over, key=lambda trial: (trial.ended, trial.trial))
 
 
-def best(found: list[TrialRecord], direction: str) -> TrialRecord | None:
-    """The best of those that reached the most epochs: a score after one epoch says little beside one after nine."""
-    scored = [a for a in found if a.status == COMPLETED and a.score is not None]
-    furthest = max((a.reached for a in scored), default=0)
-    sign = 1 if direction == "max" else -1
-    leading = [a for a in scored if a.reached == furthest]
-    return max(leading, key=lambda a: (sign * (a.score or 0.0), -int(a.trial)), default=None)
+def scored(trials: list[TrialRecord]) -> list[TrialRecord]:
+    """Those that are over with a score, in the order of their ends."""
+    return [trial for trial in ended(trials) if trial.status == COMPLETED and trial.score is not None]
+
+
+def ranked(trials: list[TrialRecord], direction: str) -> list[TrialRecord]:
+    """The best first, of those that reached the most epochs: a score after one says little beside one after nine."""
+    candidates, sign = scored(trials), 1 if direction == "max" else -1
+    furthest = max((trial.reached for trial in candidates), default=0)
+    leading = [trial for trial in candidates if trial.reached == furthest]
+    return sorted(leading, key=lambda trial: (-sign * (trial.score or 0.0), trial.number))
+
+
+def best(trials: list[TrialRecord], direction: str) -> TrialRecord | None:
+    """The first of those that `ranked` gives, if there is any."""
+    return next(iter(ranked(trials, direction)), None)
 
 
 def read(folder: Path) -> dict[str, Any] | None:

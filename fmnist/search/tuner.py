@@ -1,5 +1,6 @@
 """Keras Tuner drives our runs: a worker of a search takes trials from the oracle until it has none, and runs them."""
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from fmnist.config import Config, RunError, UserError
 from fmnist.identity import run_name, sign
 from fmnist.search import oracles  # which imports Keras Tuner first, and quietly
 from fmnist.search.limits import Limits
-from fmnist.search.trials import COMPLETED, FAILED
+from fmnist.search.trials import COMPLETED, FAILED, ended, load_trials
 from fmnist.training.trajectory import DivergedError
 
 from keras_tuner.engine.base_tuner import BaseTuner  # isort: skip
@@ -19,18 +20,19 @@ from keras_tuner.errors import FailedTrialError  # isort: skip
 if TYPE_CHECKING:
     from fmnist.tracking import Store
 
+_KERAS_TUNER = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
 HOPELESS = 3  # trials in a row that fail: something is wrong with more than their values
 
 
 class TrialRunner(BaseTuner):  # type: ignore[misc]  # Keras Tuner has no types
     """A worker: Keras Tuner's loop over trials, with our runs in it and our oracle's file behind it."""
 
-    def __init__(self, oracle: oracles.SharedOracle, name: str, limits: Limits, book: "Store", parent: str) -> None:
+    def __init__(self, oracle: oracles.SharedOracle, name: str, limits: Limits, store: "Store", parent: str) -> None:
         """Of that name among the workers; `parent` is the id of the search's record."""
         folder = oracle.folder
         super().__init__(oracle, directory=str(folder.parent), project_name=folder.name)
-        self.tuner_id, self.limits, self.book, self.parent = name, limits, book, parent
-        self._failed = 0
+        self.tuner_id, self.limits, self.store, self.parent = name, limits, store, parent
+        self._before = {trial.trial for trial in ended(load_trials(folder))}
 
     def run_trial(self, trial: Trial, *args: Any, **options: Any) -> dict[str, float]:
         """Carry out a trial's runs and return the objective over all, and of each by its seed.
@@ -56,12 +58,13 @@ class TrialRunner(BaseTuner):  # type: ignore[misc]  # Keras Tuner has no types
         finally:
             self.oracle.note({**record, "seconds": time.monotonic() - began, "ended": int(time.time() * 1000)})
         scores = record["scores"]
-        return {objective: sum(scores.values()) / len(scores)} | {f"seed {seed}": s for seed, s in scores.items()}
+        mean = sum(scores.values()) / len(scores)
+        return {objective: mean} | {f"seed {seed}": score for seed, score in scores.items()}
 
     def _run(self, config: Config, trial: str) -> run.Outcome:
         """A run, whose record is marked as the search's whatever becomes of it."""
         try:
-            outcome = run.execute(config, store=self.book)
+            outcome = run.execute(config, store=self.store)
         except UserError as error:  # of the data or the store: no trial's fault
             raise RunError(str(error)) from error
         except Exception as error:
@@ -74,15 +77,15 @@ class TrialRunner(BaseTuner):  # type: ignore[misc]  # Keras Tuner has no types
 
     def _mark(self, run_id: str, trial: str) -> None:
         name = self.oracle.folder.name
-        self.book.mark(run_id, name, trial=trial, parent=self.parent)
+        self.store.mark(run_id, name, trial=trial, parent=self.parent)
 
     def _mark_failed(self, config: Config, trial: str) -> None:
         from fmnist import machine
         from fmnist.training.data import load
 
-        known = self.book.find(sign(machine.resolve(config), load(config.data).digest).run)
-        if known is not None:
-            self._mark(known.info.run_id, trial)
+        record = self.store.find(sign(machine.resolve(config), load(config.data).digest).run)
+        if record is not None:
+            self._mark(record.info.run_id, trial)
 
     def _try_run_and_update_trial(self, trial: Trial, *args: Any, **options: Any) -> None:
         """As Keras Tuner's own, which would take an error of ours, or of the disk, for one of the trial."""
@@ -99,9 +102,11 @@ class TrialRunner(BaseTuner):  # type: ignore[misc]  # Keras Tuner has no types
             RunError: trials fail one after the other.
         """
         super().on_trial_end(trial)
-        self._failed = self._failed + 1 if trial.status == FAILED else 0
-        if self._failed == HOPELESS:
-            raise RunError(f"{HOPELESS} trials in a row failed (the last: {trial.message})")
+        fresh = [one for one in ended(load_trials(self.oracle.folder)) if one.trial not in self._before]
+        for start in range(len(fresh) - HOPELESS + 1):  # of all workers, so that they stop together
+            row = fresh[start : start + HOPELESS]
+            if all(one.status == FAILED for one in row):
+                raise RunError(f"{HOPELESS} trials in a row failed (the last: {row[-1].message})")
 
     def save(self) -> None:
         """The oracle keeps all there is."""
@@ -116,13 +121,15 @@ def search(limits: Limits, folder: Path, parent: str) -> str:
     """
     from fmnist.tracking import Store
 
-    made = oracles.oracle(limits.search.tuner, limits.space)
+    for variable in _KERAS_TUNER:  # by which it would wait for a server of its own
+        os.environ.pop(variable, None)
+    oracle = oracles.oracle(limits.search.tuner, limits.space)
 
     def fits(values: dict[str, Any]) -> bool:
-        return limits.allow(values, made.records, [trial.hyperparameters.values for trial in made.trials.values()])
+        return limits.allow(values, oracle.records, [trial.hyperparameters.values for trial in oracle.trials.values()])
 
-    made.keep(folder, fits)
-    book = Store(limits.search.store, limits.search.patience, known=True)
+    oracle.keep(folder, fits)
+    store = Store(limits.search.store, limits.search.patience, answered_before=True)
     with oracles.slot(folder) as name:
-        TrialRunner(made, name, limits, book, parent).search()
+        TrialRunner(oracle, name, limits, store, parent).search()
     return limits.reached

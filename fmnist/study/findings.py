@@ -46,8 +46,8 @@ class Findings:
     @property
     def _explainable(self) -> DeclaredStudy | None:
         """The study, if its variants are ranked by validation accuracy."""
-        usual = self.question.by == "variant" and self.question.metric == VAL_ACCURACY.key
-        return self.study if usual else None
+        ranks_variants = self.question.by == "variant" and self.question.metric == VAL_ACCURACY.key
+        return self.study if ranks_variants else None
 
     @cached_property
     def claims(self) -> list[Verdict]:

@@ -148,13 +148,13 @@ def work_out(
             done = signatures.run in finished
             start = max(reached.get(signatures.trajectory, 0), checkpointed(signatures.trajectory, rung))
             reached[signatures.trajectory] = rung if not done else start
-            seconds = 0.0 if done else seconds_per_run + work(config, images, start) / flops_per_second(config)
+            seconds = 0.0 if done else seconds_per_run + operations(config, images, start) / flops_per_second(config)
             of_rung.append(PlannedRun(config, point.overrides, signatures, done, start, seconds))
         planned += sorted(of_rung, key=lambda run: -run.seconds)
     return planned
 
 
-def work(config: Config, images: int, start: int) -> float:
+def operations(config: Config, images: int, start: int) -> float:
     """Floating-point operations of a run from epoch `start` on; a forward pass is a third of a training step."""
     validation = validation_count(images, config.data.validation, config.data.limit)
     per_epoch = (config.data.limit or images) - validation + validation / 3

@@ -47,11 +47,11 @@ def _layout() -> dict[str, Any]:
     """
     scores = ("f1", "precision", "recall")  # the UI takes T-shirt/top for a group of its own
     by_class = sorted({f"test/{score}/{name}".rpartition("/")[0] for score in scores for name in CLASSES})
-    shown = [f"metrics.`{VAL_ACCURACY.key}`", f"metrics.`{TEST_ACCURACY.key}`", "params.`epochs`", "params.`seed`"]
+    columns = [f"metrics.`{VAL_ACCURACY.key}`", f"metrics.`{TEST_ACCURACY.key}`", "params.`epochs`", "params.`seed`"]
     return {
         "orderByKey": f"metrics.`{VAL_ACCURACY.key}`",
         "orderByAsc": False,
-        "selectedColumns": shown,
+        "selectedColumns": columns,
         "isAccordionReordered": True,  # keep this order of sections
         "compareRunSections": [
             _section("accuracy", columns=2, cardHeight=330),

@@ -27,8 +27,8 @@ def load(folder: str | Path) -> pd.DataFrame:
     runs = [] if is_new(uri) else read(uri, EXPERIMENT)
     if runs is not None:
         return _frame(runs)
-    with reading(folder, EXPERIMENT) as found:
-        return _frame([] if found is None else _stored(found[0].all_runs(found[1])))
+    with reading(folder, EXPERIMENT) as experiment:
+        return _frame([] if experiment is None else _stored(experiment.runs()))
 
 
 def frame(store: Store) -> pd.DataFrame:

@@ -44,8 +44,8 @@ def searches(folder: str | Path) -> list[SearchSummary]:
     Raises:
         UserError: the store cannot be read.
     """
-    with reading(folder, SEARCHES) as found:
-        return [] if found is None else [_summary(found[0], run) for run in found[0].all_runs(found[1])]
+    with reading(folder, SEARCHES) as experiment:
+        return [] if experiment is None else [_summary(experiment.client, run) for run in experiment.runs()]
 
 
 def _summary(client: Client, run: Run) -> SearchSummary:

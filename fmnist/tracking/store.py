@@ -32,13 +32,13 @@ PLAN = "plan.json"
 class Store:
     """The experiment that all runs of a store are written in."""
 
-    def __init__(self, folder: str | Path, patience: float = 0.0, known: bool = False) -> None:
+    def __init__(self, folder: str | Path, patience: float = 0.0, answered_before: bool = False) -> None:
         """Open the store, creating database and experiments once, whoever comes first.
 
         Args:
             folder: of the database, or of the checkpoints alone where MLFLOW_TRACKING_URI is set.
             patience: seconds to wait in a call for a store that does not answer.
-            known: the store has answered before, so that opening it waits as long; else the address may be wrong.
+            answered_before: opening it waits as long, too; else not for long, for the address may be wrong.
 
         Raises:
             UserError: the store cannot be opened.
@@ -49,7 +49,7 @@ class Store:
             with FileLock(self.folder / ".setup.lock"):  # simultaneous first use would race MLflow's migrations
                 if is_new(self.uri):
                     create(self.uri)
-                self.client = Client(self.uri, patience if known else min(patience, OPENING_SECONDS))
+                self.client = Client(self.uri, patience if answered_before else min(patience, OPENING_SECONDS))
                 self.id = self.experiment(EXPERIMENT)
                 self._sweeps = self.experiment(SWEEPS)
                 self.client.patience = patience
@@ -64,7 +64,7 @@ class Store:
         place = (self.folder / "artifacts").as_uri() if self.uri.startswith("sqlite") else None
         return str(self.client.create_experiment(name, artifact_location=place))
 
-    def hurry(self) -> None:
+    def stop_waiting(self) -> None:
         """Wait no longer for a store that does not answer, in calls under way neither, nor long for one that hangs."""
         self.client.patience = 0.0
         os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "2"
@@ -82,10 +82,10 @@ class Store:
         """Start the run of a signature, or go on with an attempt that did not finish.
 
         Args:
-            name: as it is shown.
+            name: that people see.
             signature: of the run.
             params: its options by key.
-            description: what else is said of it from its first moment on, as `tags.as_tags` takes it.
+            description: what else it is described by from its first moment on, as `tags.as_tags` takes it.
         """
         run, tags = self.find(signature), as_tags(description)
         if run is None:
@@ -239,9 +239,21 @@ class RunSummary:
         )
 
 
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment of a store that is only read."""
+
+    client: Client
+    id: str
+
+    def runs(self) -> Iterator[Run]:
+        """All its runs that are not deleted, newest first."""
+        return self.client.all_runs(self.id)
+
+
 @contextmanager
-def reading(folder: str | Path, experiment: str) -> Iterator[tuple[Client, str] | None]:
-    """A client for a store and the id of one of its experiments; None where nothing is recorded yet.
+def reading(folder: str | Path, name: str) -> Iterator[Experiment | None]:
+    """An experiment of a store by its name, to be read; None where nothing is recorded yet.
 
     Nothing is created, and a store that does not answer is not waited for.
 
@@ -251,8 +263,8 @@ def reading(folder: str | Path, experiment: str) -> Iterator[tuple[Client, str] 
     uri = address(folder)
     try:
         client = None if is_new(uri) else Client(uri, patience=0.0)
-        entity = client and client.get_experiment_by_name(experiment)
-        yield (client, str(entity.experiment_id)) if client and entity else None
+        entity = client and client.get_experiment_by_name(name)
+        yield Experiment(client, str(entity.experiment_id)) if client and entity else None
     except StoreError as error:
         raise UserError(f"cannot read {uri}: {error}") from error
 
@@ -263,5 +275,5 @@ def experiment_id(folder: str | Path) -> str | None:
     Raises:
         UserError: the store cannot be read.
     """
-    with reading(folder, EXPERIMENT) as found:
-        return None if found is None else found[1]
+    with reading(folder, EXPERIMENT) as experiment:
+        return None if experiment is None else experiment.id

@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist.training import pinned
 from fmnist.training.quiet import quiet_stderr
 
 with quiet_stderr():
+    pinned.pin_environment()
     import keras
 
+    pinned.pin_keras()
     if keras.config.backend() == "jax":
         from fmnist.training import jax_loop as backend
     else:

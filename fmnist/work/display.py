@@ -94,6 +94,8 @@ def showing(
     observed: Observed[Ended], console: Console, on_end: Callable[[list[Ended]], None] = lambda ended: None
 ) -> Iterator[None]:
     """Show a sweep or a search until the block ends; `on_end` is given what has ended, while nothing else prints."""
+    from fmnist.tracking import StoreError
+
     over = threading.Event()
     live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
 
@@ -107,28 +109,31 @@ def showing(
             live.update(picture(observed, console.height), refresh=True)
 
     def watch() -> None:
-        from fmnist.tracking import StoreError
-
         while not over.wait(REFRESH_SECONDS):
             with suppress(StoreError):  # it may answer later; the sweep itself says how long it waits
                 look()
 
     watcher = threading.Thread(target=watch, daemon=True)
-    if live is not None:
-        live.start()
-    watcher.start()
-    patience = None
-    try:
-        yield
-    except BaseException:
-        patience = LEAVE_SECONDS
-        observed.store.hurry()
-        raise
-    finally:
+
+    def end(patience: float | None) -> None:
         over.set()
         watcher.join(patience)
         if live is not None:
             live.stop()
+
+    if live is not None:
+        live.start()
+    watcher.start()
+    try:
+        yield
+    except BaseException as error:
+        observed.store.stop_waiting()
+        end(LEAVE_SECONDS)
+        if not (isinstance(error, KeyboardInterrupt) or watcher.is_alive()):
+            with suppress(StoreError):
+                look()
+        raise
+    end(None)
     look()
 
 

@@ -1,4 +1,4 @@
-"""A store that cannot be used: every door says in one line which file it is and what to do."""
+"""A store that cannot be used: every command says in one line which file it is and what to do."""
 
 import os
 import random
@@ -82,9 +82,9 @@ def test_a_database_that_cannot_be_used_is_named_with_reason_and_remedy_and_left
     spoil(good, file)
     before = file.read_bytes() if file.is_file() else None
     for act in (tracking.Store, tracking.load, tracking.experiment_id):
-        with pytest.raises(UserError) as told:
+        with pytest.raises(UserError) as error:
             act(str(tmp_path))
-        text = str(told.value)
+        text = str(error.value)
         assert str(file) in text and reason in text and remedy in text and "\n" not in text
     assert before is None or file.read_bytes() == before
 
@@ -99,14 +99,14 @@ def test_a_database_that_may_not_be_read_is_named(good, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "door",
+    "command",
     [["train", *TINY, "epochs=1"], ["train", "study=smoke"], ["compare"], ["watch"], ["ui"]],
-    ids=lambda door: f"{door[0]} {door[-1]}",
+    ids=lambda command: f"{command[0]} {command[-1]}",
 )
-def test_every_door_refuses_a_damaged_store_in_one_line(door, images, tmp_path):
+def test_every_command_refuses_a_damaged_store_in_one_line(command, images, tmp_path):
     file = tmp_path / "mlflow.db"
     garbage(None, file)
-    module, *arguments = door
+    module, *arguments = command
     if module == "train":
         arguments += [f"data.dir={images}", f"store={tmp_path}"]
     else:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 
@@ -20,9 +21,11 @@ from mlflow import MlflowClient
 from fmnist import tracking
 from fmnist.analysis.importance import expected_best, importance
 from fmnist.config import CONF, UserError
+from fmnist.report.searches import importance_warning
 from fmnist.search import oracles, trials
 from fmnist.search.limits import Limits, brackets
-from fmnist.search.space import KINDS, TUNE, TunerConfig, check_search, dimensions, to_run
+from fmnist.search.search import check_agreement, definition, digest
+from fmnist.search.space import KINDS, TUNE, SearchConfig, TunerConfig, check_search, dimensions, to_run
 from fmnist.study.compose import compose_config
 
 pytestmark = pytest.mark.xdist_group("tuner")  # one worker makes the searches for all
@@ -78,6 +81,8 @@ def test_the_command_line_narrows_a_space_and_takes_dimensions_out():
         ("tuner.space.model.pooling.values=max", "must be a list"),
         ('tuner.space.augment.zoom.when="pooling=max"', "of a key that stands before it"),
         ("tuner.space.model.dropout.sampling=log", "log with min above 0"),
+        ("+tuner.space.model.dropout.step=-1", "step must be above 0"),
+        ("tuner.space.model.dropout.max=inf", "needs numbers min < max"),
         ("tuner.space.epochs={type: int, min: 1, max: 3}", "no option 'epochs' can vary"),
         ("tuner.space.batch_sise={type: choice, values: [true]}", "did you mean"),
     ],
@@ -96,11 +101,62 @@ def test_a_space_that_makes_no_sense_is_refused(override, words):
         (["epochs=3"], "set that instead of epochs=3"),
         (["tuner=random", "tuner.max_trials=null"], "has no end of its own"),
         (["tuner.name=a/b"], "name of a folder"),
+        (["tuner.name=.hidden"], "no dot in front"),
+        ([f"tuner.name={'a' * 101}"], "at most 100 letters"),
+        (["tuner.seed=5000000000"], "tuner.seed must be at least 0 and at most 4e"),
+        (["tuner.minutes=nan"], "tuner.minutes must be at least 0, but got nan"),
     ],
 )
 def test_a_search_that_makes_no_sense_is_refused(overrides, words):
     with pytest.raises(UserError, match=words):
         check_search(composed(*overrides))
+
+
+# ---- What makes a search the one it is -----------------------------------------------------------------
+
+
+OLD = Path(__file__).parent / "definitions.json"  # name -> overrides and definition, as the first version wrote it
+
+
+def defined(overrides):
+    """The definition of a search with these overrides, its options resolved as on any machine."""
+    search = composed(*overrides)
+    return definition(search, dimensions(search.tuner.space), "0123456789abcdef")
+
+
+@pytest.mark.parametrize("name", json.loads(OLD.read_text()))
+def test_a_search_of_the_first_version_keeps_its_name_and_goes_on(name, tmp_path):
+    old = json.loads(OLD.read_text())[name]
+    ours = defined(tuple(old["overrides"]))
+    assert json.loads(json.dumps(ours)) == old["definition"] and digest(ours) == name.rpartition("-")[2]
+    (tmp_path / "definition.json").write_text(json.dumps(old["definition"]))
+    check_agreement(tmp_path, ours)
+
+
+@dataclass
+class LaterTuner(TunerConfig):
+    """A tuner with an option that was added later."""
+
+    patience: int = 0
+
+
+def test_an_option_that_is_added_later_changes_only_searches_that_use_it(tmp_path, monkeypatch):
+    plain = ("tuner=grid", "compute.precision=float32", "compute.threads=1")
+    before = defined(plain)
+    search = composed(*plain)
+    later = {part.name: getattr(search.tuner, part.name) for part in fields(TunerConfig)}
+
+    def with_patience(patience):
+        return replace(search, tuner=LaterTuner(**later, patience=patience))
+
+    monkeypatch.setattr("fmnist.search.search.SearchConfig", lambda: SearchConfig(tuner=LaterTuner()))
+    unused = definition(with_patience(0), dimensions(search.tuner.space), "0123456789abcdef")
+    used = definition(with_patience(5), dimensions(search.tuner.space), "0123456789abcdef")
+    assert unused == before and used == {**before, "tuner.patience": 5}
+    (tmp_path / "definition.json").write_text(json.dumps(before))
+    check_agreement(tmp_path, unused)
+    with pytest.raises(UserError, match=r"was begun with tuner\.patience=0, but now it is 5"):
+        check_agreement(tmp_path, used)
 
 
 # ---- The oracles ---------------------------------------------------------------------------------------
@@ -109,9 +165,9 @@ def test_a_search_that_makes_no_sense_is_refused(overrides, words):
 def make(folder, kind, most=1000, **options):
     folder.mkdir(exist_ok=True)
     search = composed(f"tuner={kind}", *(f"tuner.{key}={value}" for key, value in options.items()))
-    made = oracles.oracle(search.tuner, dimensions(search.tuner.space))
-    made.keep(folder, lambda values: len(made.trials) < most)
-    return made
+    oracle = oracles.oracle(search.tuner, dimensions(search.tuner.space))
+    oracle.keep(folder, lambda values: len(oracle.trials) < most)
+    return oracle
 
 
 def score(trial):
@@ -121,24 +177,24 @@ def score(trial):
     return None if number < 0.25 else number + 0.01 * trial.hyperparameters.values.get("tuner/epochs", 0)
 
 
-def finish(made, trial):
+def finish(oracle, trial):
     value = score(trial)
     if value is not None:
-        made.update_trial(trial.trial_id, {"val/accuracy": value})
-    made.note({"ended": 0})
+        oracle.update_trial(trial.trial_id, {"val/accuracy": value})
+    oracle.note({"ended": 0})
     trial.status, trial.message = ("COMPLETED", None) if value is not None else ("FAILED", "low")
-    made.end_trial(trial)
+    oracle.end_trial(trial)
 
 
-def story(folder):
+def state(folder):
     return [(a.trial, a.status, a.values, a.score) for a in trials.load_trials(folder)]
 
 
 def undisturbed(folder, kind, most, **options):
-    made = make(folder, kind, most, **options)
-    while (trial := made.create_trial("worker-0")).status == "RUNNING":
-        finish(made, trial)
-    return story(folder)
+    oracle = make(folder, kind, most, **options)
+    while (trial := oracle.create_trial("worker-0")).status == "RUNNING":
+        finish(oracle, trial)
+    return state(folder)
 
 
 BOUNDS = {"random": 12, "bayesian": 5, "hyperband": 1000, "grid": 1000}
@@ -158,24 +214,24 @@ def test_an_oracle_stopped_at_every_moment_goes_on_as_if_it_never_was(kind, tmp_
             again = make(folder, kind, BOUNDS[kind]).create_trial("worker-0")
             assert (again.trial_id, again.hyperparameters.values) == (trial.trial_id, trial.hyperparameters.values)
         finish(make(folder, kind, BOUNDS[kind]), trial)
-    assert story(folder) == expected
+    assert state(folder) == expected
 
 
 @pytest.mark.parametrize("kind", ["random", "hyperband", "grid"])
 def test_several_workers_that_come_and_go_try_the_same_points_and_none_twice(kind, tmp_path):
     expected = undisturbed(tmp_path / "alone", kind, BOUNDS[kind])
     folder, rng, at = tmp_path / "many", random.Random(2), {}
-    made = make(folder, kind, BOUNDS[kind])
+    oracle = make(folder, kind, BOUNDS[kind])
     stopped = set()
     while len(stopped) < 3:
         name = f"worker-{rng.randrange(3)}"
         if name in at:
-            finish(made, at.pop(name))
+            finish(oracle, at.pop(name))
             continue
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(oracles, "POLL_SECONDS", 0.0)
             patch.setattr(oracles, "is_free", lambda folder, other: False)
-            trial = made.create_trial(name)
+            trial = oracle.create_trial(name)
         if trial.status == "RUNNING":
             assert trial.trial_id not in [other.trial_id for other in at.values()]
             at[name] = trial
@@ -188,29 +244,29 @@ def test_several_workers_that_come_and_go_try_the_same_points_and_none_twice(kin
             for _, _, values, value in told
         )
 
-    assert points(story(folder)) == points(expected)
+    assert points(state(folder)) == points(expected)
 
 
 def test_bayesian_search_goes_on_beside_trials_that_have_not_ended(tmp_path):
-    made = make(tmp_path / "o", "bayesian", 12, initial_points=3)
+    oracle = make(tmp_path / "o", "bayesian", 12, initial_points=3)
     for _ in range(4):
-        finish(made, made.create_trial("worker-0"))
+        finish(oracle, oracle.create_trial("worker-0"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(oracles, "is_free", lambda folder, other: False)
-        one, two = made.create_trial("worker-0"), made.create_trial("worker-1")
+        one, two = oracle.create_trial("worker-0"), oracle.create_trial("worker-1")
     assert one.hyperparameters.values != two.hyperparameters.values
 
 
 def test_the_trial_of_a_worker_that_is_gone_is_given_to_another(tmp_path):
-    made = make(tmp_path / "o", "random")
-    with oracles.slot(made.folder) as name:
-        first = made.create_trial(name)
+    oracle = make(tmp_path / "o", "random")
+    with oracles.slot(oracle.folder) as name:
+        first = oracle.create_trial(name)
         other = make(tmp_path / "o", "random").create_trial("worker-1")
         assert other.trial_id != first.trial_id
-    made = make(tmp_path / "o", "random")
-    with FileLock(made.folder / "worker-2.lock"):
-        assert made.create_trial("worker-2").trial_id == first.trial_id
-        assert made.create_trial("worker-3").trial_id == other.trial_id
+    oracle = make(tmp_path / "o", "random")
+    with FileLock(oracle.folder / "worker-2.lock"):
+        assert oracle.create_trial("worker-2").trial_id == first.trial_id
+        assert oracle.create_trial("worker-3").trial_id == other.trial_id
 
 
 def test_hyperband_promotes_the_best_of_whole_rounds_though_some_failed(tmp_path):
@@ -267,10 +323,10 @@ def test_importance_finds_what_matters_and_warns_of_few_trials():
     points.loc[:5, "noise"] = np.nan
     told = importance(points, scores)
     assert list(told.shares.index) == ["rate", "word", "noise"] and told.shares["noise"] < 0.05
-    assert told.shares.sum() == pytest.approx(1) and told.explained > 0.7 and told.warning == ""
-    assert "too few" in importance(points[:9], scores[:9]).warning
-    assert "no better than" in importance(points, rng.uniform(size=60)).warning
-    assert "say nothing" in importance(points[:2], scores[:2]).warning
+    assert told.shares.sum() == pytest.approx(1) and told.explained > 0.7 and importance_warning(told) == ""
+    assert "too few" in importance_warning(importance(points[:9], scores[:9]))
+    assert "no better than" in importance_warning(importance(points, rng.uniform(size=60)))
+    assert "say nothing" in importance_warning(importance(points[:2], scores[:2]))
 
 
 def test_the_expected_best_of_two_scores_by_hand():

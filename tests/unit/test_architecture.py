@@ -44,7 +44,7 @@ LIBRARIES = {
     "keras_tuner": {"search.oracles", "search.tuner"},
     "tensorflow": {"training.tensorflow_loop"},
     "jax": {"training.jax_loop"},
-    "keras": {"training.engine", "training.model", "training.augment", "training.tensorflow_loop", "training.jax_loop"},
+    "keras": {f"training.{name}" for name in ("engine", "model", "augment", "tensorflow_loop", "jax_loop", "pinned")},
     "matplotlib": {"report.drawing", "report.run_pictures", "report.svg", *FIGURES},
     "rich": {
         "watch",

@@ -1,9 +1,11 @@
 """Reading, checking, splitting and fetching the data."""
 
 import gzip
+import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 from idx import Half, pack, synthetic, write_idx
 from numpy.typing import NDArray
 
-from fmnist.config import CLASSES, DataConfig, UserError
+from fmnist.config import CLASSES, Config, DataConfig, UserError, from_flat
 from fmnist.training import data, fetch, readers
 
 TRAIN, TEST = synthetic(40, 20)
@@ -120,11 +122,41 @@ def test_class_names_are_encoded_by_their_position(tmp_path: Path) -> None:
     assert np.array_equal(loaded.train_labels, TRAIN[1])
 
 
-def test_the_careful_csv_path_reads_what_the_fast_one_reads(tmp_path: Path) -> None:
-    path = tmp_path / "rows.csv"
-    path.write_text(csv_text(TRAIN).replace("\n", "\n\n", 3).replace(",7,", ", +7,"))
-    ((images, labels),) = readers._parse_slowly(path)
-    assert np.array_equal(images.reshape(TRAIN[0].shape), TRAIN[0]) and np.array_equal(labels, TRAIN[1])
+def test_the_careful_way_reads_what_the_fast_one_reads() -> None:
+    layout = readers._Layout(",", False)
+    rows = list(enumerate(csv_text(TRAIN).splitlines()[1:], 2))
+    fast, careful = readers._parse(rows, layout), readers._parse_carefully(Path("rows.csv"), rows, layout)
+    assert fast is not None
+    for images, labels in (fast, careful):
+        assert np.array_equal(images.reshape(TRAIN[0].shape), TRAIN[0]) and np.array_equal(labels, TRAIN[1])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace(",", ";"),
+        lambda text: text.replace(",", "\t"),
+        lambda text: text.replace(",7,", ",7.0,").replace("\n3,", "\n3.0,").replace(",9,", ", +9,"),
+        lambda text: "\n".join(f"{number},{line}" for number, line in enumerate(text.splitlines())).replace(
+            "0,l", ",l", 1
+        ),
+    ],
+    ids=["semicolons", "tabs", "5.0", "index column"],
+)
+def test_other_separators_spellings_and_an_index_column_are_read(tmp_path: Path, change: Callable[[str], str]) -> None:
+    assert from_csv(tmp_path, change(csv_text(TRAIN))).digest == from_csv(tmp_path, csv_text(TRAIN)).digest
+
+
+def test_a_packed_csv_and_unpacked_idx_files_are_read(folder: Path, tmp_path: Path) -> None:
+    wanted = data.load(DataConfig(dir=str(folder))).digest
+    for half, name in ((TRAIN, "train.csv.gz"), (TEST, "test.csv.gz")):
+        (tmp_path / name).write_bytes(gzip.compress(csv_text(half).encode()))
+    packed = [str(tmp_path / name) for name in ("train.csv.gz", "test.csv.gz")]
+    assert data.load(DataConfig("csv", train_csv=packed[0], test_csv=packed[1])).digest == wanted
+    for path in folder.glob("*.gz"):
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+    assert data.load(DataConfig(dir=str(folder))).digest == wanted
 
 
 @real
@@ -164,7 +196,7 @@ def test_a_missing_idx_file_is_named(folder: Path) -> None:
         (IMAGES, gzip.compress(pack(BYTES)), "begins with 0x00000801, but an idx file of images"),
         (IMAGES, gzip.compress(bytes((0, 0, 8, 3, 0))), "ends within its header of 16 bytes"),
         (IMAGES, gzip.compress(pack(PIXELS)[:-1]), "40 x 28 x 28 = 31360 bytes, but 31359 follow"),
-        (IMAGES, gzip.compress(pack(PIXELS) + b"x"), "but 31361 follow"),
+        (IMAGES, gzip.compress(pack(PIXELS) + b"x"), "but more follow"),
         (IMAGES, gzip.compress(pack(PIXELS[:, :14])), "images of 14x28 pixels"),
         (IMAGES, gzip.compress(pack(PIXELS[:39])), "holds 39 images, but"),
         (LABELS, gzip.compress(pack(np.insert(BYTES[1:], 16, 10))), "label 17 (counted from 1) is 10"),
@@ -175,6 +207,25 @@ def test_a_faulty_idx_file_is_one_clear_line(folder: Path, name: str, content: b
     (folder / name).write_bytes(content)
     text = message(lambda: data.load(DataConfig(dir=str(folder))))
     assert expected in text and str(folder / name) in text
+
+
+def test_no_more_is_unpacked_than_a_header_announces(folder: Path) -> None:
+    bomb = gzip.compress(pack(PIXELS) + bytes(300_000_000), compresslevel=1)
+    (folder / IMAGES).write_bytes(bomb)
+    tracemalloc.start()
+    assert "but more follow" in message(lambda: data.load(DataConfig(dir=str(folder))))
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+    (folder / IMAGES).write_bytes(gzip.compress(bytes((0, 0, 8, 3)) + b"\xff" * 12))
+    assert "more than 300000 images have" in message(lambda: data.load(DataConfig(dir=str(folder))))
+
+
+def test_what_is_no_file_is_not_waited_for(folder: Path, tmp_path: Path) -> None:
+    (folder / IMAGES).unlink()
+    os.mkfifo(folder / IMAGES)
+    assert "it is no regular file" in message(lambda: data.load(DataConfig(dir=str(folder))))
+    options = DataConfig("csv", train_csv="/dev/zero", test_csv=str(tmp_path))
+    assert "it is no regular file" in message(lambda: data.load(options))
 
 
 def test_an_empty_set_is_refused(tmp_path: Path) -> None:
@@ -193,7 +244,7 @@ def test_an_empty_set_is_refused(tmp_path: Path) -> None:
         ("label", "Pulover", "column label: 'Pulover' is no class; did you mean 'Pullover'?"),
         ("label", "xyzzy", "'xyzzy' is no class; write a number from 0 to 9 or one of T-shirt/top,"),
         ("label", "", "column label: '' is no class"),
-        ("label", "3.0", "column label: '3.0' is no class"),
+        ("label", "3.5", "column label: '3.5' is no class"),
         ("pixel3", "256", "column pixel3: '256' is out of range"),
         ("pixel784", "-1", "column pixel784: '-1' is out of range"),
         ("pixel1", "99999999999999999999", "column pixel1: '99999999999999999999' is out of range"),
@@ -209,6 +260,23 @@ def test_an_empty_set_is_refused(tmp_path: Path) -> None:
 def test_a_faulty_cell_is_found_by_line_and_column(tmp_path: Path, column: str, value: str, expected: str) -> None:
     text = message(lambda: from_csv(tmp_path, with_cell(17, column, value)))
     assert f"{tmp_path / 'train.csv'}, line 17" in text and expected in text
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda text: text.replace(",7,", f",{'7' * 5000},", 1), "is out of range"),
+        (lambda text: text.replace(",", ",1" * 200_000, 1), "line 1 has more than 50000 characters"),
+        (lambda text: text.replace("\n", ",1" * 30_000 + "\n", 2), "line 1 has more than 50000 characters"),
+        (lambda text: text + "1," * 100_000, "line 42 has more than 50000 characters"),
+        (lambda text: text.replace("label", "l" * 30_000, 1), "column 1 is 'llll"),
+        (lambda text: text.replace("\n3,", "\n" + "x" * 20_000 + ",", 1), "column label: 'xxx"),
+    ],
+    ids=["5,000 digits", "one line", "wide rows", "long last line", "long header", "long label"],
+)  # fmt: skip
+def test_unbounded_csv_is_one_short_line(tmp_path: Path, change: Callable[[str], str], expected: str) -> None:
+    text = message(lambda: from_csv(tmp_path, change(csv_text(TRAIN))))
+    assert expected in text and len(text) < 400 + len(str(tmp_path))
 
 
 def test_a_row_is_counted_as_a_text_editor_counts(tmp_path: Path) -> None:
@@ -400,3 +468,15 @@ def test_importing_the_module_loads_no_heavy_library() -> None:
     code = "import sys, fmnist.training.data; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"keras", "sklearn", "pandas", "tensorflow"} & set(done.stdout.split())
+
+
+def test_too_few_rows_for_a_config_are_refused_before_anything_is_recorded(folder: Path) -> None:
+    dataset = data.load(DataConfig(dir=str(folder)))
+
+    def refusal(**options: object) -> str:
+        config = from_flat(Config(), {key.replace("__", "."): value for key, value in options.items()})
+        return message(lambda: data.check_rows(config, dataset))
+
+    assert "at most the 40 training rows" in refusal(data__limit=9_999_999, batch_size=8)
+    assert "batch_size must be at most the 30 rows that train, but got 128" in refusal(data__validation=0.25)
+    data.check_rows(from_flat(Config(), {"data.validation": 0.25, "batch_size": 30}), dataset)

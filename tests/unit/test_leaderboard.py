@@ -10,8 +10,10 @@ from scipy import stats as scipy
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
+from fmnist.analysis import leaderboard as module
 from fmnist.analysis.leaderboard import columns, leaderboard
 from fmnist.report.leaderboard import render
+from fmnist.schema import Metric
 
 NUMBERS = ["difference", "difference_low", "difference_high", "bootstrap_low", "bootstrap_high", "p_value"]
 
@@ -217,6 +219,15 @@ def test_a_run_that_does_not_say_how_many_images_it_saw_is_taken_to_have_seen_th
     found = board(run("a", "x", 0.9, validation_images=0, test_images=0)).iloc[0]
     ends = proportion_confint(0.9 * 6000, 6000, method="wilson")
     assert (found["val_accuracy_low"], found["val_accuracy_high"]) == pytest.approx(ends)
+
+
+def test_a_metric_that_the_schema_reports_is_a_group_of_columns(monkeypatch):
+    size = Metric("test/confidence", "confidence on the test set", True, unit="nats")
+    monkeypatch.setattr(module, "REPORTED", [*module.REPORTED, size])
+    found = board(seeds("x", [0.9, 0.92], **{size.key: 0.5}), seeds("y", [0.8, 0.82])).set_index("variant")
+    assert list(found.columns) == [name for name in columns() if name != "variant"]
+    assert found.loc["x", "test_confidence"] == 0.5 and found.loc["x", "test_confidence_sd"] == 0
+    assert np.isnan(found.loc["y", "test_confidence"])
 
 
 def test_a_loss_of_one_seed_has_no_interval():

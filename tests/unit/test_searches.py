@@ -17,6 +17,7 @@ from fmnist.config import Config, from_flat
 from fmnist.identity import parameters, run_name, sign
 from fmnist.report.searches import render
 from fmnist.run import describe
+from fmnist.schema import Status
 from fmnist.study.findings import answer
 from fmnist.study.selection import Question
 
@@ -48,7 +49,7 @@ def keep(book, options, seed, epochs, score):
     else:
         numbers = {"val/accuracy": score, "val/loss": 1 - score, "test/accuracy": score - 0.01, "time/train_s": 9.0}
         writer.metrics(numbers, step=epochs)
-        writer.end(tracking.FINISHED)
+        writer.end(Status.FINISHED)
     return writer.run_id
 
 
@@ -80,7 +81,7 @@ def confirm(book, record, options, best, trial):
         book.mark(run_id, record.name, trial=trial, confirms=True)
     verdict = "on 3 fresh seeds: better than the baseline"
     record.describe("", {}, 1, best_trial=trial, verdict=verdict)
-    record.end(tracking.FINISHED)
+    record.end(Status.FINISHED)
 
 
 @pytest.fixture(scope="module")

@@ -13,23 +13,23 @@ from invented import configs, write
 
 from fmnist import tracking
 from fmnist.config import from_flat
-from fmnist.schema import COLUMNS, PER_EPOCH
+from fmnist.schema import COLUMNS, PER_EPOCH, Status
 from fmnist.tracking import database
 
 
 @pytest.fixture(scope="module")
-def book(tmp_path_factory):
+def store(tmp_path_factory):
     """A store with runs of all kinds, none of which a test may change."""
-    book = tracking.Store(str(tmp_path_factory.mktemp("store")))
-    write(book, next(configs(1)))
-    wild = book.begin("wild", "s1", {"epochs": 2, "seed": 4, "model.filters": [32, 64]}, {"variant": "ü=1"})
+    store = tracking.Store(str(tmp_path_factory.mktemp("store")))
+    write(store, next(configs(1)))
+    wild = store.begin("wild", "s1", {"epochs": 2, "seed": 4, "model.filters": [32, 64]}, {"variant": "ü=1"})
     wild.epochs([epoch(0.8), epoch(float("nan"))])
-    wild.end(tracking.FAILED)
-    book.begin("just begun", "s2", {"epochs": 1}, {})
-    deleted = book.begin("deleted", "s3", {}, {})
-    book.client.delete_run(deleted.run_id)
-    book.announce("a sweep", {"study": "x"})
-    return book
+    wild.end(Status.FAILED)
+    store.begin("just begun", "s2", {"epochs": 1}, {})
+    deleted = store.begin("deleted", "s3", {}, {})
+    store.client.delete_run(deleted.run_id)
+    store.announce("a sweep", {"study": "x"})
+    return store
 
 
 def epoch(accuracy):
@@ -43,8 +43,8 @@ def epoch(accuracy):
     }
 
 
-def run_id(book, name):
-    return tracking.frame(book).set_index("run_name")["run_id"][name]
+def run_id(store, name):
+    return tracking.frame(store).set_index("run_name")["run_id"][name]
 
 
 def busy(*_):
@@ -54,28 +54,29 @@ def busy(*_):
 # ---- The frame ------------------------------------------------------------------------------------------
 
 
-def test_a_database_is_read_as_the_client_reads_it(book, monkeypatch):
-    short = tracking.frame(book)
+def test_a_database_is_read_as_the_client_reads_it(store, monkeypatch):
+    short = tracking.frame(store)
     monkeypatch.setattr(database, "_runs", busy)
-    pd.testing.assert_frame_equal(short, tracking.frame(book))
+    pd.testing.assert_frame_equal(short, tracking.frame(store))
+    pd.testing.assert_frame_equal(short, tracking.load(store.folder))
     assert sorted(short["run_name"]) == ["baseline · 1 epoch · seed 0", "just begun", "wild"]
 
 
-def test_runs_longer_than_a_page_are_all_read_by_the_client(book, monkeypatch):
-    short = tracking.frame(book)
+def test_runs_longer_than_a_page_are_all_read_by_the_client(store, monkeypatch):
+    short = tracking.frame(store)
     monkeypatch.setattr(database, "_runs", busy)
     monkeypatch.setattr("fmnist.tracking.client.PAGE", 1)
-    pd.testing.assert_frame_equal(short, tracking.frame(book))
+    pd.testing.assert_frame_equal(short, tracking.frame(store))
 
 
-def test_numbers_that_are_not_finite_come_back(book):
-    wild = tracking.frame(book).set_index("run_name").loc["wild"]
+def test_numbers_that_are_not_finite_come_back(store):
+    wild = tracking.frame(store).set_index("run_name").loc["wild"]
     assert np.isnan(wild["val/accuracy"]) and wild["val/loss"] > 1e300  # as large as the database can
     assert (wild["status"], wild["seed"], wild["model.filters"], wild["variant"]) == ("FAILED", 4, "[32, 64]", "ü=1")
 
 
-def test_counts_of_images_are_whole_numbers_and_0_where_an_older_run_does_not_say(book):
-    runs = tracking.frame(book).set_index("run_name")
+def test_counts_of_images_are_whole_numbers_and_0_where_an_older_run_does_not_say(store):
+    runs = tracking.frame(store).set_index("run_name")
     assert runs["test_images"].dtype == runs["validation_images"].dtype == "int64"
     assert runs.loc["wild", ["test_images", "validation_images"]].tolist() == [0, 0]
     assert runs.loc["baseline · 1 epoch · seed 0", ["test_images", "validation_images"]].tolist() == [10_000, 6_000]
@@ -94,13 +95,13 @@ def test_only_the_client_can_tell_of_servers_other_tables_and_what_is_no_databas
 
 def test_an_option_that_a_record_lacks_has_its_default_and_a_run_without_options_has_none(tmp_path):
     """As in the store of a version that did not have the option yet."""
-    book = tracking.Store(str(tmp_path))
-    write(book, from_flat(next(configs(1)), {"model.batch_norm": True}))
-    book.begin("killed at once", "s", {}, {})
+    store = tracking.Store(str(tmp_path))
+    write(store, from_flat(next(configs(1)), {"model.batch_norm": True}))
+    store.begin("killed at once", "s", {}, {})
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection, connection:
         lacking = ("model.batch_norm", "model.dropout", "compute.backend")
         connection.executemany("DELETE FROM params WHERE key = ?", [(key,) for key in lacking])
-    for runs in (tracking.load(str(tmp_path)), tracking.frame(book)):
+    for runs in (tracking.load(str(tmp_path)), tracking.frame(store)):
         row, killed = (
             runs[runs["run_name"] == name].iloc[0] for name in ("batch_norm=true · 1 epoch · seed 0", "killed at once")
         )
@@ -137,47 +138,47 @@ def test_no_tag_is_spelled_out_but_in_tracking():
 # ---- Epochs and predictions -----------------------------------------------------------------------------
 
 
-def test_a_history_has_a_row_an_epoch_and_runs_without_epochs_are_left_out(book):
-    wild, begun = run_id(book, "wild"), run_id(book, "just begun")
-    histories = book.histories([wild, begun, "nowhere"])
+def test_a_history_has_a_row_an_epoch_and_runs_without_epochs_are_left_out(store):
+    wild, begun = run_id(store, "wild"), run_id(store, "just begun")
+    histories = store.histories([wild, begun, "nowhere"])
     assert list(histories) == [wild]
     expected = pd.DataFrame([epoch(0.8), epoch(float("nan"))], index=pd.Index([1, 2], name="epoch"))[[*PER_EPOCH]]
-    found = histories[wild]
-    assert (found["val/loss"] > 1e300).all()
-    pd.testing.assert_frame_equal(found.drop(columns="val/loss"), expected.drop(columns="val/loss"))
+    history = histories[wild]
+    assert (history["val/loss"] > 1e300).all()
+    pd.testing.assert_frame_equal(history.drop(columns="val/loss"), expected.drop(columns="val/loss"))
 
 
-def test_predictions_come_back_as_they_were_kept(book):
-    writer = book.begin("with predictions", "s4", {}, {})
+def test_predictions_come_back_as_they_were_kept(store):
+    writer = store.begin("with predictions", "s4", {}, {})
     kept = {"test_predicted": np.arange(10, dtype=np.uint8), "test_probabilities": np.eye(3, dtype=np.float16)}
     writer.arrays(tracking.PREDICTIONS, **kept)
-    found = book.predictions(writer.run_id)
-    assert found.keys() == kept.keys()
+    arrays = store.predictions(writer.run_id)
+    assert arrays.keys() == kept.keys()
     for name, array in kept.items():
-        np.testing.assert_array_equal(found[name], array, strict=True)
-    book.client.delete_run(writer.run_id)
+        np.testing.assert_array_equal(arrays[name], array, strict=True)
+    store.client.delete_run(writer.run_id)
 
 
 @pytest.mark.parametrize("content", [b"", b"no arrays", b"PK\x03\x04" + bytes(100), None])
-def test_predictions_that_are_missing_or_damaged_are_none(book, content):
-    wild = run_id(book, "wild")
+def test_predictions_that_are_missing_or_damaged_are_none(store, content):
+    wild = run_id(store, "wild")
     if content is not None:
-        folder = Path(urlparse(book.client.get_run(wild).info.artifact_uri).path)
+        folder = Path(urlparse(store.client.get_run(wild).info.artifact_uri).path)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / tracking.PREDICTIONS).write_bytes(content)
-    assert book.predictions(wild) is None
+    assert store.predictions(wild) is None
     if content is not None:
         (folder / tracking.PREDICTIONS).unlink()
 
 
-def test_predictions_cut_short_are_none(book):
-    writer = book.begin("cut short", "s5", {}, {})
+def test_predictions_cut_short_are_none(store):
+    writer = store.begin("cut short", "s5", {}, {})
     writer.arrays(tracking.PREDICTIONS, test_probabilities=np.random.default_rng(0).random((100, 10)))
-    file = Path(urlparse(book.client.get_run(writer.run_id).info.artifact_uri).path) / tracking.PREDICTIONS
+    file = Path(urlparse(store.client.get_run(writer.run_id).info.artifact_uri).path) / tracking.PREDICTIONS
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
-    assert book.predictions(writer.run_id) is None
+    assert store.predictions(writer.run_id) is None
     middle = len(whole) // 2
     file.write_bytes(whole[:middle] + bytes(8) + whole[middle + 8 :])
-    assert book.predictions(writer.run_id) is None
-    book.client.delete_run(writer.run_id)
+    assert store.predictions(writer.run_id) is None
+    store.client.delete_run(writer.run_id)

@@ -20,6 +20,7 @@ from fmnist.analysis.leaderboard import leaderboard
 from fmnist.config import CLASSES, Config, from_flat
 from fmnist.identity import parameters, run_name, sign
 from fmnist.run import describe
+from fmnist.schema import Status
 from fmnist.study.findings import answer
 from fmnist.study.selection import Question
 
@@ -65,7 +66,7 @@ def store(tmp_path_factory):
                 },
                 step=epochs,
             )
-            writer.end(tracking.FINISHED)
+            writer.end(Status.FINISHED)
     config = replace(config, seed=9)
     signed = sign(config, data.digest)
     book.begin(run_name(config), signed.run, parameters(config), describe(config, signed, data)).fail("diverged")
