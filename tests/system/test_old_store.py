@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from commands import here, run
+from commands import here
 
 from fmnist import tracking
 
@@ -34,13 +34,12 @@ def old(tmp_path):
     return tmp_path
 
 
-def test_its_sweep_is_finished_and_a_longer_budget_continues_its_paths(old, images):
+def test_its_sweep_is_finished_and_a_longer_budget_continues_its_paths(old, images, one_process):
     study = ["study=smoke", f"data.dir={images}", "compute.precision=float32", f"store={old}"]
     before = tracking.load(str(old))
     assert here("train", *study).stdout.count("nothing to do") == 2
     pd.testing.assert_frame_equal(tracking.load(str(old)), before)
-    more = ["study.rungs=[1,2,3]", "hydra.launcher.n_jobs=1"]
-    assert "trains 3 epochs; each run by itself would need 9" in run("train", *study, *more).stdout
+    assert "trains 3 epochs; each run by itself would need 9" in here("train", *study, "study.rungs=[1,2,3]").stdout
     longer = tracking.load(str(old)).query("epochs == 3")
     assert len(longer) == 3 and set(longer["status"]) == {"FINISHED"}
     assert set(longer["trajectory_signature"]) <= set(before["trajectory_signature"])
@@ -54,7 +53,7 @@ def test_its_runs_are_compared_and_the_one_that_failed_is_named(old):
     assert ",val/accuracy,3,0,6," in here("compare", "--store", old, "--searches", "--format", "csv").stdout
 
 
-def test_its_search_is_finished_and_a_larger_budget_goes_on_with_it(old, images):
+def test_its_search_is_finished_and_a_larger_budget_goes_on_with_it(old, images, one_process):
     search = [*SEARCH, f"data.dir={images}", f"store={old}"]
     before = tracking.load(str(old))
     again = here("tune", *search).stdout
