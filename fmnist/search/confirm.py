@@ -10,7 +10,7 @@ import numpy as np
 from fmnist.analysis import stats
 from fmnist.config import RunError, StudyConfig
 from fmnist.identity import sign
-from fmnist.schema import Comparison, Status
+from fmnist.schema import COLUMNS, Comparison, Status
 from fmnist.search import summary, trials
 from fmnist.search.search import Search
 from fmnist.study.plan import STARTUP_SECONDS, PlannedRun, Variant, work, work_out
@@ -104,7 +104,8 @@ def _confirm(search: Search, leader: trials.TrialRecord, store: "Store", record:
     _carry_out(search, planned)
     pairs = _pairs(search, planned, seeds, store)
     for run_id in pairs.run_ids:
-        tags = {"mlflow.parentRunId": record.run_id, "fmnist.trial": leader.trial, "fmnist.confirms": "true"}
+        trial, confirms = COLUMNS["trial"].tag, COLUMNS["confirms"].tag
+        tags = {"mlflow.parentRunId": record.run_id, trial: leader.trial, confirms: "true"}
         store.mark(run_id, search.name, tags)
     return _verdict(search, pairs, leader)
 

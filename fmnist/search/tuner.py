@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fmnist import run
 from fmnist.config import Config, RunError, UserError
 from fmnist.identity import run_name, sign
+from fmnist.schema import COLUMNS
 from fmnist.search import oracles  # which imports Keras Tuner first, and quietly
 from fmnist.search.limits import Limits
 from fmnist.search.trials import COMPLETED, FAILED, ended, load_trials
@@ -77,7 +78,7 @@ class TrialRunner(BaseTuner):  # type: ignore[misc]  # Keras Tuner has no types
 
     def _mark(self, run_id: str, trial: str) -> None:
         name = self.oracle.folder.name
-        self.store.mark(run_id, name, {"mlflow.parentRunId": self.parent, "fmnist.trial": trial})
+        self.store.mark(run_id, name, {"mlflow.parentRunId": self.parent, COLUMNS["trial"].tag: trial})
 
     def _mark_failed(self, config: Config, trial: str) -> None:
         from fmnist import machine
