@@ -9,7 +9,8 @@ ARGS ?=
 TUNER ?=
 WORKERS ?=
 PY := .venv/bin/python
-READY := .venv/.ready
+LOCKED := .venv/.ready
+READY := .venv/.installed
 # The data set is needed unless the arguments name another.
 DATA := $(if $(findstring data.dir=,$(ARGS))$(findstring data.source=csv,$(ARGS)),,.venv/.data)
 
@@ -18,8 +19,13 @@ help:  ## list the targets
 
 setup: $(READY)  ## make .venv from requirements.lock (every other target does it when needed)
 
+# The project itself, which `python -m fmnist.train` then finds from any folder; its files stay where they are.
+$(READY): $(LOCKED) pyproject.toml
+	@.venv/bin/uv pip install --quiet --python $(PY) --offline --no-deps --no-build-isolation --editable .
+	@touch $@
+
 # A changed lock file makes a new environment. uv comes out of the lock itself, so its hash is checked too.
-$(READY): requirements.lock
+$(LOCKED): requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 14) else \
 	  f"Python 3.11, 3.12 or 3.13 is needed, but $(PYTHON) is {v[0]}.{v[1]}; name another: make setup PYTHON=python3.12")'
 	@echo "setting up .venv (once) ..."
@@ -57,12 +63,12 @@ compare: $(READY)  ## print the leaderboard of all runs (STUDY=filters: of a stu
 report: $(READY)  ## write the report of study article with its figures to experiments/article (STUDY=filters another)
 	@$(PY) -m fmnist.compare --study $(or $(STUDY),article) --format html --out experiments/$(or $(STUDY),article) $(ARGS)
 
-test: $(READY) $(DATA)  ## run the tests
+test: $(READY) $(DATA)  ## run the tests (ARGS=tests/unit: only those that take less than a minute)
 	@$(PY) -m pytest -n auto $(ARGS)
 
 chaos: $(READY) $(DATA)  ## minutes of full disks, outages, rival sweeps and kills at random moments
 	@$(PY) -m pytest -m slow
-	@$(PY) tests/chaos.py $(ARGS)
+	@$(PY) tests/system/chaos.py $(ARGS)
 
 lint: $(READY)  ## check style and types
 	@.venv/bin/ruff check .

@@ -96,7 +96,7 @@ def loop(size: Size, precision: str) -> Row:
             engine.train(rows, warps)
             trained += time.perf_counter() - tick
             engine.logits(validation)
-            checkpoint.store(Path(folder), count, engine.state(), {})
+            checkpoint.save_epoch(Path(folder), count, engine.state(), {})
     whole, speed = (time.perf_counter() - began) / count, count * rows.size / trained
     share = speed * flops_per_image(config.model) / _peak(size, precision)
     return {"images_per_s": speed, "epoch_s": whole, "share": share, "compiling_s": compiling, "bits": bits}

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from bench.measures import EPOCH, config, ours
 from bench.reading import Reading, measure
-from bench.store import make
 from bench.table import Row
 from bench.team import Team, alone
 from fmnist import machine
 from fmnist.config import Config
+from tests.invented import make
 
 IMAGES = (6_000, 18_000, 54_000)  # trained an epoch
 FILTERS = (16, 32, 64, 128, 256)

@@ -20,7 +20,7 @@ THROUGH_THE_CLIENT = """
 import sys, time
 from fmnist import tracking
 began = time.perf_counter()
-print(sum(1 for _ in tracking.Book(sys.argv[1]).runs()), time.perf_counter() - began)
+print(sum(1 for _ in tracking.Store(sys.argv[1]).runs()), time.perf_counter() - began)
 """
 
 

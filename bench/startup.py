@@ -137,9 +137,9 @@ def beside() -> dict[str, float]:
     history: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         state = engine.state()
-        costs["checkpoint"] = _median(lambda: checkpoint.store(Path(folder), 1, state, {"history": [record] * 50}))
+        costs["checkpoint"] = _median(lambda: checkpoint.save_epoch(Path(folder), 1, state, {"history": [record] * 50}))
         book, signatures = tracking.Store(folder), sign(given, dataset.digest)
-        writer = book.begin("bench", signatures.run, parameters(given), run.tags(given, signatures, dataset))
+        writer = book.begin("bench", signatures.run, parameters(given), run.describe(given, signatures, dataset))
 
         def written() -> None:
             history.append({**record, "time/ended_ms": time.time() * 1000})

@@ -3,6 +3,8 @@
 from fmnist import network
 from fmnist.config import CLASS_COUNT, Config, UserError, check_options
 
+MOST_PARAMETERS = 100_000_000  # whose training takes some gigabytes; the baseline has 940,170
+
 
 def check(config: Config) -> Config:
     """Return the config if a run of it is possible.
@@ -16,6 +18,12 @@ def check(config: Config) -> Config:
             raise UserError(f"data.source=csv needs data.{key}=FILE (Kaggle's fashion-mnist CSV)")
     network.filters_per_convolution(config.model)
     network.feature_sizes(config.model)
+    parameters = network.parameter_count(config.model)
+    if parameters > MOST_PARAMETERS:
+        raise UserError(
+            f"the network would have {parameters:,} parameters, but at most {MOST_PARAMETERS:,} are possible; "
+            "lower model.filters or model.dense_units"
+        )
     if config.data.limit is not None:
         _check_limit(config, config.data.limit)
     return config

@@ -69,7 +69,11 @@ class Allowed:
     def __str__(self) -> str:
         """`at least 0 and below 1`."""
         bounds = {"at least": self.least, "above": self.above, "at most": self.most, "below": self.below}
-        return " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
+        return " and ".join(f"{word} {_number(bound)}" for word, bound in bounds.items() if bound is not None)
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def option(default: Any, *one_of: str, **bounds: float) -> Any:
@@ -119,9 +123,9 @@ class ModelConfig:
     """The network: two convolutions, each with pooling, then a hidden dense layer."""
 
     filters: Any = 128  # one number, or one per convolution: [32,64]
-    kernel_size: int = option(5, least=1)
+    kernel_size: int = option(5, least=1, most=IMAGE_SIZE)
     pooling: str = option("max", "max", "average")
-    dense_units: int = option(256, least=1)
+    dense_units: int = option(256, least=1, most=65_536)
     dropout: float = option(0.0, least=0, below=1)  # before the last layer
     batch_norm: bool = False  # after each convolution, before its ReLU
 
@@ -143,7 +147,7 @@ class OptimizerConfig:
     """Keras's optimizer by name, with its defaults but for the learning rate."""
 
     name: str = option("adam", *OPTIMIZERS)
-    learning_rate: float = option(0.001, above=0)
+    learning_rate: float = option(0.001, least=1e-12)
 
 
 @dataclass
@@ -153,7 +157,9 @@ class ComputeConfig:
     precision: str = option(
         "auto", "auto", "float32", "bfloat16"
     )  # bfloat16 where the hardware multiplies it, else float32
-    threads: int | None = option(None, least=1)  # none: all cores for a single run, one for each worker of a sweep
+    threads: int | None = option(
+        None, least=1, most=512
+    )  # none: all cores for a single run, one for each worker of a sweep
     backend: str = option("auto", "auto", "tensorflow", "jax")  # jax: for GPUs; auto: as KERAS_BACKEND says
 
 
@@ -183,11 +189,13 @@ class Config:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
-    batch_size: int = option(128, least=1)
-    epochs: int = option(10, least=1)
-    seed: int = option(0, least=0)
+    batch_size: int = option(128, least=1, most=60_000)
+    epochs: int = option(10, least=1, most=100_000)
+    seed: int = option(0, least=0, most=2**32 - 1)
     store: str = "mlruns"  # folder of the database, artifacts, checkpoints and Hydra's files
-    patience: int = option(600, least=0)  # seconds that a trained run waits for an MLflow server that is away
+    patience: int = option(
+        600, least=0, most=10_000_000
+    )  # seconds that a trained run waits for an MLflow server that is away
     study: StudyConfig = field(default_factory=StudyConfig)  # without a name: none
 
 

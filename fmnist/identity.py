@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
@@ -10,26 +11,35 @@ import yaml
 
 from fmnist.config import CONF, AugmentConfig, Config, flatten
 from fmnist.network import filters_per_convolution
+from fmnist.schema import BASELINE
 
 RECIPE = 1  # Raise it when the same configuration and data would give other numbers than before.
+# What recipe 1 has always signed, whatever its value: all options that there were when it began.
+FIRST_OPTIONS = frozenset(
+    (
+        "data.scale", "data.limit", "data.validation", "data.augment_validation",
+        "model.filters", "model.kernel_size", "model.pooling", "model.dense_units", "model.dropout", "model.batch_norm",
+        "augment.rotation", "augment.width_shift", "augment.height_shift", "augment.shear", "augment.zoom",
+        "augment.horizontal_flip", "optimizer.name", "optimizer.learning_rate",
+        "compute.precision", "compute.threads", "batch_size", "epochs", "seed",
+    )
+)  # fmt: skip
 _NOT_NUMBERS = ("data.source", "data.dir", "data.train_csv", "data.test_csv", "store", "patience", "study.")
 
 
 def parameters(config: Config) -> dict[str, Any]:
-    """All options that determine a run's numbers, flat, in one spelling (filters as one number if equal).
+    """All options that determine a run's numbers, flat, in one spelling.
 
-    The backend is among them only where it is another than TensorFlow.
+    Filters are one number if equal, and TensorFlow is the backend that `auto` stands for.
     """
     flat = {key: value for key, value in flatten(config).items() if not key.startswith(_NOT_NUMBERS)}
     first, second = filters_per_convolution(config.model)
     flat["model.filters"] = first if first == second else [first, second]
-    if flat["compute.backend"] in ("auto", "tensorflow"):  # the only one there was, once: its signatures stay
-        del flat["compute.backend"]
+    flat["compute.backend"] = config.compute.backend.replace("auto", "tensorflow")
     return flat
 
 
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+# ---- Signatures -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -44,12 +54,16 @@ class Signatures:
 def sign(config: Config, data_digest: str) -> Signatures:
     """Sign a resolved config (precision and threads are no longer `auto`) together with the data.
 
+    An option that is added to a recipe later is signed only where it differs from its default, so that it changes no
+    signature of the runs that do not use it.
+
     Raises:
         ValueError: the config is not resolved.
     """
     if config.compute.precision == "auto" or config.compute.threads is None:
-        raise ValueError(f"only a resolved config can be signatures, but got {config.compute}")
-    content = {**parameters(config), "data": data_digest, "recipe": RECIPE}
+        raise ValueError(f"only a resolved config can be signed, but got {config.compute}")
+    options = differing(parameters(config), parameters(Config()), always=FIRST_OPTIONS)
+    content = {**options, "data": data_digest, "recipe": RECIPE}
     run = _digest(content)
     del content["epochs"]
     trajectory = _digest(content)
@@ -58,15 +72,16 @@ def sign(config: Config, data_digest: str) -> Signatures:
     return Signatures(run, trajectory, _digest(content))
 
 
-def _text(value: Any) -> str:
-    """A value as it is written on the command line."""
-    return json.dumps(value).replace(" ", "").strip('"')
+def differing(options: Mapping[str, Any], defaults: Mapping[str, Any], always: Collection[str]) -> dict[str, Any]:
+    """The options that differ from their defaults, and those that are always signed."""
+    return {key: value for key, value in options.items() if key in always or value != defaults.get(key)}
 
 
-@cache
-def _presets() -> dict[str, dict[str, Any]]:
-    files = sorted((CONF / "augment").glob("*.yaml"))
-    return {file.stem: asdict(AugmentConfig(**(yaml.safe_load(file.read_text()) or {}))) for file in files}
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+# ---- Names ----------------------------------------------------------------------------------------------
 
 
 def differences(config: Config) -> dict[str, str]:
@@ -75,20 +90,29 @@ def differences(config: Config) -> dict[str, str]:
     An augmentation equal to one of conf/augment/ goes by its name. How it is computed (`compute`) is no part of
     a variant, unless its study varies it; the seed and the epochs never are.
     """
-    ours, theirs = parameters(config), parameters(Config())
-    found: dict[str, str] = {}
-    if asdict(config.augment) != asdict(Config().augment):
-        names = [name for name, ranges in _presets().items() if ranges == asdict(config.augment)]
-        if names:
-            found["augment"] = names[0]
-    for key, value in ours.items():
+    changes: dict[str, str] = {}
+    if config.augment != AugmentConfig():
+        presets = [name for name, ranges in _presets().items() if ranges == asdict(config.augment)]
+        if presets:
+            changes["augment"] = presets[0]
+    for key, value in differing(parameters(config), parameters(Config()), always=()).items():
         group = key.split(".")[0]
-        if value == theirs.get(key) or group in ("seed", "epochs", *found):
-            continue
-        if group == "compute" and key not in config.study.axes:
-            continue
-        found[key] = _text(value)
-    return found
+        is_computing = group == "compute" and key not in config.study.axes
+        if group not in ("seed", "epochs", *changes) and not is_computing:
+            changes[key] = _text(value)
+    return changes
+
+
+@cache
+def _presets() -> dict[str, dict[str, Any]]:
+    """The ranges of each file of conf/augment/."""
+    files = sorted((CONF / "augment").glob("*.yaml"))
+    return {file.stem: asdict(AugmentConfig(**(yaml.safe_load(file.read_text()) or {}))) for file in files}
+
+
+def _text(value: Any) -> str:
+    """A value as it is written on the command line."""
+    return json.dumps(value).replace(" ", "").strip('"')
 
 
 def short_key(key: str) -> str:
@@ -98,17 +122,15 @@ def short_key(key: str) -> str:
 
 def variant_name(config: Config) -> str:
     """`filters=64 scale=unit`, or `baseline`."""
-    changes = differences(config)
-    return " ".join(f"{short_key(key)}={level}" for key, level in changes.items()) or "baseline"
-
-
-def command(config: Config) -> str:
-    """The command line that repeats a run, with every option that is not the baseline's."""
-    ours, theirs = parameters(config), parameters(Config())
-    changed = [f"{key}={_text(value)}" for key, value in ours.items() if value != theirs.get(key)]
-    return " ".join(["python -m fmnist.train", *changed])
+    return " ".join(f"{short_key(key)}={level}" for key, level in differences(config).items()) or BASELINE
 
 
 def run_name(config: Config) -> str:
     """`filters=64 · 10 epochs · seed 0`."""
     return f"{variant_name(config)} · {config.epochs} epoch{'s'[: config.epochs != 1]} · seed {config.seed}"
+
+
+def command(config: Config) -> str:
+    """The command line that repeats a run, with every option that is not the baseline's."""
+    changes = differing(parameters(config), parameters(Config()), always=())
+    return " ".join(["python -m fmnist.train", *(f"{key}={_text(value)}" for key, value in changes.items())])

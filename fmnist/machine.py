@@ -68,7 +68,7 @@ def resolve(config: Config) -> Config:
 
 
 def use_backend(config: Config) -> None:
-    """Have Keras compute with a config's backend; it listens only while this process has not loaded it yet."""
+    """Have Keras compute with a config's backend; without effect once this process has imported Keras."""
     os.environ["KERAS_BACKEND"] = config.compute.backend.replace("auto", "tensorflow")
 
 
@@ -87,14 +87,14 @@ def is_gone(process: str) -> bool:
     if host != platform.node():
         return False
     try:
-        found = psutil.Process(int(pid))
-        return found.create_time() != float(created) or found.status() == psutil.STATUS_ZOMBIE
+        other = psutil.Process(int(pid))
+        return other.create_time() != float(created) or other.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
 
 
 def describe() -> dict[str, str]:
-    """What a run's record says of the machine."""
+    """What a run's record says of the machine, by its columns."""
     return {
         "machine.cpu": cpu(),
         "machine.cores": str(cores()),
@@ -105,7 +105,7 @@ def describe() -> dict[str, str]:
 
 
 def matmul_flops_per_second() -> float:
-    """What one thread achieves on a float32 matrix product, in a fifth of a second: a first guess at its pace."""
+    """What one thread achieves on a float32 matrix product, in a fifth of a second: a guess at its pace."""
     from threadpoolctl import threadpool_limits
 
     matrix = np.ones((512, 512), np.float32)

@@ -12,15 +12,15 @@ def filters_per_convolution(model: ModelConfig) -> tuple[int, int]:
     Raises:
         UserError: `model.filters` is neither a whole number nor a list of two.
     """
-    given = model.filters
-    numbers = list(given) if isinstance(given, list | tuple) else [given, given]
+    filters = model.filters
+    numbers = list(filters) if isinstance(filters, list | tuple) else [filters, filters]
     if len(numbers) != 2 or any(isinstance(n, bool) or not isinstance(n, int) for n in numbers):
         raise UserError(
             "model.filters must be one whole number or one for each of the 2 convolutions "
-            f"(64 or [32,64]), but got {given}"
+            f"(64 or [32,64]), but got {filters}"
         )
     for number in numbers:
-        Allowed(least=1).check("model.filters", number)
+        Allowed(least=1, most=4096).check("model.filters", number)
     return numbers[0], numbers[1]
 
 

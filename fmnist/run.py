@@ -1,39 +1,31 @@
-"""One run, from config to record: advance the trajectory, evaluate it, draw it, log it."""
+"""One run, from config to record: advance the trajectory, score it, log what it leaves."""
 
-import importlib.metadata
-import json
-import subprocess
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass
-from functools import cache
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-import yaml
 
-from fmnist import machine, tracking
+from fmnist import machine, provenance, tracking
 from fmnist.checks import check
-from fmnist.config import CLASSES, CONF, Config
+from fmnist.config import Config
 from fmnist.identity import RECIPE, Signatures, command, parameters, run_name, sign, variant_name
 from fmnist.network import flops_per_image, parameter_count
-from fmnist.training.data import Dataset, load, validation_count
+from fmnist.schema import Status
+from fmnist.training.data import Dataset, check_rows, load, validation_count
 from fmnist.training.locking import checkpoint_folder, exclusively
 
 if TYPE_CHECKING:
-    from fmnist.training.evaluation import Evaluation
     from fmnist.training.trajectory import Trajectory
-
-PACKAGES = ("keras", "keras-tuner", "mlflow", "numpy", "pandas", "scikit-learn", "hydra-core")  # and the backend
 
 
 @dataclass
 class Listener:
-    """What a run tells while it goes on; the defaults say nothing."""
+    """Who is called while a run goes on; the defaults do nothing."""
 
     on_start: Callable[[int], None] = lambda epoch: None  # the epoch it continues from
     on_step: Callable[[int, int], None] = lambda step, steps: None
@@ -56,12 +48,12 @@ def execute(
 
     Args:
         config: the run.
-        listener: is told how it goes on.
-        wait: for another process that is on the run's trajectory.
+        listener: is called while it goes on.
+        wait: for another process that works on the run's trajectory.
         store: the config's store, if it is open already.
 
     Raises:
-        BusyError: another process is on its trajectory, and we were told not to wait.
+        BusyError: another process works on its trajectory, and we do not wait.
         AwayError: the store's server has been away for too long; what was trained stays in checkpoints.
         UserError: the config is impossible or the data cannot be read; nothing is recorded.
         DivergedError: the loss is no longer a number; the run is recorded as FAILED.
@@ -69,43 +61,51 @@ def execute(
     config = machine.resolve(check(config))
     machine.use_backend(config)
     dataset = load(config.data)
+    check_rows(config, dataset)
     signatures = sign(config, dataset.digest)
     store = store or tracking.Store(config.store, config.patience)
     folder = checkpoint_folder(config.store, signatures.trajectory)
     with exclusively(config.store, signatures.trajectory, wait):
-        known = store.find(signatures.run)
-        if known is not None and known.info.status == tracking.FINISHED:
-            return Outcome(known.info.run_id, known.data.metrics, trained=0)
-        writer = store.begin(run_name(config), signatures.run, parameters(config), tags(config, signatures, dataset))
-        try:
+        record = store.find(signatures.run)
+        if record is not None and record.info.status == Status.FINISHED:
+            return Outcome(record.info.run_id, record.data.metrics, trained=0)
+        description = describe(config, signatures, dataset)
+        writer = store.begin(run_name(config), signatures.run, parameters(config), description)
+        with _closing(writer, store):
             outcome = _carry_out(config, dataset, folder, writer, listener or Listener())
-        except BaseException as error:
-            with suppress(tracking.StoreError):  # the error tells more; the next sweep closes what stands as running
-                if isinstance(error, KeyboardInterrupt | SystemExit):
-                    store.hurry()
-                    writer.end(tracking.KILLED)
-                elif not isinstance(error, tracking.AwayError):
-                    writer.fail(traceback.format_exc())
-            raise
-        writer.end(tracking.FINISHED)
-        _release()
+        from fmnist.training.engine import release
+
+        release()
         return outcome
 
 
-def _release() -> None:
-    from fmnist.training.engine import release
-
-    release()
+@contextmanager
+def _closing(writer: tracking.RunWriter, store: tracking.Store) -> Iterator[None]:
+    """Close a run's record with its true status, whatever becomes of the run."""
+    try:
+        yield
+    except BaseException as error:
+        with suppress(tracking.StoreError):  # the error tells more; the next sweep closes what stands as running
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                store.stop_waiting()
+                writer.end(Status.KILLED)
+            elif not isinstance(error, tracking.AwayError):
+                writer.fail(traceback.format_exc())
+        raise
+    writer.end(Status.FINISHED)
 
 
 def _carry_out(
     config: Config, dataset: Dataset, folder: Path, writer: tracking.RunWriter, listener: Listener
 ) -> Outcome:
+    from fmnist import artifacts
     from fmnist.training.evaluation import evaluate
     from fmnist.training.trajectory import Trajectory
 
     began = time.monotonic()
-    _log_provenance(config, dataset, writer)
+    writer.texts(provenance.files(config))
+    sizes = {"train_images": len(dataset.train_labels), "test_images": len(dataset.test_labels)}
+    writer.dataset("fashion-mnist", dataset.digest, dataset.source, sizes)
     path = Trajectory(config, dataset, folder)
     resumed = path.resume(config.epochs)
     writer.epochs(path.history)
@@ -119,30 +119,19 @@ def _carry_out(
     writer.epochs(path.history, wait=True)  # what could not be sent while the store was away
     test = evaluate(path.test_logits(), dataset.test_labels)
     validation = evaluate(path.validation_logits(), dataset.train_labels[path.val_rows])
-    _log_pictures(config, path, test, writer)
-    _log_tables(path, test, validation, dataset, writer)
-    writer.model(
-        path.engine.model,
-        dataset.test_images[:2].astype(np.float32),
-        test.probabilities[:2],
-        [f"{name}=={importlib.metadata.version(name)}" for name in ("keras", "numpy", config.compute.backend)],
-    )
-    metrics = _final_metrics(path, test) | _times(path, resumed, time.monotonic() - began)
+    for name, picture in artifacts.pictures(path, test).items():
+        writer.image(name, picture)
+    writer.texts(artifacts.tables(path, test))
+    writer.arrays(tracking.PREDICTIONS, **artifacts.predictions(path, test, validation))
+    images = dataset.test_images[:2].astype(np.float32)
+    writer.model(path.engine.model, images, test.probabilities[:2], provenance.requirements(config))
+    metrics = {
+        **test.metrics("test"),
+        "model/parameters": float(path.engine.model.count_params()),
+        **_times(path, resumed, time.monotonic() - began),
+    }
     writer.metrics(metrics, step=config.epochs)
     return Outcome(writer.run_id, {**path.history[-1], **metrics}, trained=config.epochs - resumed)
-
-
-def _final_metrics(path: "Trajectory", test: "Evaluation") -> dict[str, float]:
-    final: dict[str, float] = {
-        "test/accuracy": test.accuracy,
-        "test/loss": test.loss,
-        "model/parameters": path.engine.model.count_params(),
-    }
-    for index, name in enumerate(CLASSES):
-        final[f"test/precision/{name}"] = test.precision[index]
-        final[f"test/recall/{name}"] = test.recall[index]
-        final[f"test/f1/{name}"] = test.f1[index]
-    return final
 
 
 def _times(path: "Trajectory", resumed: int, wall: float) -> dict[str, float]:
@@ -158,55 +147,8 @@ def _times(path: "Trajectory", resumed: int, wall: float) -> dict[str, float]:
     }
 
 
-def _log_pictures(config: Config, path: "Trajectory", test: "Evaluation", writer: tracking.RunWriter) -> None:
-    from fmnist.report import run_pictures
-
-    title = run_name(config)
-    names = [CLASSES[label] for label in path.dataset.train_labels[path.train_rows[:6]]]
-    pictures = {
-        "confusion_matrix": run_pictures.confusion(test.confusion, CLASSES, title),
-        "curves": run_pictures.curves(_history(path), title),
-        "samples": run_pictures.samples(path.augmented(len(names), versions=7), names, title),
-    }
-    for key, figure in pictures.items():
-        writer.image(key, run_pictures.to_image(figure))
-
-
-def _log_tables(
-    path: "Trajectory", test: "Evaluation", validation: "Evaluation", dataset: Dataset, writer: tracking.RunWriter
-) -> None:
-    report = {
-        name: {
-            "precision": test.precision[index],
-            "recall": test.recall[index],
-            "f1-score": test.f1[index],
-            "support": int(test.support[index]),
-        }
-        for index, name in enumerate(CLASSES)
-    }
-    writer.text("classification_report.json", json.dumps({**report, "accuracy": test.accuracy}, indent=1))
-    matrix = pd.DataFrame(test.confusion, index=pd.Index(CLASSES, name="actual"), columns=CLASSES)
-    writer.text("confusion_matrix.csv", matrix.to_csv())
-    writer.text("history.csv", _history(path).to_csv())
-    writer.arrays(
-        tracking.PREDICTIONS,
-        test_labels=dataset.test_labels.astype(np.uint8),
-        test_predicted=test.predicted.astype(np.uint8),
-        test_probabilities=test.probabilities.astype(np.float16),
-        val_rows=path.val_rows.astype(np.int32),
-        val_labels=dataset.train_labels[path.val_rows].astype(np.uint8),
-        val_predicted=validation.predicted.astype(np.uint8),
-        val_probabilities=validation.probabilities.astype(np.float16),
-    )
-
-
-def _history(path: "Trajectory") -> pd.DataFrame:
-    epochs = pd.RangeIndex(1, len(path.history) + 1, name="epoch")
-    return pd.DataFrame(path.history, index=epochs).drop(columns="time/ended_ms")
-
-
-def tags(config: Config, signatures: Signatures, dataset: Dataset) -> dict[str, str]:
-    """What a run's record says of it from its first moment on, besides its options.
+def describe(config: Config, signatures: Signatures, dataset: Dataset) -> dict[str, Any]:
+    """What a run's record says of it from its first moment on, besides its options, as `tracking.as_tags` takes it.
 
     Args:
         config: the run, resolved.
@@ -214,52 +156,19 @@ def tags(config: Config, signatures: Signatures, dataset: Dataset) -> dict[str, 
         dataset: the data that it is to see.
     """
     rows = len(dataset.train_labels)
-    found = {
-        "fmnist.variant": variant_name(config),
-        "fmnist.trajectory_signature": signatures.trajectory,
-        "fmnist.variant_signature": signatures.variant,
-        "fmnist.data_digest": dataset.digest,
-        "fmnist.test_images": str(len(dataset.test_labels)),
-        "fmnist.validation_images": str(validation_count(rows, config.data.validation, config.data.limit)),
-        "fmnist.recipe": str(RECIPE),
-        "fmnist.parameters": str(parameter_count(config.model)),
-        "fmnist.flops_per_image": str(flops_per_image(config.model)),
-        "mlflow.source.name": "fmnist.train",
+    return {
+        "variant": variant_name(config),
+        "trajectory_signature": signatures.trajectory,
+        "variant_signature": signatures.variant,
+        "data_digest": dataset.digest,
+        "test_images": len(dataset.test_labels),
+        "validation_images": validation_count(rows, config.data.validation, config.data.limit),
+        "recipe": RECIPE,
+        "parameters": parameter_count(config.model),
+        "flops_per_image": flops_per_image(config.model),
         **machine.describe(),
+        "source": "fmnist.train",
+        "commit": provenance.commit(),
+        "note": f"Again: `{command(config)}`",
+        "study": config.study.name or None,
     }
-    commit = _commit()
-    if commit:
-        found["mlflow.source.git.commit"] = commit
-    found["mlflow.note.content"] = f"Again: `{command(config)}`"
-    if config.study.name:
-        found["fmnist.study"] = config.study.name
-    return found
-
-
-def _log_provenance(config: Config, dataset: Dataset, writer: tracking.RunWriter) -> None:
-    options = {key: value for key, value in asdict(config).items() if key != "study"}
-    writer.text("config.yaml", yaml.safe_dump(options, sort_keys=False))
-    versions = {name: importlib.metadata.version(name) for name in (*PACKAGES, config.compute.backend)}
-    writer.text("provenance/packages.json", json.dumps(versions, indent=1))
-    difference = _git("diff", "HEAD")
-    if difference:
-        writer.text("provenance/uncommitted.diff", difference)
-    profile = {"train_images": len(dataset.train_labels), "test_images": len(dataset.test_labels)}
-    writer.dataset("fashion-mnist", dataset.digest, dataset.source, profile)
-
-
-@cache  # of a process: what it runs was read when it started
-def _commit() -> str:
-    """The commit that is checked out, or nothing where there is none."""
-    return _git("rev-parse", "HEAD").strip()
-
-
-def _git(*arguments: str) -> str:
-    """What git says of the project, or nothing where it is no checkout or there is no git."""
-    try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=CONF.parent, capture_output=True, text=True, check=True, errors="replace"
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return done.stdout

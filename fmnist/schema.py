@@ -70,6 +70,10 @@ REPORTED = [metric for metric in METRICS.values() if not metric.ranks]  # on the
 PER_EPOCH = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "time/epoch_s")
 
 
+# The pictures that every run leaves, by their names in the store, in the order in which they are shown.
+PICTURES = CONFUSION_MATRIX, CURVES, SAMPLES = "confusion_matrix", "curves", "samples"
+
+
 def recall(class_name: str) -> str:
     """The metric of a class's recall on the test set."""
     return f"test/recall/{class_name}"

@@ -21,7 +21,6 @@ LOOPBACK, EVERYWHERE = ("127.0.0.1", "localhost", "::1"), ("0.0.0.0", "::")
 PATIENCE_S = 120.0  # a server that does not answer by then never will
 GRACE_S = 5.0  # for open requests, before the server is killed
 LAST_WORDS = 20  # lines of the server's output shown when it dies
-VIEW = "fmnist"
 EXAMPLES = """\
 examples:
   python -m fmnist.ui                         serve mlruns/ and open the comparison in a browser
@@ -48,13 +47,6 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on (127.0.0.1: this machine only)")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
     return parser.parse_args(argv)
-
-
-def comparison(server: str, experiment: str, laid_out: bool) -> str:
-    """The address that opens a server's charts directly; without the workflow type it would open as GenAI."""
-    view = f"&viewStateShareKey={VIEW}" if laid_out else ""
-    address = f"{server.rstrip('/')}/#/experiments/{experiment}/runs"
-    return f"{address}?compareRunsMode=CHART&workflowType=machine_learning{view}"
 
 
 # ---- The server ---------------------------------------------------------------------------------------
@@ -151,9 +143,11 @@ def serve(uri: str, experiment: str, laid_out: bool, arguments: argparse.Namespa
     Raises:
         RunError: the server ended by itself, or did not answer in time.
     """
+    from fmnist.tracking import chart_view
+
     host, port = arguments.host, arguments.port
     near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    address = comparison(f"http://{_bracketed(near)}:{port}", experiment, laid_out)
+    address = chart_view.page(f"http://{_bracketed(near)}:{port}", experiment, laid_out)
     signals: list[int] = []  # Looked at often, for an exception could come where the server would be left alone.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores it
@@ -196,16 +190,16 @@ def show(arguments: argparse.Namespace) -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # MLflow would try for minutes
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     from fmnist import tracking
-    from fmnist.tracking import layout
+    from fmnist.tracking import chart_view
 
     uri = tracking.address(arguments.store)
     experiment = tracking.experiment_id(arguments.store)
     if experiment is None:
         place = os.environ.get("MLFLOW_TRACKING_URI") or arguments.store
         raise UserError(f"there are no runs in {place} yet; start some with 'make sweep'")
-    laid_out = tracking.save_view(arguments.store, experiment, VIEW, "compare runs", layout.layout())
+    laid_out = chart_view.save(arguments.store, experiment)
     if remote:
-        address = comparison(uri, experiment, laid_out)
+        address = chart_view.page(uri, experiment, laid_out)
         print(f"compare the runs at {address}", flush=True)
         _open(address, arguments)
     else:

@@ -1,15 +1,22 @@
-"""The project's commands as a user runs them: in processes of their own, from the root of the repository."""
+"""The project's commands as a user runs them: in processes of their own, from the root of the repository, or here."""
 
+import io
 import os
+import signal
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from importlib import import_module
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 TINY = ["model.filters=4", "model.kernel_size=3", "model.dense_units=16", "batch_size=32", "compute.precision=float32"]
+Ended = subprocess.CompletedProcess[str]
 
 
-def run(module: str, *arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+def run(module: str, *arguments: str | Path, code: int = 0) -> Ended:
     """`python -m fmnist.<module>` with these arguments, which must end with exit code `code`."""
     command = [sys.executable, "-m", f"fmnist.{module}", *map(str, arguments)]
     environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
@@ -18,9 +25,26 @@ def run(module: str, *arguments: str | Path, code: int = 0) -> subprocess.Comple
     return done
 
 
+def here(module: str, *arguments: str | Path, code: int = 0) -> Ended:
+    """The same in this process, which has loaded the libraries already; for what starts no other process."""
+    command, out, err = [f"fmnist.{module}", *map(str, arguments)], io.StringIO(), io.StringIO()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(ROOT)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setattr(sys, "argv", command)
+        try:
+            ended = import_module(f"fmnist.{module}").main()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+    assert ended == code, out.getvalue() + err.getvalue()
+    return Ended(command, ended, out.getvalue(), err.getvalue())
+
+
 def mistake(module: str, *arguments: str | Path) -> str:
-    """The one line with which a door refuses these arguments."""
-    done = run(module, *arguments, code=2)
+    """The one line with which a command refuses these arguments."""
+    done = here(module, *arguments, code=2)
     assert done.stdout == "" and done.stderr.count("\n") == 1, done.stdout + done.stderr
     assert done.stderr.startswith(f"fmnist.{module}: ")
     return done.stderr

@@ -1,11 +1,14 @@
+import gc
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 from idx import synthetic, write_idx
 
-LONG = ("test_sweep", "test_outages", "test_chaos", "test_ui")  # the first to start: no worker shall end up alone
+# The first to start, the longest first: no worker shall end up alone.
+LONG = ("test_chaos", "test_tuner", "test_sweep", "test_outages", "test_engines", "test_installed", "test_ui")
 
 
 def pytest_configure() -> None:
@@ -14,8 +17,38 @@ def pytest_configure() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: some tests wait for servers and processes most of their time."""
+    return (os.process_cpu_count() if sys.version_info >= (3, 13) else os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
+
+def pytest_collection_finish() -> None:
+    """Make what many tests do cheap, once all is imported that they need."""
+    gc.freeze()  # a million objects of libraries, which every collection would look through
+    if "fmnist.tracking.store" in sys.modules:
+        _make_databases_once()
+
+
+def _make_databases_once() -> None:
+    """Copy an empty database where MLflow would make another in this process: its migrations take a second."""
+    from fmnist.tracking import store
+
+    create, made = store.create, list[bytes]()
+
+    def copy(uri: str) -> None:
+        path = Path(uri.removeprefix("sqlite:///"))
+        if made:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(made[0])
+        else:
+            create(uri)
+            made.append(path.read_bytes())
+
+    store.create = copy
 
 
 @pytest.fixture(scope="session")

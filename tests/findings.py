@@ -1,4 +1,4 @@
-"""Findings of a made-up study, for the tests of the report."""
+"""The content of a made-up study's report, for its tests."""
 
 from typing import Any
 
@@ -7,10 +7,11 @@ import pandas as pd
 from idx import synthetic
 from scipy import stats
 
-from fmnist.analysis.claims import Verdict
-from fmnist.analysis.diagnosis import Finding
+from fmnist.analysis.claims import Missing, Reason, Step, Verdict, Weakest
+from fmnist.analysis.diagnosis import Finding, Kind
 from fmnist.config import CLASSES
-from fmnist.report.page import Findings
+from fmnist.report.content import Content
+from fmnist.schema import Judgement
 
 # Option, level, gain in validation accuracy at the end, parameters relative to the baseline's.
 LEVELS = (
@@ -40,7 +41,7 @@ def findings(
     images: np.ndarray | None = None,
     labels: np.ndarray | None = None,
     **changes: Any,
-) -> Findings:
+) -> Content:
     """A study of so many variants; `images` (n, 28, 28) and `labels` (n,) instead of 200 synthetic ones."""
     rng = np.random.default_rng(0)
     if images is None or labels is None:
@@ -65,7 +66,7 @@ def findings(
         "question": "Which of the article's choices matter, each varied alone around its baseline?",
         "setting": "",
         "command": "make sweep STUDY=article",
-        "board": board(runs),
+        "leaderboard": board(runs),
         "claims": claims(seeds, rungs),
         "effects": effects(runs, chosen),
         "diagnosis": DIAGNOSIS,
@@ -77,7 +78,7 @@ def findings(
         "notes": NOTES,
         "provenance": {"store": "mlruns", "runs": str(len(runs)), "data": "0123456789abcdef", "CPU": "a made-up one"},
     }
-    return Findings(**{**parts, **changes})
+    return Content(**{**parts, **changes})
 
 
 def curve(gain: float, epochs: int, rng: np.random.Generator) -> pd.DataFrame:
@@ -194,32 +195,37 @@ def effects(runs: pd.DataFrame, chosen: list[tuple[str, str, float, float]]) -> 
 
 def claims(seeds: int, rungs: tuple[int, ...]) -> list[Verdict]:
     """One claim of every verdict."""
-    last, ids = max(rungs), ("0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210")
+    last, ids, nan = max(rungs), ("0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"), float("nan")
+
+    def step(before: str, after: str, gain: float) -> tuple[Reason, ...]:
+        return (Step(before, after, gain, gain - 0.001, 0.01, nan),)
+
     return [
-        Verdict("epochs", "50 epochs beat 10", "holds", 0.0124, 0.0081, 0.0167, 0.003, seeds, 50, ids,
-                "All seeds gain from the longer training, by 1.24 points on average."),
-        Verdict("filters", "more filters are better", "not distinguishable", 0.0041, -0.0012, 0.0094, 0.21, seeds, last,
-                ids, "The interval of the difference between 128 and 64 filters includes zero."),
-        Verdict("pooling", "max pooling beats average pooling", "holds", 0.007, 0.0031, 0.0109, 0.018, seeds, last, ids,
-                "Max pooling is ahead on every seed."),
-        Verdict("augmentation", "the article's augmentation helps", "does not hold", -0.0043, -0.0071, -0.0015, 0.02,
-                seeds, last, ids, "Light augmentation scores higher on every seed."),
-        Verdict("shirt", "Shirt is the weakest class", "holds", float("nan"), float("nan"), float("nan"), float("nan"),
-                seeds, last, ids, "Shirt has the lowest recall in 30 of 30 runs."),
-        Verdict("published", "the published accuracies are within our interval", "not yet run", float("nan"),
-                float("nan"), float("nan"), float("nan"), 0, 50, (), "No run of the baseline at 50 epochs yet."),
+        Verdict("epochs", "50 epochs beat 10", Judgement.HOLDS, step("10 epochs", "50 epochs", 0.0124),
+                0.0124, 0.0081, 0.0167, 0.003, seeds, 50, ids),
+        Verdict("filters", "more filters are better", Judgement.UNDECIDED,
+                step("model.filters=64", "model.filters=128", 0.0041), 0.0041, -0.0012, 0.0094, 0.21, seeds, last, ids),
+        Verdict("pooling", "max pooling beats average pooling", Judgement.HOLDS,
+                step("model.pooling=average", "model.pooling=max", 0.007), 0.007, 0.0031, 0.0109, 0.018, seeds, last,
+                ids),
+        Verdict("augmentation", "the article's augmentation helps", Judgement.FAILS,
+                step("augment=none", "augment=article", -0.0043), -0.0043, -0.0071, -0.0015, 0.02, seeds, last, ids),
+        Verdict("shirt", "Shirt is the weakest class", Judgement.HOLDS, (Weakest("Shirt", 0.7, "Coat", 0.8),),
+                seeds=seeds, epochs=last, run_ids=ids),
+        Verdict("published", "the published accuracies are within our interval", Judgement.NOT_RUN,
+                (Missing(("the baseline",), (10, 50)),), epochs=50),
     ]  # fmt: skip
 
 
 DIAGNOSIS = [
-    Finding("still improving", "scale=unit", "Validation accuracy still rises by 0.06 points an epoch at epoch 50."),
-    Finding(
-        "overfitting", "baseline", "Validation loss rises from 0.291 at epoch 21 to 0.334 while training loss falls."
-    ),
-    Finding("edge of an axis", "model.filters", "The best level, 128, is the largest tried: extend the axis."),
-    Finding("failed runs", "", "1 of 120 runs failed (0.8 %)."),
-    Finding("rungs", "", "The order after 3 epochs agrees with that after 50: Spearman's correlation is 0.84."),
-]
+    Finding(Kind.FAILED, "all runs", {"failed": 1, "ended": 120, "variants": {"filters=32": 1}}),
+    Finding(Kind.IMPROVING, "scale=unit", {"epochs": 50, "since": 34, "rise": 0.006, "accuracy": 0.93, "p": 0.001}),
+    Finding(Kind.OVERFITTING, "baseline", {"since": 21, "validation": (0.291, 0.334), "training": (0.2, 0.1)}),
+    Finding(Kind.EDGE, "model.filters", {"epochs": 50, "is_largest": True, "levels": (128.0, 64.0),
+                                         "accuracies": (0.91, 0.905), "p": 0.03, "seeds": 3}),
+    Finding(Kind.SHORTER, "3", {"longer": 50, "picked": "scale=unit", "winner": "scale=unit", "place": 1, "behind": 0.0,
+                                "variants": 10, "spearman": 0.84, "kendall": 0.7}),
+]  # fmt: skip
 NOTES = [
     "Validation accuracy ranks; the test set is scored once per run and never ranks.",
     "Intervals are 95 % Student t intervals over the seeds; differences are paired by seed.",

@@ -1,4 +1,8 @@
-"""Which classes two variants recognise differently."""
+"""What is taken for what: confusion matrices, how two variants differ by class, the images that most runs miss."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -7,17 +11,23 @@ from numpy.typing import NDArray
 from fmnist.analysis.stats import holm, mcnemar
 from fmnist.config import CLASS_COUNT, CLASSES
 
+FIRST = "Shirt"  # the class that the article calls its weakest
 
-def confusion(predictions: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Images by actual and predicted class (classes, classes), mean over the seeds.
+
+def confusion(labels: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.int64]:
+    """Counts (10, 10), actual by predicted, added up over the seeds.
 
     Args:
-        predictions: (seeds, n) predicted classes.
-        labels: (n,) true classes.
+        labels: (n,) actual classes.
+        predicted: (n,) or (seeds, n) predicted classes.
+
+    Raises:
+        ValueError: not as many predictions as labels.
     """
-    counts = np.zeros((CLASS_COUNT, CLASS_COUNT))
-    np.add.at(counts, (np.broadcast_to(labels, predictions.shape), predictions), 1)
-    return counts / len(predictions)
+    if labels.shape != predicted.shape[-1:]:
+        raise ValueError(f"each of the {len(labels)} labels needs a prediction, but got {predicted.shape[-1]}")
+    pairs = labels.astype(np.int64) * CLASS_COUNT + predicted
+    return np.bincount(pairs.ravel(), minlength=CLASS_COUNT**2).reshape(CLASS_COUNT, CLASS_COUNT)
 
 
 def class_changes(
@@ -38,7 +48,7 @@ def class_changes(
         (the wrong class whose share in this class changed most in the direction that explains the gain) and moved
         (by how many images, mean over the seeds).
     """
-    moved = confusion(predictions, labels) - confusion(reference, labels)
+    moved = (confusion(labels, predictions) - confusion(labels, reference)) / len(predictions)
     rows = []
     for label in np.unique(labels):
         images = labels == label
@@ -48,5 +58,45 @@ def class_changes(
         other = int(np.argmin(wrong) if gain > 0 else np.argmax(wrong))
         p = mcnemar(right > right_reference, right < right_reference)
         rows.append((CLASSES[label], images.sum(), gain, p, CLASSES[other], wrong[other]))
-    found = pd.DataFrame(rows, columns=["class", "images", "gain", "p", "taken_for", "moved"])
-    return found.assign(p=holm(found["p"])).sort_values("gain", ascending=False, kind="stable", ignore_index=True)
+    changes = pd.DataFrame(rows, columns=["class", "images", "gain", "p", "taken_for", "moved"])
+    return changes.assign(p=holm(changes["p"])).sort_values("gain", ascending=False, kind="stable", ignore_index=True)
+
+
+@dataclass(frozen=True)
+class Missed:
+    """A test image that runs misclassified: its number, what it is, what it is mostly taken for and how often."""
+
+    image: int
+    actual: str
+    taken_for: str
+    times: int  # misclassified, as whatever
+
+
+def most_missed(
+    labels: NDArray[Any], predictions: Mapping[str, NDArray[Any]], most: int = 8
+) -> dict[str, tuple[int, list[Missed]]]:
+    """For each class that was ever missed, how often that was, and the images missed most often.
+
+    Args:
+        labels: (n,) actual classes.
+        predictions: run -> (n,) predicted classes.
+        most: images of a class; the first class gets twice as many.
+
+    Returns:
+        `FIRST` first, then the classes with the most misses.
+    """
+    if not predictions:
+        return {}
+    votes = np.zeros((len(labels), CLASS_COUNT), np.int64)
+    for predicted in predictions.values():
+        votes[np.arange(len(labels)), predicted] += 1
+    votes[np.arange(len(labels)), labels] = 0
+    misses = votes.sum(axis=1)
+    missed = {}
+    for label, name in enumerate(CLASSES):
+        of_class = np.flatnonzero((labels == label) & (misses > 0))
+        worst = of_class[np.argsort(-misses[of_class], kind="stable")][: most * (1 + (name == FIRST))]
+        if len(worst):
+            images = [Missed(int(i), name, CLASSES[int(votes[i].argmax())], int(misses[i])) for i in worst]
+            missed[name] = (int(misses[of_class].sum()), images)
+    return dict(sorted(missed.items(), key=lambda item: (item[0] != FIRST, -item[1][0])))

@@ -6,31 +6,32 @@ import numpy as np
 import pandas as pd
 
 from fmnist.analysis import stats
+from fmnist.schema import VAL_ACCURACY
 
 COLUMNS = ("axis", "level", "epochs", "seeds", "effect", "low", "high", "p_value")
 
-_OF_BOARD = ("epochs", "pairs", "difference", "difference_low", "difference_high", "p_value")
+_OF_ROW = ("epochs", "pairs", "difference", "difference_low", "difference_high", "p_value")
 Levels = Mapping[str, Mapping[str, str]]  # variant signature -> axis -> level
 
 
-def one_at_a_time(board: pd.DataFrame, levels: Levels) -> pd.DataFrame:
+def one_at_a_time(rows: pd.DataFrame, levels: Levels) -> pd.DataFrame:
     """The effect of each level at each budget: its row's difference from the baseline.
 
     Args:
-        board: a leaderboard by variant; its corrected p-values are taken over.
+        rows: a leaderboard by variant; its corrected p-values are taken over.
         levels: of each variant, the axis that it varies and the level; rows come in this order.
 
     Returns:
         axis, level, epochs, seeds (that level and baseline share), effect, low, high (shares of accuracy), p_value.
     """
     place = {signature: number for number, signature in enumerate(levels)}
-    board = board.assign(_place=board["variant_signature"].map(place)).sort_values(["_place", "epochs"], kind="stable")
-    rows = [
-        (axis, level, *(row[name] for name in _OF_BOARD))
-        for row in board[board["difference"].notna()].to_dict("records")
+    rows = rows.assign(_place=rows["variant_signature"].map(place)).sort_values(["_place", "epochs"], kind="stable")
+    effects = [
+        (axis, level, *(row[name] for name in _OF_ROW))
+        for row in rows[rows["difference"].notna()].to_dict("records")
         for axis, level in levels.get(row["variant_signature"], {}).items()
     ]
-    return _frame(rows)
+    return _frame(effects)
 
 
 def main_effects(runs: pd.DataFrame, levels: Levels, base: Mapping[str, str]) -> pd.DataFrame:
@@ -48,23 +49,23 @@ def main_effects(runs: pd.DataFrame, levels: Levels, base: Mapping[str, str]) ->
         as `one_at_a_time`.
     """
     table = pd.DataFrame([dict(levels[signature]) for signature in runs["variant_signature"]], runs.index)
-    table = table.assign(epochs=runs["epochs"], seed=runs["seed"], accuracy=runs["val/accuracy"].astype(float))
-    rows = []
-    for epochs, at in table.groupby("epochs"):
-        of_budget = []
+    table = table.assign(epochs=runs["epochs"], seed=runs["seed"], accuracy=runs[VAL_ACCURACY.key].astype(float))
+    effects = []
+    for epochs, of_budget in table.groupby("epochs"):
+        family = []
         for axis, start in base.items():
             others = [name for name in base if name != axis]
-            wide = at.pivot_table(index=[*others, "seed"], columns=axis, values="accuracy")
+            wide = of_budget.pivot_table(index=[*others, "seed"], columns=axis, values="accuracy")
             for level in (name for name in wide if name != start and start in wide):
                 difference = (wide[level] - wide[start]).dropna().groupby("seed").mean()
-                found = stats.paired(difference.to_numpy()[None], np.zeros(len(difference)))
-                numbers = (array[0] for array in (found.n, found.mean, found.low, found.high, found.p))
-                of_budget.append((axis, level, epochs, *numbers))
-        corrected = stats.holm([row[-1] for row in of_budget])
-        rows += [(*row[:-1], p) for row, p in zip(of_budget, corrected, strict=True)]
-    return _frame(rows)
+                pairs = stats.paired(difference.to_numpy()[None], np.zeros(len(difference)))
+                numbers = (array[0] for array in (pairs.n, pairs.mean, pairs.low, pairs.high, pairs.p))
+                family.append((axis, level, epochs, *numbers))
+        corrected = stats.holm([effect[-1] for effect in family])
+        effects += [(*effect[:-1], p) for effect, p in zip(family, corrected, strict=True)]
+    return _frame(effects)
 
 
-def _frame(rows: Sequence[tuple[object, ...]]) -> pd.DataFrame:
+def _frame(effects: Sequence[tuple[object, ...]]) -> pd.DataFrame:
     types = {"epochs": int, "seeds": int, "effect": float, "low": float, "high": float, "p_value": float}
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(types)
+    return pd.DataFrame(effects, columns=list(COLUMNS)).astype(types)

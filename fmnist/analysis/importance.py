@@ -16,7 +16,13 @@ class Importance:
 
     shares: pd.Series  # by dimension, the most important first; they sum to 1, or are all 0
     explained: float  # R2 of the forest on trials that its trees have not seen; NaN where it cannot be told
-    warning: str  # why not to trust them; empty where there is no reason
+    trials: int
+    is_known: bool = True  # of too few trials, or of equal scores, nothing is
+
+    @property
+    def needed(self) -> int:
+        """Trials that would be a beginning."""
+        return int(ENOUGH * len(self.shares))
 
 
 def importance(points: pd.DataFrame, scores: NDArray[np.float64]) -> Importance:
@@ -32,24 +38,15 @@ def importance(points: pd.DataFrame, scores: NDArray[np.float64]) -> Importance:
     names = [str(name) for name in points]
     none = pd.Series(0.0, index=names)
     if len(points) < 3 or np.ptp(scores) == 0:
-        return Importance(none, float("nan"), f"{len(points)} trials say nothing about importance")
+        return Importance(none, float("nan"), len(points), is_known=False)
     numbers = _numbers(points)
     forest = RandomForestRegressor(TREES, bootstrap=True, oob_score=len(points) >= 8, random_state=0, n_jobs=1)
     forest.fit(numbers, scores)
-    found = permutation_importance(forest, numbers, scores, n_repeats=REPEATS, random_state=0, n_jobs=1)
-    raw = pd.Series(np.clip(found.importances_mean, 0, None), index=names)
+    permuted = permutation_importance(forest, numbers, scores, n_repeats=REPEATS, random_state=0, n_jobs=1)
+    raw = pd.Series(np.clip(permuted.importances_mean, 0, None), index=names)
     shares = raw / raw.sum() if raw.sum() > 0 else none
     explained = float(forest.oob_score_) if len(points) >= 8 else float("nan")
-    return Importance(shares.sort_values(ascending=False, kind="stable"), explained, _warning(points, explained))
-
-
-def _warning(points: pd.DataFrame, explained: float) -> str:
-    needed = int(ENOUGH * points.shape[1])
-    if len(points) < needed:
-        return f"too few to trust: {len(points)} trials for {points.shape[1]} dimensions, {needed} would be a beginning"
-    if not explained > 0:
-        return "not to be trusted: the forest predicts trials that it has not seen no better than their mean"
-    return ""
+    return Importance(shares.sort_values(ascending=False, kind="stable"), explained, len(points))
 
 
 def _numbers(points: pd.DataFrame) -> NDArray[np.float64]:

@@ -1,11 +1,11 @@
-"""Variants that searches found: what they are called, and which of their runs they were chosen by."""
+"""Variants that searches used: what they are called, and which of their runs they were chosen by."""
 
 from collections.abc import Collection, Mapping
 
 import pandas as pd
 
 
-def marked(runs: pd.DataFrame, designed: Collection[str], trials: Mapping[str, int]) -> pd.DataFrame:
+def add_searches(runs: pd.DataFrame, designed: Collection[str], trials: Mapping[str, int]) -> pd.DataFrame:
     """The runs with three columns more; a variant that only searches used goes by `SEARCH/TRIAL`, `hyperband-1f0c9a/7`.
 
     Such names are short, and the same at every epoch budget: the trial is that of the longest run.
@@ -20,30 +20,23 @@ def marked(runs: pd.DataFrame, designed: Collection[str], trials: Mapping[str, i
         a trial of a search that may have been chosen for its luck, so that it is no evidence of how good the variant
         is; never of a designed one. changes: what the variant changes of conf/config.yaml's baseline.
     """
-    used, signed = runs["search"] != "", runs["variant_signature"]
-    own = ~used | signed.isin(list(designed))
-    names, said = runs["variant"].copy(), pd.Series("", runs.index, dtype=object)
-    for _, same in runs[signed.isin(signed[used])].groupby("variant_signature"):
+    used, signatures = runs["search"] != "", runs["variant_signature"]
+    own = ~used | signatures.isin(list(designed))
+    names, found_by = runs["variant"].copy(), pd.Series("", runs.index, dtype=object)
+    for _, same in runs[signatures.isin(signatures[used])].groupby("variant_signature"):
         searches = dict.fromkeys(" ".join(same["search"]).split())
-        said[same.index] = "; ".join(f"search {name}, one of {_count(trials, name)}" for name in searches)
+        found_by[same.index] = "; ".join(f"search {name}, one of {_count(trials, name)}" for name in searches)
         if not own[same.index].any():
             longest = same.sort_values("epochs", kind="stable").iloc[-1]
             names[same.index] = f"{longest['search'].split()[0]}/{int(longest['trial'])}"
     chosen = ~own & ~runs["confirms"].astype(bool)
-    return runs.assign(variant=names, found_by=said, chosen=chosen, changes=runs["variant"])
+    return runs.assign(variant=names, found_by=found_by, chosen=chosen, changes=runs["variant"])
 
 
 def _count(trials: Mapping[str, int], name: str) -> str:
     return f"{trials[name]:,} trials" if name in trials else "several trials"
 
 
-def is_named_by(variant: str, found_by: str) -> bool:
+def is_named_by_search(variant: str, found_by: str) -> bool:
     """Whether the variant goes by its search and trial."""
     return "/" in variant and found_by.startswith(f"search {variant.rpartition('/')[0]}, ")
-
-
-def short(variant: str, found_by: str) -> str:
-    """The variant as a table names it: `hyperband-1f0c9a/7 (one of 23 trials)`."""
-    if is_named_by(variant, found_by):
-        found_by = found_by.removeprefix(f"search {variant.rpartition('/')[0]}, ")
-    return f"{variant} ({found_by})" if found_by else variant

@@ -138,7 +138,7 @@ def bootstrap(values: Array, reference: Array, confidence: float = 0.95) -> tupl
         rows = (n == size) & (sd > 0)
         sample = difference[rows]
         sample = sample[~np.isnan(sample)].reshape(-1, size)
-        found = stats.bootstrap(
+        interval = stats.bootstrap(
             (sample,),
             np.mean,
             axis=1,
@@ -148,7 +148,7 @@ def bootstrap(values: Array, reference: Array, confidence: float = 0.95) -> tupl
             method="percentile",
             rng=np.random.default_rng(0),
         ).confidence_interval
-        low[rows], high[rows] = found.low, found.high
+        low[rows], high[rows] = interval.low, interval.high
     return low, high
 
 

@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fmnist import words
-
 EFFECT_COLUMNS = ("term", "kind", "share", "df", "F", "p")
 
 
@@ -27,8 +25,10 @@ def grid_effects(frame: pd.DataFrame, response: str, axes: list[str], block: str
         if not even the main effects can, or nothing varies.
     """
     names = {"response": response, "block": block, **{f"axis{i}": axis for i, axis in enumerate(axes)}}
-    known = frame[frame[response].notna()]  # renamed, as a formula cannot hold `model.filters`; a level may be a list
-    data = pd.DataFrame({short: known[name].astype(float if short == "response" else str)
+    measured = frame[
+        frame[response].notna()
+    ]  # renamed, as a formula cannot hold `model.filters`; a level may be a list
+    data = pd.DataFrame({short: measured[name].astype(float if short == "response" else str)
                          for short, name in names.items()})  # fmt: skip
     mains = [short for short in names if short.startswith("axis") and data[short].nunique() > 1]
     blocks = ["block"] if data["block"].nunique() > 1 else []
@@ -63,16 +63,3 @@ def _anova(data: pd.DataFrame, terms: list[str]) -> Any:
         return None
     with np.errstate(divide="ignore", invalid="ignore"):  # a rest of exactly nothing
         return anova_lm(model.fit(), typ=2)
-
-
-def sentences(shares: pd.DataFrame) -> list[str]:
-    """How much of a grid's variance each term explains, in words.
-
-    Args:
-        shares: what `grid_effects` returned.
-    """
-    return [
-        f"{row['term']}: {100 * row['share']:.1f} % of the variance"
-        + ("" if pd.isna(row["p"]) else f", p {words.p_value(row['p'])}")
-        for row in shares.to_dict("records")
-    ]

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from fmnist import __version__
 from fmnist.config import RunError, UserError
 from fmnist.signals import Interruption
 
@@ -17,6 +18,7 @@ class Parser(argparse.ArgumentParser):
         """Of `fmnist.compare`, say."""
         layout = argparse.RawDescriptionHelpFormatter
         super().__init__(prog=f"python -m {command}", description=description, epilog=examples, formatter_class=layout)
+        self.add_argument("--version", action="version", version=f"fmnist {__version__}")
 
     def error(self, message: str) -> NoReturn:
         """Raise UserError."""
@@ -34,6 +36,9 @@ def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
     Returns:
         0; 1 if runs failed; 2 after a mistake of the user; 130 if interrupted. Other errors are ours and pass.
     """
+    if "--version" in sys.argv[1:]:  # before Hydra, which would say its own
+        print(f"fmnist {__version__}")
+        return 0
     farewell = f"\n{name}: interrupted; {interrupted}\n" if interrupted else ""
     interruption = Interruption(farewell)
     try:

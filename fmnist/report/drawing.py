@@ -17,9 +17,8 @@ from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import Bbox, blended_transform_factory
 from numpy.typing import NDArray
 
-from fmnist.report.run_pictures import BLUE
-
 INK, MUTED, RULE = "#1c2126", "#5d6670", "#dde1e5"
+BLUE, VERMILION = "#0072B2", "#D55E00"  # Okabe and Ito: told apart by colour-blind readers
 TIP = "tip:"  # a group whose gid begins with it carries the name of what it shows
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -65,11 +64,6 @@ def short(name: object, most: int) -> str:
 def room(names: Iterable[object], most: int) -> float:
     """The width that the longest of these names takes."""
     return 6.0 * max(len(short(name, most)) for name in names)
-
-
-def points(share: float) -> str:
-    """0.0123 as `+1.23`, in percentage points."""
-    return f"{100 * share:+.2f}".replace("-", "−")
 
 
 def count(number: float) -> str:

@@ -6,7 +6,7 @@ const byId = (id) => document.getElementById(id);
 function sortable(table) {
   const body = table.tBodies[0];
   const heads = [...table.tHead.rows[0].cells];
-  const said = byId("board-said");
+  const status = byId("ranking-status");
   function sortBy(head, order) {
     const column = head.cellIndex;
     const sign = order === "ascending" ? 1 : -1;
@@ -20,7 +20,7 @@ function sortable(table) {
     body.append(...rows.sort((a, b) => compare(a[0], b[0])).map(([, row]) => row));
     for (const other of heads) other.removeAttribute("aria-sort");
     head.setAttribute("aria-sort", order);
-    said.textContent = `sorted by ${head.textContent.trim()}, ${order}`;
+    status.textContent = `sorted by ${head.textContent.trim()}, ${order}`;
   }
   for (const head of heads) {
     const button = head.querySelector("button");
@@ -32,7 +32,7 @@ function sortable(table) {
       sortBy(head, now === first ? other : first);
     });
   }
-  const budget = byId("board-epochs");
+  const budget = byId("ranking-epochs");
   budget?.addEventListener("change", () => {
     for (const row of body.rows) row.hidden = budget.value !== "" && row.dataset.epochs !== budget.value;
   });
@@ -117,7 +117,7 @@ function matrices({ classes, runs }) {
       });
     });
     byId("matrix").replaceChildren(table);
-    byId("matrix-said").textContent = caption(one, other);
+    byId("matrix-status").textContent = caption(one, other);
     byId("matrix-counts").hidden = other !== null;
     byId("matrix-difference").hidden = other === null;
   }
@@ -152,7 +152,7 @@ const reachable = new ResizeObserver((boxes) => {
 
 for (const box of document.querySelectorAll("[role=region]")) reachable.observe(box);
 for (const needs of document.querySelectorAll("[data-script]")) needs.hidden = false;
-if (byId("board")) sortable(byId("board"));
+if (byId("ranking")) sortable(byId("ranking"));
 if (byId("pick")) pickable(byId("pick"));
 if (byId("matrices")) matrices(JSON.parse(byId("matrices").textContent));
 if (byId("copy")) copyable(byId("copy"));

@@ -3,55 +3,26 @@
 import base64
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fmnist import words as say
-from fmnist.analysis import misclassified
-from fmnist.analysis.claims import Verdict
-from fmnist.analysis.diagnosis import Finding
+from fmnist import words
+from fmnist.analysis import classes
+from fmnist.analysis.budgets import common_budget
 from fmnist.config import CLASSES
-from fmnist.report import figures, search_figures, svg
+from fmnist.report import claims, diagnosis, svg
+from fmnist.report.content import Content
+from fmnist.report.figures.registry import FIGURES, draw
 
 _FILES = Path(__file__).parent
+_WIDE = 450 / 72  # inches
 
 
-@dataclass
-class Findings:
-    """All that a report tells; empty frames, lists and mappings stand for what is not there."""
-
-    study: str
-    question: str
-    setting: str  # options that the study was run with, data.limit=12000
-    command: str  # that repeats the study
-    board: pd.DataFrame
-    claims: Sequence[Verdict]
-    effects: pd.DataFrame  # axis, level, epochs, seeds, effect, low, high, p_value (shares)
-    diagnosis: Sequence[Finding]
-    runs: pd.DataFrame
-    histories: Mapping[str, pd.DataFrame]  # run_id -> metrics by epoch
-    predictions: Mapping[str, NDArray[np.uint8]]  # run_id -> (n_test,)
-    labels: NDArray[np.uint8]  # (n_test,)
-    images: NDArray[np.uint8]  # (n_test, 28, 28)
-    notes: Sequence[str]  # the statistics, stated
-    provenance: Mapping[str, str]
-    curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)  # of searches: expected best of 1..n trials
-
-
-def draw_figures(findings: Findings) -> figures.Figures:
-    """The report's pictures by name, as far as there is something to draw; see `fmnist.report.figures.figures`."""
-    drawn = figures.figures(findings.board, findings.effects, findings.runs, findings.histories)
-    return drawn | search_figures.figures(findings.curves)
-
-
-def render(findings: Findings) -> str:
-    """The report as one HTML text; the same findings give the same text.
+def render(content: Content) -> str:
+    """The report as one HTML text; the same content gives the same text.
 
     All names and values are escaped, and the page forbids itself every script but its own and every request.
     """
@@ -61,38 +32,53 @@ def render(findings: Findings) -> str:
     page = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    page.filters |= {"percent": say.percent, "points": say.points, "p": say.p_value, "duration": say.duration}
-    page.filters |= {"count": say.count, "plural": say.plural}
+    page.filters |= {"percent": words.percent, "points": words.points, "p": words.p_value, "duration": words.duration}
+    page.filters |= {"count": words.count, "plural": words.plural, "because": claims.because}
     script = (_FILES / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return page.get_template("page.html.j2").render(
-        findings=findings,
-        interval=say.interval,
+        content=content,
+        interval=words.interval,
         style=(_FILES / "page.css").read_text(encoding="utf-8"),
         script=script,
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
-        pictures={name: svg.inline(figure, name) for name, figure in draw_figures(findings).items()},
-        summary=_summary(findings),
-        rows=[{**row, "run_ids": str(row["run_id"] or "").split()} for row in _records(findings.board)],
-        budget=figures.budget(findings.board),
-        variants=list(dict.fromkeys(figures.measured(findings.board)["variant"].astype(str))),
-        matrices=_matrices(findings),
-        missed=_missed(findings),
-        diagnosis=_by_kind(findings.diagnosis),
+        figures=_figures(content),
+        summary=_summary(content),
+        rows=[{**row, "run_ids": str(row["run_id"] or "").split()} for row in _records(content.leaderboard)],
+        variants=list(dict.fromkeys(content.measured["variant"].astype(str))),
+        matrices=_matrices(content),
+        missed=_missed(content),
+        diagnosis=diagnosis.by_kind(content.diagnosis),
     )
 
 
-def _summary(findings: Findings) -> dict[str, Any]:
-    rows = figures.measured(findings.board)
-    at = rows[rows["epochs"] == figures.budget(findings.board)]
-    verdicts = [claim.verdict for claim in findings.claims]
+def _figures(content: Content) -> dict[str, list[dict[str, Any]]]:
+    """The figures that could be drawn, by section."""
+    drawn, budget = draw(content), words.plural(content.budget, "epoch")
+    sections: dict[str, list[dict[str, Any]]] = {entry.section: [] for entry in FIGURES}
+    for entry in (entry for entry in FIGURES if entry.name in drawn):
+        figure = drawn[entry.name]
+        sections[entry.section].append(
+            {
+                "name": entry.name,
+                "caption": entry.caption.format(budget=budget),
+                "svg": svg.inline(figure, entry.name),
+                "is_wide": figure.get_figwidth() > _WIDE,
+            }
+        )
+    return sections
+
+
+def _summary(content: Content) -> dict[str, Any]:
+    rows, best = content.measured, content.at_budget
+    verdicts = [claim.verdict for claim in content.claims]
     return {
         "verdicts": {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)},
         "variants": int(rows["variant"].nunique()),
-        "runs": len(findings.runs),
+        "runs": len(content.runs),
         "seeds": [int(rows["seeds"].min()), int(rows["seeds"].max())] if len(rows) else [0, 0],
         "epochs": sorted({int(epochs) for epochs in rows["epochs"]}),
-        "best": at.iloc[0].to_dict() if len(at) else None,
+        "best": best.iloc[0].to_dict() if len(best) else None,
     }
 
 
@@ -102,46 +88,48 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in row.items()} for row in plain.to_dict("records")]
 
 
-def _matrices(findings: Findings) -> dict[str, Any]:
+# ---- Predictions ----------------------------------------------------------------------------------------
+
+
+def _predicting(content: Content) -> pd.DataFrame:
+    """The runs whose predictions are known."""
+    return content.runs[content.runs["run_id"].isin(list(content.predictions))]
+
+
+def _matrices(content: Content) -> dict[str, Any]:
     """The confusion matrix of every run with predictions, row by row: longest budget and best variant first."""
-    order = {key: place for place, ids in enumerate(findings.board["run_id"]) for key in str(ids).split()}
-    known = findings.runs[findings.runs["run_id"].isin(list(findings.predictions))]
-    known = known.assign(_place=known["run_id"].map(order).fillna(len(order)))
-    known = known.sort_values(["epochs", "_place", "seed"], ascending=[False, True, True], kind="stable")
-    runs = [
+    place = {key: number for number, ids in enumerate(content.leaderboard["run_id"]) for key in str(ids).split()}
+    runs = _predicting(content)
+    runs = runs.assign(_place=runs["run_id"].map(place).fillna(len(place)))
+    runs = runs.sort_values(["epochs", "_place", "seed"], ascending=[False, True, True], kind="stable")
+    matrices = [
         {
             "id": row["run_id"],
             "name": row["run_name"],
             "epochs": int(row["epochs"]),
-            "counts": misclassified.confusion(findings.labels, findings.predictions[row["run_id"]]).ravel().tolist(),
+            "counts": classes.confusion(content.labels, content.predictions[row["run_id"]]).ravel().tolist(),
         }
-        for row in _records(known[["run_id", "run_name", "epochs"]])
+        for row in _records(runs[["run_id", "run_name", "epochs"]])
     ]
-    return {"classes": list(CLASSES), "runs": runs}
+    return {"classes": list(CLASSES), "runs": matrices}
 
 
-def _missed(findings: Findings) -> dict[str, Any]:
-    """The images most often misclassified by the runs of the longest budget that has predictions."""
-    known = findings.runs[findings.runs["run_id"].isin(list(findings.predictions))]
-    if known.empty or not len(findings.images):
+def _missed(content: Content) -> dict[str, Any]:
+    """The images most often misclassified by the runs of the common budget of those that have predictions."""
+    runs = _predicting(content)
+    if runs.empty or not len(content.images):
         return {}
-    epochs = int(known["epochs"].max())
-    keys = [str(key) for key in known.loc[known["epochs"] == epochs, "run_id"]]
-    found = misclassified.most_missed(findings.labels, {key: findings.predictions[key] for key in keys})
-    sources = {one.image: _png(findings.images[one.image]) for _, images in found.values() for one in images}
-    return {"epochs": epochs, "runs": len(keys), "classes": found, "sources": sources}
+    epochs = common_budget(runs)
+    keys = [str(key) for key in runs.loc[runs["epochs"] == epochs, "run_id"]]
+    missed = classes.most_missed(content.labels, {key: content.predictions[key] for key in keys})
+    sources = {one.image: _png(content.images[one.image]) for _, images in missed.values() for one in images}
+    return {"epochs": epochs, "runs": len(keys), "classes": missed, "sources": sources}
 
 
-def _png(image: NDArray[np.uint8]) -> str:
+def _png(image: NDArray[Any]) -> str:
     """An image as a data URI."""
     from PIL import Image
 
     file = io.BytesIO()
     Image.fromarray(image).save(file, "png", optimize=True)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
-
-
-def _by_kind(diagnosis: Sequence[Finding]) -> dict[str, list[Finding]]:
-    return {
-        kind: [one for one in diagnosis if one.kind == kind] for kind in dict.fromkeys(one.kind for one in diagnosis)
-    }

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-BLUE, VERMILION = "#0072B2", "#D55E00"  # Okabe and Ito: told apart by colour-blind readers
+from fmnist.report.drawing import BLUE, VERMILION
+
 _LINES = (("train", "training", BLUE, "o", "-"), ("val", "validation", VERMILION, "s", "--"))
 _FEW_EPOCHS = 15
 _SHARES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#9ecae1", "#2b7bba", "#08306b"])

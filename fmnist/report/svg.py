@@ -7,8 +7,7 @@ from xml.etree import ElementTree
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from fmnist.report.drawing import INK, MUTED, RULE, TIP
-from fmnist.report.run_pictures import BLUE, VERMILION
+from fmnist.report.drawing import BLUE, INK, MUTED, RULE, TIP, VERMILION
 
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 # The page's style sheet says what these are, in light and in dark.
@@ -56,12 +55,12 @@ def _adapt(element: ElementTree.Element, name: str) -> None:
         elif key == f"{{{_XLINK}}}href" and value.startswith("#"):
             element.set(key, f"#{name}-{value[1:]}")
         elif key in ("style", "fill", "stroke"):
-            element.set(key, _INKS.sub(lambda found: _NAMES[found[0]], value))
+            element.set(key, _INKS.sub(lambda ink: _NAMES[ink[0]], value))
         elif key == "clip-path":
             element.set(key, value.replace("url(#", f"url(#{name}-"))
     if element.get("id", "").startswith(TIP):
-        shown = element.attrib.pop("id").removeprefix(TIP)
-        element.attrib |= {"class": "series", "data-name": shown}
+        series = element.attrib.pop("id").removeprefix(TIP)
+        element.attrib |= {"class": "series", "data-name": series}
         title = ElementTree.Element(f"{{{_SVG}}}title")
-        title.text = shown
+        title.text = series
         element.insert(0, title)

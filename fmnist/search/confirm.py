@@ -10,10 +10,10 @@ import numpy as np
 from fmnist.analysis import stats
 from fmnist.config import RunError, StudyConfig
 from fmnist.identity import sign
-from fmnist.schema import COLUMNS, Comparison, Status
+from fmnist.schema import Comparison, Status
 from fmnist.search import summary, trials
 from fmnist.search.search import Search
-from fmnist.study.plan import STARTUP_SECONDS, PlannedRun, Variant, work, work_out
+from fmnist.study.plan import STARTUP_SECONDS, PlannedRun, Variant, operations, work_out
 from fmnist.work.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -64,10 +64,10 @@ def _conclude(search: Search, record: "SearchRecord") -> None:
         search.console.print(line, soft_wrap=True)
     text = summary.page(records, search.space, search.direction, search.config.tuner.objective, importance)
     numbers = {f"importance/{key}": float(share) for key, share in importance.shares.items()}
-    record.describe(text, numbers, over, {"fmnist.search_trials": str(over), "fmnist.best_trial": leader.trial})
+    record.describe(text, numbers, over, search_trials=str(over), best_trial=leader.trial)
     verdict = _confirm(search, leader, Store(search.config.store, search.config.patience), record)
     search.console.print(verdict, soft_wrap=True)
-    record.describe(f"{verdict}\n\n{text}", {}, over, {"fmnist.verdict": verdict})
+    record.describe(f"{verdict}\n\n{text}", {}, over, verdict=verdict)
 
 
 def _print(search: Search, records: list[trials.TrialRecord]) -> None:
@@ -104,9 +104,7 @@ def _confirm(search: Search, leader: trials.TrialRecord, store: "Store", record:
     _carry_out(search, planned)
     pairs = _pairs(search, planned, seeds, store)
     for run_id in pairs.run_ids:
-        trial, confirms = COLUMNS["trial"].tag, COLUMNS["confirms"].tag
-        tags = {"mlflow.parentRunId": record.run_id, trial: leader.trial, confirms: "true"}
-        store.mark(run_id, search.name, tags)
+        store.mark(run_id, search.name, trial=leader.trial, parent=record.run_id, confirms=True)
     return _verdict(search, pairs, leader)
 
 
@@ -134,7 +132,7 @@ def _lacking(search: Search, left: list[PlannedRun]) -> str:
     if end is None:
         return ""
     limits, records = search.limits(), [asdict(trial) for trial in trials.load_trials(search.folder)]
-    seconds = sum(limits.seconds(work(run.config, search.images, 0), records) for run in left)
+    seconds = sum(limits.seconds(operations(run.config, search.images, 0), records) for run in left)
     needed = STARTUP_SECONDS + seconds / min(search.config.tuner.workers, len(left))
     if time.time() + needed <= end:
         return ""

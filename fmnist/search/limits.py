@@ -8,7 +8,7 @@ from typing import Any
 from fmnist.config import Config, UserError
 from fmnist.search.space import Dimension, SearchConfig, TunerConfig, base_of, to_run
 from fmnist.search.trials import TrialRecord
-from fmnist.study.plan import work
+from fmnist.study.plan import operations
 
 CAUTION = 1.25  # by which a trial is taken to last longer than those before it
 
@@ -53,7 +53,7 @@ class Limits:
         except UserError:
             return 0, 0.0  # it will fail at once
         epochs = sum(config.epochs - start for config in configs)
-        return epochs, sum(work(config, self.images, start) for config in configs)
+        return epochs, sum(operations(config, self.images, start) for config in configs)
 
     def total(self) -> tuple[int, int] | None:
         """Trials and epochs that the search comes to if none fails; None where only time bounds it."""

@@ -22,7 +22,7 @@ from fmnist.search.progress import SearchProgress
 from fmnist.search.space import OBJECTIVES, Dimension, SearchConfig, base_of, check_search, dimensions
 from fmnist.signals import GRACE_SECONDS
 from fmnist.study import pace
-from fmnist.study.plan import STARTUP_SECONDS, work
+from fmnist.study.plan import STARTUP_SECONDS, operations
 from fmnist.training import data
 from fmnist.work.display import counted, showing
 from fmnist.work.launcher import Deaths, Launcher, Starter
@@ -93,7 +93,7 @@ class Search:
         trials.write(self.folder / DEFINITION, self.definition)
         _wait_for_orphans(self.folder)
         close_orphans(store, self.config.store)
-        record = SearchRecord(store, self.config.store, self.name, self.definition)
+        record = SearchRecord(store, self.name, self.definition)
         try:
             self._until_done(store, record)
         except BaseException:
@@ -154,7 +154,7 @@ class Search:
         tuner, until = self.config.tuner, None
         speed, overhead = self._pace()
         if (end := self.deadline()) is not None:
-            each = overhead + work(self.base, self.images, 0) / speed
+            each = overhead + operations(self.base, self.images, 0) / speed
             last = STARTUP_SECONDS + 2 * tuner.confirm_seeds * each / tuner.workers if tuner.confirm_seeds else 0.0
             until = end - min(RESERVED * (end - self.began), last)
         return Limits(self.config, self.space, self.images, speed, overhead, until)

@@ -8,6 +8,7 @@ import pandas as pd
 from rich.table import Table
 
 from fmnist.analysis.importance import Importance, importance
+from fmnist.report.searches import importance_warning
 from fmnist.search.space import Dimension
 from fmnist.search.trials import FAILED, TrialRecord, best, ended, ranked, scored
 
@@ -84,7 +85,8 @@ def importance_lines(result: Importance) -> list[str]:
     """The importances that are not nothing, and what to think of them."""
     shares = [f"{key} {100 * share:.0f} %" for key, share in result.shares.items() if share >= 0.01]
     lines = [f"importance: {', '.join(shares)}"] if shares else []
-    return [*lines, *([f"importance {result.warning}"] if result.warning else [])]
+    warning = importance_warning(result)
+    return [*lines, *([f"importance {warning}"] if warning else [])]
 
 
 def page(trials: list[TrialRecord], space: list[Dimension], direction: str, objective: str, result: Importance) -> str:
@@ -99,6 +101,7 @@ def page(trials: list[TrialRecord], space: list[Dimension], direction: str, obje
     ]
     lines += ["", "| dimension | space | importance |", "|---|---|---|"]
     lines += [f"| {entry.key} | {entry} | {result.shares.get(entry.key, math.nan):.2f} |" for entry in space]
-    lines += ["", f"Importance: {result.warning or f'the forest explains {result.explained:.0%} of unseen trials'}."]
+    trust = importance_warning(result) or f"the forest explains {result.explained:.0%} of unseen trials"
+    lines += ["", f"Importance: {trust}."]
     lines += [f"- trial {trial.number} failed: {trial.message}" for trial in failures]
     return "\n".join(lines)

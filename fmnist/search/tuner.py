@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from fmnist import run
 from fmnist.config import Config, RunError, UserError
 from fmnist.identity import run_name, sign
-from fmnist.schema import COLUMNS
 from fmnist.search import oracles  # which imports Keras Tuner first, and quietly
 from fmnist.search.limits import Limits
 from fmnist.search.trials import COMPLETED, FAILED, ended, load_trials
@@ -78,7 +77,7 @@ class TrialRunner(BaseTuner):  # type: ignore[misc]  # Keras Tuner has no types
 
     def _mark(self, run_id: str, trial: str) -> None:
         name = self.oracle.folder.name
-        self.store.mark(run_id, name, {"mlflow.parentRunId": self.parent, COLUMNS["trial"].tag: trial})
+        self.store.mark(run_id, name, trial=trial, parent=self.parent)
 
     def _mark_failed(self, config: Config, trial: str) -> None:
         from fmnist import machine
@@ -130,7 +129,7 @@ def search(limits: Limits, folder: Path, parent: str) -> str:
         return limits.allow(values, oracle.records, [trial.hyperparameters.values for trial in oracle.trials.values()])
 
     oracle.keep(folder, fits)
-    store = Store(limits.search.store, limits.search.patience, known=True)
+    store = Store(limits.search.store, limits.search.patience, answered_before=True)
     with oracles.slot(folder) as name:
         TrialRunner(oracle, name, limits, store, parent).search()
     return limits.reached

@@ -1,4 +1,4 @@
-"""Hydra between the command line and the dataclasses: schema, composing, and its errors in a line of our own."""
+"""Hydra between the command line and the dataclasses: schema, composing, and its errors in one line of our own."""
 
 import os
 import re
@@ -22,17 +22,17 @@ from fmnist.config import CONF, Config, StudyConfig, UserError, flatten, suggest
 class Application:
     """A command line that Hydra reads."""
 
-    door: str  # python -m fmnist.DOOR
+    command: str  # python -m fmnist.COMMAND
     name: str  # of its file in conf/
     schema: type[Config]
-    open: str  # the option below which any other may be named
+    open: str  # the option below which any key may be added
 
 
 TRAIN = Application("train", "config", Config, "study.axes")  # study.axes.KEY=[LEVEL,LEVEL]
 
 
 def register(application: Application = TRAIN, sweeper: type[Sweeper] | None = None) -> None:
-    """Make the schema known to Hydra, and the sweeper if one is to be used.
+    """Register the schema with Hydra, and the sweeper if one is to be used.
 
     Hydra takes plugins only from the namespace `hydra_plugins`; registering the class under such a name spares
     the project a second top-level package.
@@ -69,9 +69,9 @@ def to_config(composed: DictConfig, application: Application = TRAIN) -> Config:
 
 
 def _refuse_unknown(node: Any, application: Application, prefix: str = "") -> None:
-    known = [field.name for field in fields(node)]
+    options = [field.name for field in fields(node)]
     for key, value in vars(node).items():
-        if key not in known:
+        if key not in options:
             raise UserError(_no_option(prefix + key, application))
         if is_dataclass(value):
             _refuse_unknown(value, application, f"{prefix}{key}.")
@@ -101,13 +101,13 @@ def run_application(
         UserError: the command line is not understood.
         Exception: whatever task or sweeper raise, without the lines that Hydra would print about it.
     """
-    raised: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def guarded(composed: DictConfig) -> None:
         try:
             task(to_config(composed, application))
         except BaseException as error:
-            raised.append(error)
+            errors.append(error)
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us whole instead of being printed
     register(application, sweeper)
@@ -115,42 +115,39 @@ def run_application(
         main(version_base="1.3", config_path=str(CONF), config_name=application.name)(guarded)()
     except (HydraException, YAMLError) as error:
         raise UserError(explain(error, application)) from error
-    if raised:
-        raise raised[0]
+    if errors:
+        raise errors[0]
 
 
 def explain(error: HydraException | YAMLError, application: Application = TRAIN) -> str:
-    """What is wrong with the overrides or a file, in one line, with the nearest thing that is known."""
-    text = str(error)
+    """What is wrong with the overrides or a file, in one line, with the nearest name that exists."""
+    text, cause = str(error), str(error.__cause__ or "")
     if isinstance(error, YAMLError):
         return f"no YAML: {' '.join(text.split())}"
-    return (
-        _unknown(text, application)
-        or _value(text, str(error.__cause__ or ""))
-        or _first_lines(text, str(error.__cause__ or ""))
-    )
+    return _unknown(text, application) or _wrong_value(text, cause) or _first_lines(text, cause)
 
 
 def _unknown(text: str, application: Application) -> str:
-    """An option or a file that there is not, or what is wrong within a file."""
+    """An option or a file that does not exist, or what is wrong within a file."""
     option = re.search(r"Could not override '([^']+)'", text) or re.search(r"Key '([^']+)' is not in struct", text)
     if option:
         return _no_option(option[1], application)
     in_file = re.search(r"In '([^']+)': \w+ raised while composing config:\n(.*)(?:\n\s+full_key: (\S+))?", text)
     if in_file:
         file, reason, key = in_file.groups()
-        missing = key and re.match(r"Key '.+' (is )?not in", reason)
-        said = _no_option(key, application) if missing else f"{key}: {reason}" if key else reason
-        return f"conf/{file}.yaml: {said}"
+        if key:
+            is_missing = re.match(r"Key '.+' (is )?not in", reason)
+            reason = _no_option(key, application) if is_missing else f"{key}: {reason}"
+        return f"conf/{file}.yaml: {reason}"
     choice = re.search(r"Could not find '(.+)/([^/']+)'\s+Available options in '[^']+':\n((?:\t\S+\n?)+)", text)
     if choice:
-        group, name, known = choice[1], choice[2], choice[3].split()
-        return f"there is no {group} '{name}'; known are {', '.join(known)}{suggest(name, known)}"
+        group, name, names = choice[1], choice[2], choice[3].split()
+        return f"there is no {group} '{name}'; known are {', '.join(names)}{suggest(name, names)}"
     return ""
 
 
-def _value(text: str, cause: str) -> str:
-    """A value that is none of its option."""
+def _wrong_value(text: str, cause: str) -> str:
+    """A value that its option cannot have."""
     several = re.search(r"Ambiguous value for argument '([^']+)'", text)
     if several:
         return (
@@ -167,7 +164,7 @@ def _value(text: str, cause: str) -> str:
 
 def _no_option(key: str, application: Application) -> str:
     nearest = suggest(key, list(flatten(application.schema())))
-    return f"there is no option '{key}'{nearest} (python -m fmnist.{application.door} --help lists all)"
+    return f"there is no option '{key}'{nearest} (python -m fmnist.{application.command} --help lists all)"
 
 
 def _first_lines(text: str, cause: str) -> str:

@@ -1,4 +1,4 @@
-"""A declared study as a question to the store: which runs belong to it, and what its claims compare."""
+"""A declared study, worked out for a store: which runs belong to it, and what its claims compare."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,12 +8,13 @@ from typing import Any
 import pandas as pd
 
 from fmnist.analysis.claims import Claim, Side
-from fmnist.analysis.leaderboard import ALIKE, BASELINE
+from fmnist.analysis.leaderboard import PAIR_COLUMNS
 from fmnist.config import CLASSES, CONF, ComputeConfig, Config, UserError, suggest
 from fmnist.identity import parameters, short_key, sign, variant_name
+from fmnist.schema import BASELINE
 from fmnist.study import plan
 from fmnist.study.compose import compose_config
-from fmnist.tracking.run_writer import as_text
+from fmnist.tracking import as_text
 
 SCORING = ("data.limit", "data.validation", "data.augment_validation")  # which images are scored, and how
 _HOW = "axis and levels (and at), weakest, or published"
@@ -21,7 +22,7 @@ _HOW = "axis and levels (and at), weakest, or published"
 
 @dataclass(frozen=True)
 class DeclaredStudy:
-    """A study, worked out for a store."""
+    """A study with the signatures of its variants."""
 
     name: str
     question: str
@@ -35,30 +36,30 @@ class DeclaredStudy:
     scoring: dict[str, str]  # options that say which images are learnt and scored, as the store has them
     claims: list[Claim]
 
-    def of(self, runs: pd.DataFrame) -> pd.DataFrame:
+    def own(self, runs: pd.DataFrame) -> pd.DataFrame:
         """The runs of a store that belong to the study, whichever study they were made for.
 
         Variants go by what they change of the study's own baseline: `pooling=average`, whatever all have in common.
         """
-        found = runs[runs["variant_signature"].isin(list(self.levels))]
-        return found.assign(variant=found["variant_signature"].map(self._name).astype(object))
+        own = runs[runs["variant_signature"].isin(list(self.levels))]
+        return own.assign(variant=own["variant_signature"].map(self._name).astype(object))
 
     @property
-    def alike(self) -> list[str]:
-        """The columns that the runs of a pair share: those of `ALIKE` that it does not vary."""
-        return [column for column in ALIKE if column not in self.axes]
+    def pair_columns(self) -> list[str]:
+        """The columns that the runs of a pair share: those of `PAIR_COLUMNS` that it does not vary."""
+        return [column for column in PAIR_COLUMNS if column not in self.axes]
 
     @property
     def designed(self) -> frozenset[str]:
         """Signatures of the variants that it declares, and of its baseline."""
         return self.baseline.signatures | self.levels.keys()
 
-    def beside(self, runs: pd.DataFrame) -> pd.DataFrame:
-        """The runs on fresh seeds of what searches found best: of the same data, so that the baseline's are pairs."""
-        found = runs[runs["confirms"].astype(bool) & ~runs["variant_signature"].isin(list(self.designed))]
-        for key, value in self.scoring.items() if len(found) else ():  # runs killed at once have no options
-            found = found[found[key] == value]
-        return found[found["data_digest"].isin(self.of(runs)["data_digest"])]
+    def confirmed(self, runs: pd.DataFrame) -> pd.DataFrame:
+        """Fresh seeds of the best trials of searches: of the same data, so that the baseline's runs are pairs."""
+        fresh = runs[runs["confirms"].astype(bool) & ~runs["variant_signature"].isin(list(self.designed))]
+        for key, value in self.scoring.items() if len(fresh) else ():  # runs killed at once have no options
+            fresh = fresh[fresh[key] == value]
+        return fresh[fresh["data_digest"].isin(self.own(runs)["data_digest"])]
 
     def _name(self, signature: str) -> str:
         if signature in self.baseline.signatures:
@@ -68,7 +69,7 @@ class DeclaredStudy:
         return " ".join(f"{short_key(axis)}={level}" for axis, level in changed)
 
 
-def ask(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> DeclaredStudy:
+def declare(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> DeclaredStudy:
     """Work out a declared study for what a store holds: variants are signed as its runs were computed.
 
     Args:
@@ -90,7 +91,7 @@ def ask(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> DeclaredStu
     def side(config: Config, name: str) -> Side:
         return Side(name, frozenset(_signature(config, *context) for context in contexts))
 
-    def at(*texts: str) -> Side:
+    def level(*texts: str) -> Side:
         return side(compose(texts), texts[-1])
 
     levels = {
@@ -111,16 +112,16 @@ def ask(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> DeclaredStu
         levels=levels,
         base_levels=_base_levels(base.study.axes, base, compose),
         scoring={key: as_text(value) for key, value in parameters(base).items() if key in SCORING},
-        claims=[_claim(key, given, baseline, at) for key, given in base.study.claims.items()],
+        claims=[_claim(key, content, baseline, level) for key, content in base.study.claims.items()],
     )
 
 
-def _composer(asked: Sequence[str]) -> plan.Compose:
-    """Composes what is asked with more overrides, the same ones once."""
+def _composer(overrides: Sequence[str]) -> plan.Compose:
+    """Composes these overrides with more, the same ones once."""
 
     @cache
     def composed(more: tuple[str, ...]) -> Config:
-        return compose_config([*asked, *more])
+        return compose_config([*overrides, *more])
 
     return lambda more: composed(tuple(more))
 
@@ -132,10 +133,10 @@ def _contexts(runs: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _check_name(study: str) -> None:
-    known = sorted(file.stem for file in (CONF / "study").glob("*.yaml") if file.stem != "none")
-    if study not in known:
-        hint = suggest(study, known)
-        raise UserError(f"there is no study '{study}' in conf/study; known are {', '.join(known)}{hint}")
+    studies = sorted(file.stem for file in (CONF / "study").glob("*.yaml") if file.stem != "none")
+    if study not in studies:
+        hint = suggest(study, studies)
+        raise UserError(f"there is no study '{study}' in conf/study; known are {', '.join(studies)}{hint}")
 
 
 def _signature(config: Config, precision: str, digest: str) -> str:
@@ -146,24 +147,24 @@ def _signature(config: Config, precision: str, digest: str) -> str:
 
 def _base_levels(axes: Mapping[str, list[Any]], base: Config, compose: plan.Compose) -> dict[str, str]:
     """The level of each axis that changes nothing of the baseline, else its first."""
-    found: dict[str, str] = {}
+    base_levels: dict[str, str] = {}
     for axis, levels in axes.items():
         texts = [plan.override(axis, level) for level in levels]
         same = [text for text in texts if parameters(compose((text,))) == parameters(base)]
-        found[axis] = (same or texts)[0].split("=", 1)[1]
-    return found
+        base_levels[axis] = (same or texts)[0].split("=", 1)[1]
+    return base_levels
 
 
-def _claim(key: str, given: Any, baseline: Side, at: Callable[..., Side]) -> Claim:
+def _claim(key: str, content: Any, baseline: Side, level: Callable[..., Side]) -> Claim:
     """A claim as the study's file writes it.
 
     Raises:
         UserError: it does not say what it compares.
     """
     where = f"study.claims.{key}"
-    if not isinstance(given, dict) or "says" not in given:
-        raise UserError(f"{where} must be {{says: A SENTENCE, ...}} with {_HOW}, but got {given}")
-    says, how = given["says"], {name: value for name, value in given.items() if name != "says"}
+    if not isinstance(content, dict) or "says" not in content:
+        raise UserError(f"{where} must be {{says: A SENTENCE, ...}} with {_HOW}, but got {content}")
+    says, how = content["says"], {name: value for name, value in content.items() if name != "says"}
     match how:
         case {"weakest": name} if len(how) == 1:
             if name not in CLASSES:
@@ -172,7 +173,7 @@ def _claim(key: str, given: Any, baseline: Side, at: Callable[..., Side]) -> Cla
         case {"published": True} if len(how) == 1:
             return Claim(key, says, published=True)
         case {"axis": axis, "levels": levels, **other} if set(other) <= {"at"}:
-            return Claim(key, says, _sides(where, axis, levels, baseline, partial(at, *_place(where, **other))))
+            return Claim(key, says, _sides(where, axis, levels, baseline, partial(level, *_place(where, **other))))
     raise UserError(f"{where} must have {_HOW} beside says, but got {', '.join(how) or 'nothing'}")
 
 
@@ -183,16 +184,16 @@ def _place(where: str, at: Any = None) -> list[str]:
     return [plan.override(key, level) for key, level in (at or {}).items()]
 
 
-def _sides(where: str, axis: str, levels: Any, baseline: Side, at: Callable[..., Side]) -> tuple[Side, ...]:
+def _sides(where: str, axis: str, levels: Any, baseline: Side, level: Callable[..., Side]) -> tuple[Side, ...]:
     """What a claim on an axis compares, each level as better than the one before it."""
     if not isinstance(levels, list) or len(levels) < 2:
         raise UserError(f"{where}.levels must be a list of at least two levels, but got {levels}")
     if axis == "epochs":
-        for level in levels:
-            if not isinstance(level, int):
-                raise UserError(f"{where}.levels must be numbers of epochs, but got {level}")
-        return tuple(replace(baseline, name=f"{level} epochs", epochs=level) for level in levels)
+        for epochs in levels:
+            if not isinstance(epochs, int):
+                raise UserError(f"{where}.levels must be numbers of epochs, but got {epochs}")
+        return tuple(replace(baseline, name=f"{epochs} epochs", epochs=epochs) for epochs in levels)
     try:
-        return tuple(at(plan.override(axis, level)) for level in levels)
+        return tuple(level(plan.override(axis, each)) for each in levels)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error

@@ -10,114 +10,117 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from fmnist.config import CONF, Config, from_flat
+from fmnist.config import CLASS_COUNT, IMAGE_SIZE, PACKAGE, Config, from_flat
 from fmnist.identity import parameters
 from fmnist.machine import cpu, matmul_flops_per_second, use_backend
 from fmnist.network import flops_per_image
+from fmnist.schema import Status
 
-ALIKE = 1.3  # a run tells of another whose operations differ by no more than this factor
+SIMILAR = 1.3  # the pace at one cost holds for another that differs by no more than this factor
 MEASURE_SECONDS = 3.0
-SECONDS_PER_RUN = 2.0  # beyond its epochs, where no run tells
-Kind = tuple[str, int | None, str]  # precision, threads, backend
+SECONDS_PER_RUN = 2.0  # beyond its epochs, where no run is recorded
+Computing = tuple[str, int | None, str]  # precision, threads, backend
 
 
 class Pace:
-    """Operations a second of one worker, by kind of computing and by the cost of an image."""
+    """Operations per second of one worker, by the way of computing and by the operations per image."""
 
     def __init__(self, runs: pd.DataFrame, configs: Sequence[Config]) -> None:
-        """What finished runs on this kind of processor tell of some configs; nothing where there are none."""
-        self._known: dict[Kind, dict[float, float]] = {_kind(config): _recorded(runs, config) for config in configs}
+        """Learn from finished runs on this kind of processor that compute as these configs do."""
+        self._speeds: dict[Computing, dict[float, float]] = {
+            _computing(config): _recorded(runs, config) for config in configs
+        }
 
     def of(self, config: Config) -> float:
-        """That of a config, interpolated between the costs that are known; a guess where none is."""
-        known = sorted(self._known[_kind(config)].items())
-        if not known:
+        """The pace of a config, interpolated between the costs whose pace is known; a guess where none is."""
+        points = sorted(self._speeds[_computing(config)].items())
+        if not points:
             return self._guess
-        costs, speeds = np.log([cost for cost, _ in known]), np.log([speed for _, speed in known])
+        costs, speeds = np.log(points).T
         return float(np.exp(np.interp(np.log(flops_per_image(config.model)), costs, speeds)))
 
     @cached_property
     def _guess(self) -> float:
         return 0.6 * matmul_flops_per_second()
 
-    def untold(self, configs: Sequence[Config]) -> list[Config]:
-        """The cheapest and the dearest of each kind, as far as no run of about their cost is known."""
-        ends: dict[tuple[Kind, float], Config] = {}
+    def unknown(self, configs: Sequence[Config]) -> list[Config]:
+        """The cheapest and the dearest config of each way of computing, where no pace of a similar cost is known."""
+        ends: dict[tuple[Computing, float], Config] = {}
         ordered = sorted(configs, key=lambda config: flops_per_image(config.model))
-        for kind in dict.fromkeys(map(_kind, ordered)):
-            alike = [config for config in ordered if _kind(config) == kind]
-            ends |= {(kind, flops_per_image(config.model)): config for config in (alike[0], alike[-1])}
-        return [config for (kind, cost), config in ends.items() if not self._tells(kind, cost)]
+        for computing in dict.fromkeys(map(_computing, ordered)):
+            same = [config for config in ordered if _computing(config) == computing]
+            ends |= {(computing, flops_per_image(config.model)): config for config in (same[0], same[-1])}
+        return [config for (computing, cost), config in ends.items() if not self._is_known(computing, cost)]
 
-    def _tells(self, kind: Kind, cost: float) -> bool:
-        return any(1 / ALIKE <= cost / known <= ALIKE for known in self._known[kind])
+    def _is_known(self, computing: Computing, cost: float) -> bool:
+        return any(1 / SIMILAR <= cost / other <= SIMILAR for other in self._speeds[computing])
 
     def measure(self, configs: Sequence[Config], workers: int) -> None:
-        """Find out that of some configs by as many processes as will work side by side; a few seconds for each."""
+        """Measure configs in as many processes as will work side by side; a few seconds for each config."""
         command = [sys.executable, "-m", "fmnist.study.pace", *(json.dumps(parameters(config)) for config in configs)]
         processes = [
-            subprocess.Popen(command, cwd=CONF.parent, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            subprocess.Popen(command, cwd=PACKAGE.parent, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
             for _ in range(workers)
         ]
-        speeds = [json.loads(process.communicate()[0] or "null") for process in processes]
-        told = [speed for speed in speeds if speed is not None]
-        if told:  # else it stays a guess
-            for config, speed in zip(configs, np.mean(told, axis=0).tolist(), strict=True):
-                self._known[_kind(config)][flops_per_image(config.model)] = speed
+        printed = [process.communicate()[0] for process in processes]
+        measured = [json.loads(speeds) for speeds in printed if speeds]
+        if measured:  # else it stays a guess
+            for config, speed in zip(configs, np.mean(measured, axis=0).tolist(), strict=True):
+                self._speeds[_computing(config)][flops_per_image(config.model)] = speed
 
 
-def _kind(config: Config) -> Kind:
+def _computing(config: Config) -> Computing:
     return config.compute.precision, config.compute.threads, config.compute.backend
 
 
 def _recorded(runs: pd.DataFrame, config: Config) -> dict[float, float]:
-    """Of each cost the longest runs tell: a first epoch is slower than those that follow."""
-    alike = _alike(runs, config, "time/images_per_s")
-    if alike.empty:
+    """The pace by cost. Of each cost the longest runs count: a first epoch is slower than those that follow."""
+    same = _same_computing(runs, config, "time/images_per_s")
+    if same.empty:
         return {}
-    alike = alike[alike["epochs"] == alike.groupby("flops_per_image")["epochs"].transform("max")]
-    speeds = (alike["flops_per_image"] * alike["time/images_per_s"]).groupby(alike["flops_per_image"]).median()
-    return {float(str(flops)): float(speed) for flops, speed in speeds.items()}
+    costs = same["flops_per_image"]
+    longest = same["epochs"] == same.groupby(costs)["epochs"].transform("max")
+    speeds = (costs * same["time/images_per_s"])[longest].groupby(costs).median()
+    return {float(str(cost)): float(speed) for cost, speed in speeds.items()}
 
 
 def overhead(runs: pd.DataFrame, config: Config) -> float:
     """Seconds that such a run takes beyond its epochs: compiling, scoring, drawing, logging."""
-    alike = _alike(runs, config, "time/overhead_s")
-    return SECONDS_PER_RUN if alike.empty else float(alike["time/overhead_s"].median())
+    same = _same_computing(runs, config, "time/overhead_s")
+    return SECONDS_PER_RUN if same.empty else float(same["time/overhead_s"].median())
 
 
-def _alike(runs: pd.DataFrame, config: Config, metric: str) -> pd.DataFrame:
+def _same_computing(runs: pd.DataFrame, config: Config, metric: str) -> pd.DataFrame:
+    """The finished runs on this kind of processor that computed as a config does and have a metric."""
     if runs.empty or metric not in runs:
         return runs.iloc[:0]
-    backends = runs.get("compute.backend", pd.Series(index=runs.index, dtype=object)).fillna("tensorflow")
-    return runs[
-        (runs["status"] == "FINISHED")
-        & (runs["machine.cpu"] == cpu())
-        & (runs["compute.precision"] == config.compute.precision)
-        & (runs["compute.threads"] == str(config.compute.threads))
-        & (backends == config.compute.backend.replace("auto", "tensorflow"))
-        & (runs[metric] > 0)
-    ]
+    same = (runs["status"] == Status.FINISHED) & (runs["machine.cpu"] == cpu()) & (runs[metric] > 0)
+    for key, value in parameters(config).items():
+        if key.startswith("compute."):
+            same &= runs[key] == str(value)
+    return runs[same]
 
 
 def _measure(config: Config) -> float:
+    """Operations per second of this process on random images."""
     use_backend(config)
     from fmnist.training import augment
     from fmnist.training.engine import Engine
 
     steps, batch = 4, config.batch_size
+    count = steps * batch
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (steps * batch, 28, 28, 1), dtype=np.uint8)
-    engine = Engine(config, images, rng.integers(0, 10, steps * batch))
-    rows = np.arange(steps * batch, dtype=np.int32).reshape(steps, batch)
-    warps = augment.transforms(augment.draw(config.augment, rows.size, rng)).reshape(steps, batch, 8)
+    images = rng.integers(0, 256, (count, IMAGE_SIZE, IMAGE_SIZE, 1), dtype=np.uint8)
+    engine = Engine(config, images, rng.integers(0, CLASS_COUNT, count))
+    rows = np.arange(count, dtype=np.int32).reshape(steps, batch)
+    warps = augment.transforms(augment.draw(config.augment, count, rng)).reshape(steps, batch, 8)
     engine.train(rows, warps)
-    began, count = time.perf_counter(), 0
+    began, trained = time.perf_counter(), 0
     while time.perf_counter() - began < MEASURE_SECONDS:
         engine.train(rows, warps)
-        count += rows.size
-    return count * flops_per_image(config.model) / (time.perf_counter() - began)
+        trained += count
+    return trained * flops_per_image(config.model) / (time.perf_counter() - began)
 
 
 if __name__ == "__main__":
-    print(json.dumps([_measure(from_flat(Config(), json.loads(given))) for given in sys.argv[1:]]))
+    print(json.dumps([_measure(from_flat(Config(), json.loads(options))) for options in sys.argv[1:]]))

@@ -9,12 +9,15 @@ from typing import Any
 import pandas as pd
 
 from fmnist.checks import check
-from fmnist.config import Config, StudyConfig, UserError, from_flat
+from fmnist.config import Allowed, Config, StudyConfig, UserError, check_options, from_flat
 from fmnist.identity import Signatures, parameters, run_name, sign
 from fmnist.network import flops_per_image
+from fmnist.schema import Status
+from fmnist.training.data import validation_count
 
-DESIGNS = ("one_at_a_time", "grid")
 STARTUP_SECONDS = 10.0  # of a sweep: starting the workers, and importing TensorFlow in each
+TEST_IMAGES = 10_000  # Fashion-MNIST's; scoring them is a small part of a run
+NOT_AXES = {"seed": "; use study.seeds", "epochs": "; use study.rungs", "study": "", "store": "", "hydra": ""}
 Compose = Callable[[Sequence[str]], Config]  # overrides -> config
 
 
@@ -54,19 +57,25 @@ def check_study(study: StudyConfig) -> None:
     Raises:
         UserError: an unknown design, or rungs, seeds or levels that are missing or impossible.
     """
-    if study.design not in DESIGNS:
-        raise UserError(f"study.design must be one of {', '.join(DESIGNS)}, but got '{study.design}'")
-    for key, numbers, least in (("rungs", study.rungs, 1), ("seeds", study.seeds, 0)):
+    check_options(study, "study.")
+    for key, numbers, least in (("study.rungs", study.rungs, 1), ("study.seeds", study.seeds, 0)):
         if not numbers:
-            raise UserError(f"study.{key} is empty; give at least one, study.{key}=[{least}]")
-        if min(numbers) < least:
-            raise UserError(f"study.{key} must be at least {least}, but got {min(numbers)}")
+            raise UserError(f"{key} is empty; give at least one, {key}=[{least}]")
+        Allowed(least=least).check(key, min(numbers))
     for axis, levels in study.axes.items():
-        if axis.split(".")[0] in ("seed", "epochs", "study", "store", "hydra"):
-            remedy = {"seed": "; use study.seeds", "epochs": "; use study.rungs"}.get(axis, "")
-            raise UserError(f"study.axes cannot vary {axis}{remedy}")
+        group = axis.split(".")[0]
+        if group in NOT_AXES:
+            raise UserError(f"study.axes cannot vary {axis}{NOT_AXES[group]}")
         if not isinstance(levels, list) or not levels:
             raise UserError(f"study.axes.{axis} must be a list of levels like [32,64], but got {levels}")
+
+
+@dataclass(frozen=True)
+class _Level:
+    """A level of an axis: its override, and the options that it changes of the study's baseline."""
+
+    text: str
+    changes: dict[str, Any]
 
 
 def variants(study: StudyConfig, compose: Compose) -> list[Variant]:
@@ -79,33 +88,30 @@ def variants(study: StudyConfig, compose: Compose) -> list[Variant]:
     """
     check_study(study)
     base = compose(())
-    start = parameters(base)
-    levels = [
-        [(override(axis, level), _changes(start, compose((override(axis, level),)))) for level in axis_levels]
-        for axis, axis_levels in study.axes.items()
-    ]
+    axes = [[_level(override(axis, level), base, compose) for level in levels] for axis, levels in study.axes.items()]
     if study.design == "grid":
-        points = list(itertools.product(*levels))
+        points: list[tuple[_Level, ...]] = list(itertools.product(*axes))
     else:
-        points = [(), *((level,) for axis_levels in levels for level in axis_levels)]
-    found: dict[str, Variant] = {}
-    wrong: list[str] = []
+        points = [(), *((level,) for levels in axes for level in levels)]
+    distinct: dict[str, Variant] = {}
+    errors: list[str] = []
     for point in points:
-        changes = {key: value for _, changed in point for key, value in changed.items()}
-        overrides = tuple(text for text, _ in point)
+        changes = {key: value for level in point for key, value in level.changes.items()}
+        overrides = tuple(level.text for level in point)
         try:
-            config = check(from_flat(base, {**start, **changes}))
+            config = check(from_flat(base, changes))
         except UserError as error:
-            wrong.append(f"{' '.join(overrides) or 'the baseline'}: {error}")
-            continue
-        found.setdefault(json.dumps(parameters(config)), Variant(config, overrides))
-    if wrong:
-        raise UserError(f"{len(wrong)} of {len(points)} points of the study are impossible: " + " | ".join(wrong))
-    return list(found.values())
+            errors.append(f"{' '.join(overrides) or 'the baseline'}: {error}")
+        else:
+            distinct.setdefault(json.dumps(parameters(config)), Variant(config, overrides))
+    if errors:
+        raise UserError(f"{len(errors)} of {len(points)} points of the study are impossible: " + " | ".join(errors))
+    return list(distinct.values())
 
 
-def _changes(start: dict[str, Any], config: Config) -> dict[str, Any]:
-    return {key: value for key, value in parameters(config).items() if value != start[key]}
+def _level(text: str, base: Config, compose: Compose) -> _Level:
+    options = parameters(base)
+    return _Level(text, {key: value for key, value in parameters(compose((text,))).items() if value != options[key]})
 
 
 def work_out(
@@ -131,7 +137,7 @@ def work_out(
         flops_per_second: what the machine achieves on a config.
         seconds_per_run: that a run takes beyond its epochs.
     """
-    finished = set(runs.loc[runs["status"] == "FINISHED", "signature"])
+    finished = set(runs.loc[runs["status"] == Status.FINISHED, "signature"])
     planned: list[PlannedRun] = []
     reached: dict[str, int] = {}
     for rung in sorted(set(study.rungs)):
@@ -142,18 +148,17 @@ def work_out(
             done = signatures.run in finished
             start = max(reached.get(signatures.trajectory, 0), checkpointed(signatures.trajectory, rung))
             reached[signatures.trajectory] = rung if not done else start
-            seconds = 0.0 if done else seconds_per_run + work(config, images, start) / flops_per_second(config)
+            seconds = 0.0 if done else seconds_per_run + operations(config, images, start) / flops_per_second(config)
             of_rung.append(PlannedRun(config, point.overrides, signatures, done, start, seconds))
         planned += sorted(of_rung, key=lambda run: -run.seconds)
     return planned
 
 
-def work(config: Config, images: int, start: int) -> float:
+def operations(config: Config, images: int, start: int) -> float:
     """Floating-point operations of a run from epoch `start` on; a forward pass is a third of a training step."""
-    rows = config.data.limit or images
-    validation = round(rows * config.data.validation)
-    per_epoch = (rows - validation) + validation / 3
-    return flops_per_image(config.model) * (per_epoch * (config.epochs - start) + 10_000 / 3)
+    validation = validation_count(images, config.data.validation, config.data.limit)
+    per_epoch = (config.data.limit or images) - validation + validation / 3
+    return flops_per_image(config.model) * (per_epoch * (config.epochs - start) + TEST_IMAGES / 3)
 
 
 def estimate(planned: Sequence[PlannedRun], workers: int) -> float:

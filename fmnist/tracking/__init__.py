@@ -1,18 +1,15 @@
-"""The store: MLflow, known to this folder alone. Writes runs and reads them back as a frame."""
+"""The store: MLflow, which no other folder imports. Writes runs and reads them back as a frame."""
 
 from fmnist.tracking.client import AwayError, StoreError, address
 from fmnist.tracking.frame import frame, load
-from fmnist.tracking.run_writer import ERROR, FAILED, FINISHED, KILLED, PREDICTIONS, RUNNING, RunWriter
+from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter
 from fmnist.tracking.searches import SearchRecord, SearchSummary, searches
-from fmnist.tracking.store import RunSummary, Store, experiment_id, save_view
+from fmnist.tracking.store import RunSummary, Store, experiment_id
+from fmnist.tracking.tags import as_tags, as_text
 
 __all__ = [
     "ERROR",
-    "FAILED",
-    "FINISHED",
-    "KILLED",
     "PREDICTIONS",
-    "RUNNING",
     "AwayError",
     "RunSummary",
     "RunWriter",
@@ -21,9 +18,10 @@ __all__ = [
     "Store",
     "StoreError",
     "address",
+    "as_tags",
+    "as_text",
     "experiment_id",
     "frame",
     "load",
-    "save_view",
     "searches",
 ]

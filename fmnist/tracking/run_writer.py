@@ -14,20 +14,17 @@ from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, Metric
 from numpy.typing import NDArray
 from PIL import Image
 
+from fmnist.schema import VAL_ACCURACY, Status
 from fmnist.tracking.client import AwayError, Client, StoreError
 from fmnist.training.quiet import quiet_stderr
 
 log = logging.getLogger(__name__)
 ERROR, PREDICTIONS = "error.txt", "predictions.npz"
-FINISHED, FAILED, KILLED, RUNNING = "FINISHED", "FAILED", "KILLED", "RUNNING"
 GRID_PIXELS = 640  # of a picture's longer side in the chart view; MLflow's own 256 leave numbers unreadable
-PAUSE = 10.0  # between two tries, times the time that all in vain took: one that hangs must not hold training up
-_BATCH = 1000
-
-
-def as_text(value: Any) -> str:
-    """A parameter as the store keeps it."""
-    return value if isinstance(value, str) else json.dumps(value)
+PAUSE = (
+    10.0  # between two tries, times the time that all failed ones took: a server that hangs must not hold training up
+)
+BATCH = 1000  # metrics of one call
 
 
 class RunWriter:
@@ -37,10 +34,10 @@ class RunWriter:
         """Go on where the run's record stands: what an interrupted attempt has logged is not logged again."""
         self._client, self.run_id = client, run_id
         run = client.get_run(run_id)
-        logged = client.get_metric_history(run_id, "val/accuracy")
+        logged = client.get_metric_history(run_id, VAL_ACCURACY.key)
         self._experiment = run.info.experiment_id
         self._epochs = max((metric.step for metric in logged), default=0)
-        self._vain, self._ask_again = 0.0, 0.0  # seconds spent on a store that is away, and the moment for more
+        self._wasted, self._next_try = 0.0, 0.0  # seconds spent on a store that is away, and the moment for more
         self._metrics = set(run.data.metrics)
         self._began = run.info.start_time
         self._has_model = bool(run.outputs and run.outputs.model_outputs)
@@ -54,21 +51,21 @@ class RunWriter:
             if epoch > self._epochs and key != "time/ended_ms"
         ]
         began = time.monotonic()
-        if began < self._ask_again and not wait:
+        if began < self._next_try and not wait:
             return
         try:
-            for start in range(0, len(fresh), _BATCH):
+            for start in range(0, len(fresh), BATCH):
                 send = self._client.log_batch if wait else self._client.at_once("log_batch")
-                send(self.run_id, metrics=fresh[start : start + _BATCH])
+                send(self.run_id, metrics=fresh[start : start + BATCH])
         except AwayError as error:  # the checkpoint keeps the history; all that is missing goes with a later epoch
             if wait:
                 raise
-            if not self._vain:
+            if not self._wasted:
                 log.warning("%s; training goes on, and what is missing is sent later", error)
-            self._vain += time.monotonic() - began
-            self._ask_again = time.monotonic() + PAUSE * self._vain
+            self._wasted += time.monotonic() - began
+            self._next_try = time.monotonic() + PAUSE * self._wasted
         else:
-            self._vain = self._ask_again = 0.0
+            self._wasted = self._next_try = 0.0
             self._epochs = max(self._epochs, len(history))
 
     def metrics(self, values: dict[str, float], step: int) -> None:
@@ -80,11 +77,11 @@ class RunWriter:
     def dataset(self, name: str, digest: str, source: str, profile: dict[str, Any]) -> None:
         """Name the data that the run saw."""
         entity = DatasetEntity(name, digest, "local", json.dumps({"uri": source}), profile=json.dumps(profile))
-        seen = [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])]
+        inputs = [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])]
         try:
-            self._client.log_inputs(self.run_id, seen)
+            self._client.log_inputs(self.run_id, inputs)
         except StoreError:  # two runs naming new data at once: the other's entry stands by now
-            self._client.log_inputs(self.run_id, seen)
+            self._client.log_inputs(self.run_id, inputs)
 
     def image(self, key: str, pixels: NDArray[np.uint8]) -> None:
         """Log a picture (h, w, 3) to step 0 of an image grid, where the chart view shows it without a touch.
@@ -101,9 +98,10 @@ class RunWriter:
             self._client.log_artifacts(self.run_id, folder, "images")
         self._client.set_tag(self.run_id, "mlflow.loggedImages", "True")
 
-    def text(self, path: str, content: str) -> None:
-        """Keep a text as an artifact."""
-        self._client.log_text(self.run_id, content, path)
+    def texts(self, files: dict[str, str]) -> None:
+        """Keep texts as artifacts by their paths."""
+        for path, content in files.items():
+            self._client.log_text(self.run_id, content, path)
 
     def arrays(self, name: str, **arrays: NDArray[Any]) -> None:
         """Keep arrays as a compressed npz artifact."""
@@ -122,8 +120,8 @@ class RunWriter:
 
         if self._has_model:
             return
-        begun = self._client.search_logged_models([self._experiment], f"source_run_id = '{self.run_id}'")
-        logged = next(iter(begun), None) or self._client.create_logged_model(
+        models = self._client.search_logged_models([self._experiment], f"source_run_id = '{self.run_id}'")
+        logged = next(iter(models), None) or self._client.create_logged_model(
             self._experiment, name="model", source_run_id=self.run_id
         )
         with tempfile.TemporaryDirectory() as folder:
@@ -146,12 +144,12 @@ class RunWriter:
             StoreError: it does not even take the status.
         """
         try:
-            self.text(ERROR, reason)
+            self.texts({ERROR: reason})
         except AwayError:
             raise
         except StoreError:  # of a full disk perhaps, where the status may still fit
             pass
-        self.end(FAILED)
+        self.end(Status.FAILED)
 
     def end(self, status: str) -> None:
         """Close the run with its true status."""

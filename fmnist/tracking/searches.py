@@ -2,25 +2,26 @@
 
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Metric, Param, Run, RunTag
 
-from fmnist.config import UserError
-from fmnist.tracking.client import Client, StoreError, address, is_new
-from fmnist.tracking.run_writer import RUNNING, as_text
-from fmnist.tracking.store import SEARCH, Store
+from fmnist.schema import VAL_ACCURACY, Column, Status
+from fmnist.tracking.client import Client
+from fmnist.tracking.run_writer import BATCH
+from fmnist.tracking.store import Store, reading
+from fmnist.tracking.tags import as_tags, as_text, condition
 
 SEARCHES = "fmnist searches"
+_BEST_TRIAL, _VERDICT = Column("best_trial"), Column("verdict")
 _VALUE = 500  # letters of a parameter that every server takes
 
 
 @dataclass(frozen=True)
 class SearchSummary:
-    """What the store knows of a search."""
+    """A search as its record shows it."""
 
     name: str
     run_id: str  # of its record
@@ -37,31 +38,14 @@ class SearchSummary:
     reached: list[int]  # epochs after which each was scored; 0 where that is not recorded
 
 
-def searches(store: str) -> list[SearchSummary]:
-    """All searches of a store, the latest first; asking creates nothing.
+def searches(folder: str | Path) -> list[SearchSummary]:
+    """All searches of a store, the latest first; nothing is created.
 
     Raises:
-        UserError: the tracking server does not answer.
+        UserError: the store cannot be read.
     """
-    uri = address(store)
-    if is_new(uri):
-        return []
-    try:
-        client = Client(uri, patience=0)
-        experiment = client.get_experiment_by_name(SEARCHES)
-        return [] if experiment is None else [_summary(client, run) for run in _runs(client, experiment.experiment_id)]
-    except StoreError as error:
-        raise UserError(f"cannot read {uri}: {error}") from error
-
-
-def _runs(client: Client, experiment: str) -> Iterator[Run]:
-    token: str | None = None
-    while True:
-        page = client.search_runs([experiment], page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
+    with reading(folder, SEARCHES) as experiment:
+        return [] if experiment is None else [_summary(experiment.client, run) for run in experiment.runs()]
 
 
 def _summary(client: Client, run: Run) -> SearchSummary:
@@ -71,40 +55,40 @@ def _summary(client: Client, run: Run) -> SearchSummary:
         return {metric.step: metric.value for metric in client.get_metric_history(run_id, key)}
 
     options, scores, reached = run.data.params, by_step("search/score"), by_step("search/reached")
-    usual = 0 if options.get("tuner.kind") == "hyperband" else int(options.get("tuner.max_epochs", 0))
+    max_epochs = 0 if options.get("tuner.kind") == "hyperband" else int(options.get("tuner.max_epochs", 0))
     return SearchSummary(
-        name=tags[SEARCH],
+        name=tags[Column("search").tag],
         run_id=run_id,
         status=run.info.status,
         options=options,
-        objective=options.get("tuner.objective", "val/accuracy"),
+        objective=options.get("tuner.objective", VAL_ACCURACY.key),
         trials=max(by_step("search/epochs"), default=0),
         failed=int(metrics.get("search/failed", 0)),
         epochs=int(metrics.get("search/epochs", 0)),
-        best_trial=tags.get("fmnist.best_trial", ""),
+        best_trial=str(_BEST_TRIAL.read(tags)),
         best_score=metrics.get("search/best", math.nan),
-        verdict=tags.get("fmnist.verdict", ""),
+        verdict=str(_VERDICT.read(tags)),
         scores=[scores[step] for step in sorted(scores)],
-        reached=[int(reached.get(step, usual)) for step in sorted(scores)],
+        reached=[int(reached.get(step, max_epochs)) for step in sorted(scores)],
     )
 
 
 class SearchRecord:
-    """What the store shows of a search."""
+    """The record of a search that is being written."""
 
-    def __init__(self, book: Store, store: str, name: str, options: dict[str, Any]) -> None:
+    def __init__(self, store: Store, name: str, options: dict[str, Any]) -> None:
         """Open the record of a search, or go on with it."""
-        self._client, self.name = book.client, name
-        experiment = book.experiment_by_name(Path(store).resolve(), SEARCHES)
-        found = self._client.search_runs([experiment], f"tags.`{SEARCH}` = '{name}'", max_results=1)
-        run = found[0] if found else self._client.create_run(experiment, run_name=name, tags={SEARCH: name})
-        self.run_id = str(run.info.run_id)
-        known = run.data.params  # a larger budget is another value, which a parameter cannot take: a tag says it
-        self._client.log_batch(
-            self.run_id,
-            params=[Param(k, as_text(v)[:_VALUE]) for k, v in options.items() if k not in known],
+        self._client, self.name = store.client, name
+        experiment = store.experiment(SEARCHES)
+        records = self._client.search_runs([experiment], condition("search", name), max_results=1)
+        run = next(iter(records), None) or self._client.create_run(
+            experiment, run_name=name, tags=as_tags({"search": name})
         )
-        self._client.update_run(self.run_id, status=RUNNING)
+        self.run_id = str(run.info.run_id)
+        # A larger budget is another value, which a parameter cannot take: a tag says it.
+        params = [Param(k, as_text(v)[:_VALUE]) for k, v in options.items() if k not in run.data.params]
+        self._client.log_batch(self.run_id, params=params)
+        self._client.update_run(self.run_id, status=Status.RUNNING)
         self._logged = {
             (key, metric.step): metric.value
             for key in ("search/best", "search/score")
@@ -120,16 +104,16 @@ class SearchRecord:
             if self._logged.get((key, step)) != value
         ]
         self._logged |= {(metric.key, metric.step): metric.value for metric in fresh}
-        for start in range(0, len(fresh), 1000):
-            self._client.log_batch(self.run_id, metrics=fresh[start : start + 1000])
+        for start in range(0, len(fresh), BATCH):
+            self._client.log_batch(self.run_id, metrics=fresh[start : start + BATCH])
 
-    def describe(self, text: str, numbers: dict[str, float], step: int, tags: dict[str, str]) -> None:
-        """Replace what the record's page says (Markdown), and log numbers at a step."""
+    def describe(self, note: str, numbers: dict[str, float], step: int, **description: str) -> None:
+        """Replace what the record's page says (Markdown), log numbers at a step, and describe it by more columns."""
         now = int(time.time() * 1000)
         self._client.log_batch(
             self.run_id,
             metrics=[Metric(key, value, now, step) for key, value in numbers.items()],
-            tags=[RunTag("mlflow.note.content", text), *(RunTag(key, value) for key, value in tags.items())],
+            tags=[RunTag(key, value) for key, value in as_tags({"note": note, **description}).items()],
         )
 
     def end(self, status: str) -> None:

@@ -1,11 +1,8 @@
 """The experiment that all runs of a store are written in."""
 
-import base64
-import gc
 import json
 import os
 import tempfile
-import time
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -21,109 +18,110 @@ from mlflow.entities import Param, Run, RunTag
 from numpy.typing import NDArray
 
 from fmnist.config import UserError
-from fmnist.tracking.client import AwayError, Client, StoreError, address, create, is_new
-from fmnist.tracking.run_writer import ERROR, FINISHED, PREDICTIONS, RUNNING, RunWriter, as_text
+from fmnist.schema import COLUMNS, PER_EPOCH, VAL_ACCURACY, Status
+from fmnist.tracking.client import PAGE, AwayError, Client, StoreError, address
+from fmnist.tracking.database import create, is_new
+from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter
+from fmnist.tracking.tags import as_tags, as_text, condition
 
-OPENING_SECONDS = 5.0  # that a store may take which nothing is known of
+OPENING_SECONDS = 5.0  # that a store may take which has never answered
 EXPERIMENT, SWEEPS = "fmnist", "fmnist sweeps"
 PLAN = "plan.json"
-SEARCH, CONFIRMS = "fmnist.search", "fmnist.confirms"
-PAGE = 250  # runs of one answer: a busy server needs seconds for them, and 20 s is all that a call waits
-PER_EPOCH = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "time/epoch_s")
 
 
 class Store:
     """The experiment that all runs of a store are written in."""
 
-    def __init__(self, store: str, patience: float = 0.0, known: bool = False) -> None:
-        """Open the store, creating database and experiment once, whoever comes first.
+    def __init__(self, folder: str | Path, patience: float = 0.0, answered_before: bool = False) -> None:
+        """Open the store, creating database and experiments once, whoever comes first.
 
         Args:
-            store: folder of the database, or of the checkpoints alone where MLFLOW_TRACKING_URI is set.
+            folder: of the database, or of the checkpoints alone where MLFLOW_TRACKING_URI is set.
             patience: seconds to wait in a call for a store that does not answer.
-            known: the store has answered before, so that opening it waits as long; else the address may be wrong.
+            answered_before: opening it waits as long, too; else not for long, for the address may be wrong.
 
         Raises:
             UserError: the store cannot be opened.
         """
-        self.uri = address(store)
-        folder = Path(store).resolve()
+        self.uri, self.folder = address(folder), Path(folder).resolve()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / ".setup.lock"):  # simultaneous first use would race MLflow's migrations
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder / ".setup.lock"):  # simultaneous first use would race MLflow's migrations
                 if is_new(self.uri):
                     create(self.uri)
-                self.client = Client(self.uri, patience if known else min(patience, OPENING_SECONDS))
-                self.id = self.experiment_by_name(folder, EXPERIMENT)
-                self._sweeps = self.experiment_by_name(folder, SWEEPS)
+                self.client = Client(self.uri, patience if answered_before else min(patience, OPENING_SECONDS))
+                self.id = self.experiment(EXPERIMENT)
+                self._sweeps = self.experiment(SWEEPS)
                 self.client.patience = patience
         except (StoreError, OSError) as error:
             raise UserError(f"the store cannot be opened: {error}") from error
 
-    def experiment_by_name(self, folder: Path, name: str) -> str:
+    def experiment(self, name: str) -> str:
         """The id of an experiment, made if need be; its artifacts lie in the store's folder."""
         experiment = self.client.get_experiment_by_name(name)
         if experiment is not None:
             return str(experiment.experiment_id)
-        place = (folder / "artifacts").as_uri() if self.uri.startswith("sqlite") else None
+        place = (self.folder / "artifacts").as_uri() if self.uri.startswith("sqlite") else None
         return str(self.client.create_experiment(name, artifact_location=place))
 
-    def hurry(self) -> None:
+    def stop_waiting(self) -> None:
         """Wait no longer for a store that does not answer, in calls under way neither, nor long for one that hangs."""
         self.client.patience = 0.0
         os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "2"
 
     def runs(self, condition: str = "") -> Iterator[Run]:
         """All runs that are not deleted and meet MLflow's filter, newest first."""
-        token: str | None = None
-        while True:
-            with _uncollected():
-                page = self.client.search_runs([self.id], condition, max_results=PAGE, page_token=token)
-            yield from page
-            token = page.token
-            if not token:
-                return
+        return self.client.all_runs(self.id, condition)
 
     def find(self, signature: str) -> Run | None:
         """The run of that signature: the finished one if there is one, else the latest attempt."""
-        runs = list(self.runs(f"tags.`fmnist.signature` = '{signature}'"))
-        return next((run for run in runs if run.info.status == FINISHED), runs[0] if runs else None)
+        runs = list(self.runs(condition("signature", signature)))
+        return next((run for run in runs if run.info.status == Status.FINISHED), runs[0] if runs else None)
 
-    def begin(self, name: str, signature: str, params: dict[str, Any], tags: dict[str, str]) -> RunWriter:
-        """Start the run of a signature, or go on with an attempt that did not finish."""
-        known = self.find(signature)
-        if known is None:
-            known = self.client.create_run(self.id, run_name=name, tags={**tags, "fmnist.signature": signature})
-        run_id = known.info.run_id  # killed before this is done, an attempt has no parameters: hence for all
+    def begin(self, name: str, signature: str, params: dict[str, Any], description: dict[str, Any]) -> RunWriter:
+        """Start the run of a signature, or go on with an attempt that did not finish.
+
+        Args:
+            name: that people see.
+            signature: of the run.
+            params: its options by key.
+            description: what else it is described by from its first moment on, as `tags.as_tags` takes it.
+        """
+        run, tags = self.find(signature), as_tags(description)
+        if run is None:
+            run = self.client.create_run(self.id, run_name=name, tags={**tags, **as_tags({"signature": signature})})
+        run_id = run.info.run_id  # killed before this is done, an attempt has no parameters: hence for all
         self.client.log_batch(
             run_id,
             params=[Param(key, as_text(value)) for key, value in params.items()],
             tags=[RunTag(key, value) for key, value in tags.items()],
         )
-        self.client.update_run(run_id, status=RUNNING)
+        self.client.update_run(run_id, status=Status.RUNNING)
         return RunWriter(self.client, run_id)
 
     def running(self) -> list["RunSummary"]:
-        """The runs that somebody is at, or was at when it was killed."""
-        return [_record(run) for run in self.runs("attributes.status = 'RUNNING'")]
+        """The runs that a process works on, or worked on when it was killed."""
+        return [RunSummary.of(run) for run in self.runs(f"attributes.status = '{Status.RUNNING}'")]
 
     def failed(self) -> list["RunSummary"]:
         """The runs whose last attempt has failed."""
-        return [_record(run) for run in self.runs("attributes.status = 'FAILED'")]
+        return [RunSummary.of(run) for run in self.runs(f"attributes.status = '{Status.FAILED}'")]
 
     def ended_since(self, moment: int) -> list["RunSummary"]:
         """The runs that ended at or after a moment in ms, the latest last."""
-        ended = [_record(run) for run in self.runs(f"attributes.end_time >= {moment}")]
-        return sorted((run for run in ended if run.status != RUNNING), key=lambda run: run.ended)
+        ended = [RunSummary.of(run) for run in self.runs(f"attributes.end_time >= {moment}")]
+        return sorted((run for run in ended if run.status != Status.RUNNING), key=lambda run: run.ended)
 
     def progress(self, run_id: str) -> list[tuple[int, float, float]]:
         """Epoch, validation accuracy and seconds of every epoch that a run has logged."""
-        accuracies, seconds = (self.client.get_metric_history(run_id, key) for key in ("val/accuracy", "time/epoch_s"))
-        taken = {metric.step: metric.value for metric in seconds}
-        return sorted((metric.step, metric.value, taken.get(metric.step, 0.0)) for metric in accuracies)
+        accuracies, seconds = (
+            self.client.get_metric_history(run_id, key) for key in (VAL_ACCURACY.key, "time/epoch_s")
+        )
+        durations = {metric.step: metric.value for metric in seconds}
+        return sorted((metric.step, metric.value, durations.get(metric.step, 0.0)) for metric in accuracies)
 
     def histories(self, run_ids: Iterable[str]) -> dict[str, pd.DataFrame]:
-        """What every epoch of these runs left: by run, a row an epoch (1 to n) and the columns of `PER_EPOCH`.
+        """The epochs of runs, by run id: a row an epoch (1 to n) and the columns of `schema.PER_EPOCH`.
 
         Losses in nats, accuracies as shares, seconds; NaN where a number is missing. Runs that have logged no epoch,
         or are not there, are left out.
@@ -131,14 +129,14 @@ class Store:
         Raises:
             StoreError: the store refuses or does not answer.
         """
-        found = {}
+        histories = {}
         for run_id in run_ids:
             logged = {key: self.client.get_metric_history(run_id, key) for key in PER_EPOCH}
             columns = {key: {metric.step: metric.value for metric in metrics} for key, metrics in logged.items()}
             history = pd.DataFrame(columns, dtype=float).sort_index().rename_axis("epoch")
             if len(history):
-                found[run_id] = history
-        return found
+                histories[run_id] = history
+        return histories
 
     def predictions(self, run_id: str) -> dict[str, NDArray[Any]] | None:
         """The arrays by name that a run's `predictions.npz` holds, None where it is missing or damaged.
@@ -175,43 +173,49 @@ class Store:
 
     def sweeps(self) -> list[tuple[str, str]]:
         """Id and status of every sweep, the latest first."""
-        found = self.client.search_runs([self._sweeps], max_results=PAGE)
-        return [(run.info.run_id, run.info.status) for run in found]
+        sweeps = self.client.search_runs([self._sweeps], max_results=PAGE)
+        return [(sweep.info.run_id, sweep.info.status) for sweep in sweeps]
 
     def plan(self, sweep: str) -> dict[str, Any] | None:
-        """What a sweep was announced with, None if it was killed before it could say."""
+        """What a sweep was announced with; None if it was killed before it had."""
         text = self._text(sweep, PLAN)
         return json.loads(text) if text else None
 
     def is_running(self, run_id: str, wait: bool = True) -> bool:
         """Whether a run or a sweep still stands as running; with or without waiting for a store that is away."""
         get_run = self.client.get_run if wait else self.client.at_once("get_run")
-        return bool(get_run(run_id).info.status == RUNNING)
+        return bool(get_run(run_id).info.status == Status.RUNNING)
 
-    def mark(self, run_id: str, search: str, tags: dict[str, str]) -> None:
+    def mark(self, run_id: str, search: str, *, trial: str, parent: str = "", confirms: bool = False) -> None:
         """Mark a run as used by a search; one that several searches used names all, and belongs to the first.
 
-        It confirms nothing (`fmnist.confirms`) as soon as any of them has chosen by it.
+        Args:
+            run_id: of the run.
+            search: name of the search.
+            trial: its number in the search.
+            parent: id of the search's record, below which MLflow's UI is to show it.
+            confirms: it was used only to compare what was chosen before with the baseline. That holds for a run
+                no more as soon as any search has chosen by it.
         """
-        known = self.client.get_run(run_id).data.tags
-        names = known.get(SEARCH, "").split()
+        tags = self.client.get_run(run_id).data.tags
+        names = str(COLUMNS["search"].read(tags)).split()
         if search in names:
             return
-        fresh = tags
-        if names:
-            fresh = {} if tags.get(CONFIRMS) else {CONFIRMS: "false"}
-        self.client.log_batch(
-            run_id, tags=[RunTag(key, value) for key, value in {**fresh, SEARCH: " ".join([*names, search])}.items()]
-        )
+        changes: dict[str, Any] = {"search": " ".join([*names, search])}
+        if not names:
+            changes |= {"trial": trial, "parent": parent or None, "confirms": confirms or None}
+        elif not confirms:
+            changes["confirms"] = False
+        self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in as_tags(changes).items()])
 
     def close(self, run_id: str, status: str) -> None:
-        """End a run or a sweep that nobody is at any more."""
+        """End a run or a sweep that nobody works on any more."""
         self.client.set_terminated(run_id, status)
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What the store says of a run at a glance; `ended` in ms, 0 for one that has not."""
+    """A run at a glance; `ended` in ms, 0 for one that has not."""
 
     run_id: str
     name: str
@@ -221,61 +225,55 @@ class RunSummary:
     ended: int
     val_accuracy: float
 
+    @classmethod
+    def of(cls, run: Run) -> "RunSummary":
+        """The summary of MLflow's record of a run."""
+        return cls(
+            run_id=run.info.run_id,
+            name=run.info.run_name,
+            signature=str(COLUMNS["signature"].read(run.data.tags)),
+            trajectory=str(COLUMNS["trajectory_signature"].read(run.data.tags)),
+            status=run.info.status,
+            ended=run.info.end_time or 0,
+            val_accuracy=run.data.metrics.get(VAL_ACCURACY.key, float("nan")),
+        )
 
-def _record(run: Run) -> RunSummary:
-    tags = run.data.tags
-    return RunSummary(
-        run_id=run.info.run_id,
-        name=run.info.run_name,
-        signature=tags.get("fmnist.signature", ""),
-        trajectory=tags.get("fmnist.trajectory_signature", ""),
-        status=run.info.status,
-        ended=run.info.end_time or 0,
-        val_accuracy=run.data.metrics.get("val/accuracy", float("nan")),
-    )
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment of a store that is only read."""
+
+    client: Client
+    id: str
+
+    def runs(self) -> Iterator[Run]:
+        """All its runs that are not deleted, newest first."""
+        return self.client.all_runs(self.id)
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """Keep the garbage collector from looking, again and again, through the many objects of a page of runs.
+def reading(folder: str | Path, name: str) -> Iterator[Experiment | None]:
+    """An experiment of a store by its name, to be read; None where nothing is recorded yet.
 
-    It frees nothing while they come, and took two thirds of the time.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-def experiment_id(store: str) -> str | None:
-    """The id of the experiment of a store, none where nothing is recorded yet; asking creates nothing.
+    Nothing is created, and a store that does not answer is not waited for.
 
     Raises:
-        UserError: the tracking server does not answer.
+        UserError: the store cannot be read, now or in the block.
     """
-    uri = address(store)
-    if is_new(uri):
-        return None
+    uri = address(folder)
     try:
-        experiment = Client(uri, patience=0).get_experiment_by_name(EXPERIMENT)
+        client = None if is_new(uri) else Client(uri, patience=0.0)
+        entity = client and client.get_experiment_by_name(name)
+        yield Experiment(client, str(entity.experiment_id)) if client and entity else None
     except StoreError as error:
         raise UserError(f"cannot read {uri}: {error}") from error
-    return None if experiment is None else experiment.experiment_id
 
 
-def save_view(store: str, experiment: str, key: str, name: str, state: dict[str, Any]) -> bool:
-    """Leave a layout of the chart view where MLflow's UI keeps those that users share, also in its menu of views.
+def experiment_id(folder: str | Path) -> str | None:
+    """The id of the experiment of a store, None where nothing is recorded yet; nothing is created.
 
-    A new layout replaces the old one. False where the store refuses it.
+    Raises:
+        UserError: the store cannot be read.
     """
-    packed = "deflate;" + base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
-    now = int(time.time() * 1000)
-    value = json.dumps({"name": name, "createdAt": now, "updatedAt": now, "state": packed})
-    try:
-        Client(address(store), patience=0).set_experiment_tag(experiment, f"mlflow.sharedViewState.{key}", value)
-    except StoreError:
-        return False
-    return True
+    with reading(folder, EXPERIMENT) as experiment:
+        return None if experiment is None else experiment.id

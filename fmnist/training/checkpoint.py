@@ -21,7 +21,7 @@ class CheckpointError(Exception):
     """A checkpoint is damaged or of another trajectory."""
 
 
-def store(folder: Path, epoch: int, arrays: Arrays, meta: dict[str, Any]) -> None:
+def save_epoch(folder: Path, epoch: int, arrays: Arrays, meta: dict[str, Any]) -> None:
     """Save the state after `epoch` epochs; of the passing checkpoints up to there only the last two stay.
 
     Later ones, of a longer run that was stopped, are left to that run.
@@ -31,8 +31,8 @@ def store(folder: Path, epoch: int, arrays: Arrays, meta: dict[str, Any]) -> Non
         path.unlink(missing_ok=True)
 
 
-def keep(folder: Path, epoch: int) -> None:
-    """Turn the passing checkpoint of an epoch into one that stays: a rung that a run was recorded at."""
+def keep_rung(folder: Path, epoch: int) -> None:
+    """Turn the passing checkpoint of an epoch into one that stays: a run was recorded at this rung."""
     passing = folder / f"epoch-{epoch:04d}{SUFFIX}"
     if passing.exists():
         passing.replace(folder / f"rung-{epoch:04d}{SUFFIX}")
@@ -40,8 +40,8 @@ def keep(folder: Path, epoch: int) -> None:
 
 def newest(folder: Path, at_most: int, kind: str = "*") -> list[tuple[int, Path]]:
     """Checkpoints of up to `at_most` epochs, the latest first; whether they can be read is not looked at."""
-    found = [(int(path.stem.split("-")[1]), path) for path in folder.glob(f"{kind}-[0-9]*{SUFFIX}")]
-    return sorted((entry for entry in found if entry[0] <= at_most), reverse=True)
+    epochs = [(int(path.stem.split("-")[1]), path) for path in folder.glob(f"{kind}-[0-9]*{SUFFIX}")]
+    return sorted((entry for entry in epochs if entry[0] <= at_most), reverse=True)
 
 
 def save(path: Path, arrays: Arrays, meta: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnist.config import CLASSES, DataConfig, UserError
+from fmnist.config import CLASSES, Config, DataConfig, UserError
 from fmnist.training.fetch import damaged, fetch, find, folders
 from fmnist.training.readers import Bytes, Labels, read_csv, read_idx_pair
 from fmnist.training.streams import stream
@@ -71,6 +71,31 @@ def split(labels: Labels, *, seed: int, validation: float, limit: int | None) ->
     """
     from sklearn.model_selection import train_test_split
 
+    _check_split(labels, validation, limit)
+    rows = len(labels)
+    total = rows if limit is None else limit
+    held_out = validation_count(rows, validation, limit)
+    state = int(stream(seed, "split").integers(2**31))
+    training, validating = train_test_split(
+        np.arange(rows), train_size=total - held_out, test_size=held_out, stratify=labels, random_state=state
+    )
+    return np.asarray(training, np.int64), np.asarray(validating, np.int64)
+
+
+def check_rows(config: Config, dataset: Dataset) -> None:
+    """Refuse a config for which the data have too few rows, before anything is recorded.
+
+    Raises:
+        UserError: rows, classes or a batch are lacking; the message names key, value and remedy.
+    """
+    limit, validation, rows = config.data.limit, config.data.validation, len(dataset.train_labels)
+    _check_split(dataset.train_labels, validation, limit)
+    training = (limit or rows) - validation_count(rows, validation, limit)
+    if training < config.batch_size:
+        raise UserError(f"batch_size must be at most the {training} rows that train, but got {config.batch_size}")
+
+
+def _check_split(labels: Labels, validation: float, limit: int | None) -> None:
     rows = len(labels)
     if limit is not None and limit > rows:
         raise UserError(f"data.limit must be at most the {rows} training rows there are, but got {limit}")
@@ -88,11 +113,6 @@ def split(labels: Labels, *, seed: int, validation: float, limit: int | None) ->
             f"class '{CLASSES[names[counts.argmin()]]}' has 1 row, but at least 2 are needed to split it; "
             "add rows of that class or leave it out"
         )
-    state = int(stream(seed, "split").integers(2**31))
-    training, validating = train_test_split(
-        np.arange(rows), train_size=total - held_out, test_size=held_out, stratify=labels, random_state=state
-    )
-    return np.asarray(training, np.int64), np.asarray(validating, np.int64)
 
 
 def _dataset(train: Bytes, train_labels: Labels, test: Bytes, test_labels: Labels, source: str) -> Dataset:

@@ -1,4 +1,4 @@
-"""A network with its optimizer and the compiled loop that trains it, by TensorFlow or JAX as Keras was told.
+"""A network with its optimizer and the compiled loop that trains it, by TensorFlow or JAX, whichever Keras has loaded.
 
 Not `fit` and not `tf.data`: a whole segment of steps runs without returning to Python, over a training set that lives
 in memory. From equal weights, order and warps both backends compute the same but for rounding, and either continues
@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist.training import pinned
 from fmnist.training.quiet import quiet_stderr
 
 with quiet_stderr():
+    pinned.pin_environment()
     import keras
 
+    pinned.pin_keras()
     if keras.config.backend() == "jax":
         from fmnist.training import jax_loop as backend
     else:
@@ -27,7 +30,7 @@ with quiet_stderr():
 
 from fmnist.config import Config
 from fmnist.training import augment
-from fmnist.training.model import build, logits_of, optimizer
+from fmnist.training.model import build, logits_of, loss, optimizer
 
 EVALUATION_BATCH = 500
 Arrays = dict[str, NDArray[Any]]
@@ -50,16 +53,22 @@ class Engine:
         Raises:
             RuntimeError: this process computes with another backend, or other threads, than the config says.
         """
-        wanted, there = config.compute.backend.replace("auto", "tensorflow"), keras.config.backend()
-        if wanted != there:
-            raise RuntimeError(f"compute.backend is {wanted}, but this process has already loaded Keras with {there}")
+        wanted, loaded = config.compute.backend.replace("auto", "tensorflow"), keras.config.backend()
+        if wanted != loaded:
+            raise RuntimeError(f"compute.backend is {wanted}, but this process has already loaded Keras with {loaded}")
         use_threads(config.compute.threads or 1)
         self.model = build(config)
         self.optimizer = optimizer(config)
         self.optimizer.build(self.model.trainable_variables)
         warped = augment.augments(config.augment)
         self.loop = backend.Loop(
-            logits_of(self.model), self.optimizer, images, labels, batch_size=config.batch_size, warped=warped
+            logits_of(self.model),
+            self.optimizer,
+            loss(config),
+            images,
+            labels,
+            batch_size=config.batch_size,
+            warped=warped,
         )
 
     def train(
@@ -69,7 +78,7 @@ class Engine:
 
         Returns loss and number of correct predictions of every step, each (steps,), before its update.
         """
-        losses, correct = self.loop.train(rows, _none(len(rows)) if transforms is None else transforms)
+        losses, correct = self.loop.train(rows, _no_transforms(len(rows)) if transforms is None else transforms)
         return losses, correct
 
     def logits(self, images: NDArray[np.uint8], transforms: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
@@ -83,9 +92,9 @@ class Engine:
         return np.concatenate(parts)
 
     def reseed_dropout(self, seed: int) -> None:
-        """Start the dropout masks of an epoch from `seed`, below 2^32."""
+        """Start what an epoch's layers draw, the masks of dropout, from `seed`, below 2^32."""
         for layer in self.model.layers:
-            if isinstance(layer, keras.layers.Dropout):
+            if hasattr(layer, "seed_generator"):
                 state = layer.seed_generator.state
                 state.assign(np.array([seed, 0], dtype=keras.backend.standardize_dtype(state.dtype)))
 
@@ -103,6 +112,6 @@ class Engine:
         return weights | {f"optimizer/{i:02d}": v for i, v in enumerate(self.optimizer.variables)}
 
 
-def _none(steps: int) -> NDArray[np.float32]:
+def _no_transforms(steps: int) -> NDArray[np.float32]:
     """What stands for the transforms of steps that warp nothing."""
     return np.zeros((steps, 0, 8), np.float32)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 
-from fmnist.config import CLASS_COUNT
+from fmnist.config import CLASS_COUNT, CLASSES
 
 Logits = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -25,6 +25,14 @@ class Evaluation:
     confusion: NDArray[np.int64]  # (10, 10) actual by predicted
     predicted: NDArray[np.int64]  # (n,)
     probabilities: NDArray[np.float32]  # (n, 10)
+
+    def metrics(self, prefix: str) -> dict[str, float]:
+        """Every number that a record keeps, by its key: `test/accuracy`, `test/recall/Shirt`, ..."""
+        scores = {"accuracy": self.accuracy, "loss": self.loss}
+        for index, name in enumerate(CLASSES):
+            for score in ("precision", "recall", "f1"):
+                scores[f"{score}/{name}"] = float(getattr(self, score)[index])
+        return {f"{prefix}/{score}": value for score, value in scores.items()}
 
 
 def log_loss(logits: Logits, labels: Labels) -> float:

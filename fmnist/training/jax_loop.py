@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist.training import augment
+from fmnist.training.model import Loss
 
 FORWARD_BATCH = 500  # one compiled size; what a batch lacks of it is filled up
 State = tuple[list[Any], list[Any], list[Any]]  # trainable weights, other variables of the network, the optimizer's
@@ -44,24 +45,25 @@ class Loop:
         self,
         network: keras.Model,
         optimizer: keras.optimizers.Optimizer,
+        loss: Loss,
         images: NDArray[np.uint8],
         labels: NDArray[np.int64],
         *,
         batch_size: int,
         warped: bool,
     ) -> None:
-        """For a network that gives logits, its optimizer and the training set; `warped` if steps get transforms."""
-        self._network, self._optimizer, self._warped = network, optimizer, warped
+        """For a network that gives logits, how it learns, and the training set; `warped` if steps get transforms."""
+        self._network, self._optimizer, self._loss, self._warped = network, optimizer, loss, warped
         self.data = jnp.asarray(images), jnp.asarray(labels.astype(np.int32))
         self._train = jax.jit(self.segment, donate_argnums=0)
         self._forward = jax.jit(lambda state, batch: network.stateless_call(state[0], state[1], batch)[0])
 
     def train(self, rows: NDArray[np.int32], transforms: NDArray[np.float32]) -> tuple[Any, Any]:
         """One step for each line of rows (steps, batch): losses and numbers of hits, each (steps,)."""
-        state, found = self._train(self.state(), self.data, rows, transforms)
+        state, results = self._train(self.state(), self.data, rows, transforms)
         for variable, value in zip(jax.tree.leaves(self._variables()), jax.tree.leaves(state), strict=True):
             variable.assign(value)
-        losses, correct = jax.device_get(found)
+        losses, correct = jax.device_get(results)
         return losses, correct
 
     def forward(self, images: Any) -> Any:
@@ -86,14 +88,13 @@ class Loop:
                     images = augment.warp(images, transforms)
             return self._step(state, images, labels)
 
-        state, found = jax.lax.scan(step, state, (rows, transforms))
-        return state, found
+        state, results = jax.lax.scan(step, state, (rows, transforms))
+        return state, results
 
     def _step(self, state: State, images: Any, labels: Any) -> tuple[State, tuple[Any, Any]]:
         def loss_of(weights: list[Any]) -> tuple[Any, tuple[Any, list[Any]]]:
             logits, others = self._network.stateless_call(weights, state[1], images, training=True)
-            chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1)
-            return -chosen.mean(), (logits, others)
+            return self._loss(logits, labels), (logits, others)
 
         (loss, (logits, others)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state[0])
         weights, moments = self._optimizer.stateless_apply(state[2], gradients, state[0])

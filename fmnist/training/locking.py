@@ -1,4 +1,4 @@
-"""Where trajectories lie in a store's folder, and which process is at one: a lock lets one at a time."""
+"""Where trajectories lie in a store's folder, and a lock that lets one process at a time work on each."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,36 +7,36 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 
-def checkpoint_folder(store: str, trajectory: str) -> Path:
+def checkpoint_folder(store_folder: str, trajectory: str) -> Path:
     """The folder of a trajectory's checkpoints."""
-    return Path(store) / "checkpoints" / trajectory
+    return Path(store_folder) / "checkpoints" / trajectory
 
 
-def _lock(store: str, trajectory: str) -> Path:
-    """The file that is locked by the process at a trajectory: beside its checkpoints, whatever becomes of them."""
-    return Path(store) / "checkpoints" / f"{trajectory}.lock"
+def _lock_file(store_folder: str, trajectory: str) -> Path:
+    """The file that a process locks: beside the checkpoints, whatever becomes of them."""
+    return Path(store_folder) / "checkpoints" / f"{trajectory}.lock"
 
 
 class BusyError(Exception):
-    """Another process is at the trajectory."""
+    """Another process works on the trajectory."""
 
 
 @contextmanager
-def exclusively(store: str, trajectory: str, wait: bool) -> Iterator[None]:
-    """Be the only process on a trajectory; the system frees the lock of one that is killed.
+def exclusively(store_folder: str, trajectory: str, wait: bool) -> Iterator[None]:
+    """Let only this process work on a trajectory; the system frees the lock of one that is killed.
 
     Raises:
-        BusyError: another process is, and we were told not to wait.
+        BusyError: another process works on it, and `wait` is False.
     """
-    lock = _lock(store, trajectory)
-    lock.parent.mkdir(parents=True, exist_ok=True)
+    file = _lock_file(store_folder, trajectory)
+    file.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(lock, blocking=wait):
+        with FileLock(file, blocking=wait):
             yield
     except Timeout as error:
         raise BusyError from error
 
 
-def was_used_here(store: str, trajectory: str) -> bool:
-    """Whether a process using this folder as its store has been on a trajectory."""
-    return _lock(store, trajectory).exists()
+def was_used_here(store_folder: str, trajectory: str) -> bool:
+    """Whether a process whose store is this folder has worked on a trajectory."""
+    return _lock_file(store_folder, trajectory).exists()

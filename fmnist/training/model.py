@@ -1,15 +1,20 @@
 """The article's network and its options, with weights drawn in numpy so that they are the same on every backend."""
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from fmnist.config import CLASS_COUNT, IMAGE_SIZE, Config
 from fmnist.network import filters_per_convolution
 from fmnist.training.streams import stream
+
+Loss = Callable[[Any, Any], Any]
+_CONSTANTS = ("bias", "gamma", "beta", "moving_mean", "moving_variance")  # weights that begin as zeros or ones
 
 
 def build(config: Config) -> keras.Model:
@@ -17,6 +22,9 @@ def build(config: Config) -> keras.Model:
 
     Scaling is part of the network, so a saved model always takes raw pixels. The last layers work in float32
     whatever the precision is. `logits_of` gives the same network up to its logits.
+
+    Raises:
+        ValueError: a layer has weights that the seed does not determine.
     """
     options = config.model
     policy = "mixed_bfloat16" if config.compute.precision == "bfloat16" else "float32"
@@ -39,7 +47,7 @@ def build(config: Config) -> keras.Model:
     logits = keras.layers.Dense(CLASS_COUNT, dtype="float32", name="logits")(x)
     outputs = keras.layers.Softmax(dtype="float32", name="probabilities")(logits)
     model = keras.Model(inputs, outputs, name="fmnist")
-    _draw_weights(model, stream(config.seed, "weights"))
+    draw_weights(model, stream(config.seed, "weights"))
     return model
 
 
@@ -48,7 +56,14 @@ def logits_of(model: keras.Model) -> keras.Model:
 
     The maximum is pooled before ReLU and not after it: the same numbers and gradients, bit for bit, with a quarter of
     the pixels to pass through.
+
+    Args:
+        model: a chain of layers from one input to a Softmax at its end, as `build` makes it.
+
+    Raises:
+        ValueError: it is no such chain.
     """
+    _check_chain(model)
     layers = model.layers[1:-1]
     for index, (first, second) in enumerate(pairwise(layers)):
         if isinstance(first, keras.layers.ReLU) and isinstance(second, keras.layers.MaxPooling2D):
@@ -59,6 +74,27 @@ def logits_of(model: keras.Model) -> keras.Model:
     return keras.Model(pixels, x)
 
 
+def _check_chain(model: keras.Model) -> None:
+    if not isinstance(model.layers[-1], keras.layers.Softmax):
+        last = model.layers[-1]
+        raise ValueError(f"the last layer must be a Softmax, but got '{last.name}' ({type(last).__name__})")
+    for before, layer in pairwise(model.layers):
+        if layer.input is not before.output:
+            raise ValueError(
+                f"each layer must take what the one before it gives, but '{layer.name}' ({type(layer).__name__}) "
+                f"does not take the output of '{before.name}'"
+            )
+
+
+def loss(config: Config) -> Loss:
+    """What training lowers: the mean cross-entropy in nats of logits (n, 10) against labels (n,)."""
+
+    def mean_cross_entropy(logits: Any, labels: Any) -> Any:
+        return keras.ops.mean(keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True))
+
+    return mean_cross_entropy
+
+
 def optimizer(config: Config) -> keras.optimizers.Optimizer:
     """Keras's optimizer of that name with its defaults but for the learning rate."""
     return keras.optimizers.get(
@@ -66,13 +102,23 @@ def optimizer(config: Config) -> keras.optimizers.Optimizer:
     )
 
 
-def _draw_weights(model: keras.Model, rng: np.random.Generator) -> None:
-    """Glorot uniform kernels, as Keras's default; biases stay zero."""
+def draw_weights(model: keras.Model, rng: np.random.Generator) -> None:
+    """Draw all kernels, Glorot uniform as Keras's default; what begins as zeros or ones stays as it is.
+
+    Raises:
+        ValueError: a layer has weights of another kind, which Keras would draw without our seed.
+    """
     for layer in model.layers:
-        kernel: Any = getattr(layer, "kernel", None)
-        if kernel is None:
-            continue
-        shape = tuple(kernel.shape)
-        area = math.prod(shape[:-2])
-        limit = math.sqrt(6 / (area * (shape[-2] + shape[-1])))
-        kernel.assign(rng.uniform(-limit, limit, shape).astype(np.float32))
+        for weight in layer.weights:
+            if weight.name == "kernel" and len(weight.shape) > 1:
+                weight.assign(_glorot_uniform(tuple(weight.shape), rng))
+            elif weight.name not in _CONSTANTS or np.ptp(keras.ops.convert_to_numpy(weight.value)) > 0:
+                raise ValueError(
+                    f"layer '{layer.name}' ({type(layer).__name__}) has weights '{weight.name}' "
+                    "that no seed determines; draw them in draw_weights"
+                )
+
+
+def _glorot_uniform(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
+    limit = math.sqrt(6 / (math.prod(shape[:-2]) * (shape[-2] + shape[-1])))
+    return rng.uniform(-limit, limit, shape).astype(np.float32)

@@ -1,13 +1,21 @@
-"""The files that Fashion-MNIST comes in, read and judged: idx.gz of the original, CSV of Kaggle."""
+"""The files that Fashion-MNIST comes in, read and judged: idx of the original, CSV of Kaggle, packed by gzip or not.
+
+Nothing is taken for granted: how much is read is bounded by what a header announces, a line by what a row can need.
+"""
 
 import csv
 import gzip
+import io
 import math
+import os
 import re
+import stat
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,39 +24,70 @@ from fmnist.config import CLASSES, IMAGE_SIZE, UserError, suggest
 
 PIXELS = IMAGE_SIZE**2
 COLUMNS = ("label", *(f"pixel{number}" for number in range(1, PIXELS + 1)))
+MOST_IMAGES = 300_000  # of one half, a quarter of a gigabyte; Fashion-MNIST has 60,000
+LONGEST_LINE = 50_000  # characters of CSV; a header has 7,000
+CHUNK_ROWS = 5_000  # which are parsed at once
+GZIP = b"\x1f\x8b"
 Bytes = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 _PIXEL_VALUES = {str(value): value for value in range(256)}
-_WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*")
+_WHOLE = re.compile(r"\s*[+-]?[0-9]+(\.0*)?\s*")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """The content of a file, unpacked where it is packed.
+
+    Raises:
+        UserError: it is missing, empty, no regular file, cannot be read, or is damaged as far as the block reads it.
+    """
+    try:
+        with open(path, "rb", opener=_open_regular) as file:  # Path.open takes no opener
+            start = file.read(2)
+            if not start:
+                raise UserError(f"{path} is empty; get the file again")
+            file.seek(0)
+            yield gzip.GzipFile(fileobj=file) if start == GZIP else file  # type: ignore[misc]
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}; check the path, or run 'make data'") from None
+    except EOFError as error:
+        raise UserError(f"{path} is cut off ({error}); get the file again") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(f"{path} is no intact gzip file ({error}); get the file again") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _open_regular(path: str, flags: int) -> int:
+    """Open a file, but not what may never end, such as a pipe or a device."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # the opening of a pipe would wait for a writer
+    kind = os.fstat(descriptor).st_mode
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # of a folder Python's own error is clear
+        os.close(descriptor)
+        raise OSError(0, "it is no regular file")
+    return descriptor
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a file that must be there and not empty.
+    """The content of a file as it stands on the disk, which must be there and not empty.
 
     Raises:
         UserError: it is not.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"there is no file {path}; check the path, or run 'make data'") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    if not content:
-        raise UserError(f"{path} is empty; get the file again")
-    return content
+    with _opened(path):
+        return path.read_bytes()
 
 
 # ---- idx ----------------------------------------------------------------------------------------------
 
 
 def read_idx_pair(folder: Path, half: str) -> tuple[Bytes, Labels]:
-    """Images (n, 28, 28, 1) and labels (n,) of one half, 'train' or 't10k'.
+    """Images (n, 28, 28, 1) and labels (n,) of one half, 'train' or 't10k', from idx.gz files or unpacked ones.
 
     Raises:
         UserError: a file is missing, damaged or malformed.
     """
-    image_path, label_path = folder / f"{half}-images-idx3-ubyte.gz", folder / f"{half}-labels-idx1-ubyte.gz"
+    image_path, label_path = (_idx_path(folder, f"{half}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1"))
     images, labels = _read_idx(image_path, 3), _read_idx(label_path, 1)
     if images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
         size = "x".join(map(str, images.shape[1:]))
@@ -68,149 +107,192 @@ def read_idx_pair(folder: Path, half: str) -> tuple[Bytes, Labels]:
     return images[..., np.newaxis], labels.astype(np.int64)
 
 
+def _idx_path(folder: Path, name: str) -> Path:
+    """The packed file, or the unpacked one where there is only that."""
+    packed, unpacked = folder / f"{name}.gz", folder / name
+    return unpacked if unpacked.exists() and not packed.exists() else packed
+
+
 def _read_idx(path: Path, dimensions: int) -> Bytes:
-    """The array in a gzip idx file of unsigned bytes."""
-    try:
-        content = gzip.decompress(read_bytes(path))
-    except (OSError, EOFError, zlib.error) as error:
-        reason = "is cut off" if isinstance(error, EOFError) else "is no intact gzip file"
-        raise UserError(f"{path} {reason} ({error}); get the file again") from error
+    """The array in an idx file of unsigned bytes."""
+    with _opened(path) as file:
+        shape = _idx_shape(path, file.read(4 + 4 * dimensions), dimensions)
+        announced, sizes = math.prod(shape), " x ".join(map(str, shape))
+        if announced > MOST_IMAGES * PIXELS:
+            raise UserError(
+                f"{path}: its header announces {sizes} = {announced} bytes, more than {MOST_IMAGES} images have; "
+                "get the file again"
+            )
+        content = np.empty(announced, np.uint8)
+        size = file.readinto(content.data) if announced else 0  # type: ignore[attr-defined]
+        while 0 < size < announced and (more := file.readinto(content.data[size:])):  # type: ignore[attr-defined]
+            size += more
+        if size < announced or file.read(1):
+            follow = f"{size}" if size < announced else "more"
+            raise UserError(
+                f"{path}: its header announces {sizes} = {announced} bytes, but {follow} follow; get the file again"
+            )
+    return content.reshape(shape)
+
+
+def _idx_shape(path: Path, header: bytes, dimensions: int) -> list[int]:
     expected = bytes((0, 0, 8, dimensions))
-    if content[:4] != expected:
+    if header[:4] != expected:
         kind = "images" if dimensions == 3 else "labels"
+        if path.suffix == ".gz" and header[:4] and not header.startswith(b"\0\0"):
+            raise UserError(f"{path} is no intact gzip file (it begins with 0x{header[:4].hex()}); get the file again")
         raise UserError(
-            f"{path} begins with 0x{content[:4].hex()}, but an idx file of {kind} with 0x{expected.hex()}; "
+            f"{path} begins with 0x{header[:4].hex()}, but an idx file of {kind} with 0x{expected.hex()}; "
             "put the right file under this name"
         )
-    start = 4 + 4 * dimensions
-    if len(content) < start:
-        raise UserError(f"{path} ends within its header of {start} bytes; get the file again")
-    shape = [int(size) for size in np.frombuffer(content, ">u4", dimensions, 4)]
-    wanted, there = math.prod(shape), len(content) - start
-    if there != wanted:
-        sizes = " x ".join(map(str, shape))
-        raise UserError(
-            f"{path}: its header announces {sizes} = {wanted} bytes, but {there} follow; get the file again"
-        )
-    return np.frombuffer(content, np.uint8, wanted, start).reshape(shape)
+    if len(header) < 4 + 4 * dimensions:
+        raise UserError(f"{path} ends within its header of {4 + 4 * dimensions} bytes; get the file again")
+    return [int(size) for size in np.frombuffer(header, ">u4", dimensions, 4)]
 
 
 # ---- CSV ----------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Layout:
+    """How the rows of a CSV file are written."""
+
+    separator: str  # one of , ; and tab
+    has_index: bool  # a column without meaning comes before the label, as pandas writes it
+
+
+Rows = list[tuple[int, str]]  # line as a text editor counts (the header is line 1), and its text
+
+
 def read_csv(path: Path) -> tuple[Bytes, Labels]:
     """Images (n, 28, 28, 1) and labels (n,) of Kaggle's layout; empty lines are skipped.
+
+    The separator may be a comma, a semicolon or a tab, whole numbers may be written as 5.0, and an index column before
+    the label is left out.
 
     Raises:
         UserError: the file is missing or malformed; the line names row and column.
     """
-    with _open_csv(path) as file:
-        _check_header(path, file.readline())
-        parts = _parse_fast(file)
-    if parts is None:
-        parts = _parse_slowly(path)
-    if not parts:
+    images, labels = list[Bytes](), list[Labels]()
+    with _opened(path) as file, io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="") as text:
+        lines = _lines(path, text)
+        layout = _layout(path, next(lines)[1])
+        for rows in _chunks(lines):
+            parsed = _parse(rows, layout)
+            chunk = parsed if parsed is not None else _parse_carefully(path, rows, layout)
+            images.append(chunk[0])
+            labels.append(chunk[1])
+            if sum(map(len, images)) > MOST_IMAGES:
+                raise UserError(f"{path} has more than {MOST_IMAGES} rows; get the file again")
+    if not images:
         raise UserError(f"{path} has no rows below its header; get the file again")
-    images = np.concatenate([images for images, _ in parts]).reshape(-1, IMAGE_SIZE, IMAGE_SIZE, 1)
-    return images, np.concatenate([labels for _, labels in parts])
+    return np.concatenate(images).reshape(-1, IMAGE_SIZE, IMAGE_SIZE, 1), np.concatenate(labels)
 
 
-def _open_csv(path: Path) -> Any:
-    try:
-        if path.stat().st_size:
-            return path.open(encoding="utf-8-sig", errors="replace", newline="")
-    except FileNotFoundError:
-        raise UserError(f"there is no file {path}; check the path, or use data.source=idx") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    raise UserError(f"{path} is empty; get the file again")
+def _lines(path: Path, file: IO[str]) -> Iterator[tuple[int, str]]:
+    number = 0
+    while line := file.readline(LONGEST_LINE):
+        number += 1
+        if len(line) == LONGEST_LINE:
+            raise UserError(
+                f"{path}, line {number} has more than {LONGEST_LINE} characters, more than any row needs; "
+                "mend it or get the file again"
+            )
+        yield number, line.rstrip("\r\n")
 
 
-def _check_header(path: Path, line: str) -> None:
-    names = [name.strip() for name in next(csv.reader([line]), [])]
+def _chunks(lines: Iterator[tuple[int, str]]) -> Iterator[Rows]:
+    rows: Rows = []
+    for number, line in lines:
+        if line.strip():
+            rows.append((number, line))
+        if len(rows) == CHUNK_ROWS:
+            yield rows
+            rows = []
+    if rows:
+        yield rows
+
+
+def _layout(path: Path, header: str) -> _Layout:
+    separator = max(",;\t", key=header.count)
+    names = [name.strip() for name in next(csv.reader([header], delimiter=separator), [])]
+    has_index = len(names) == len(COLUMNS) + 1 and names[1] == COLUMNS[0]
+    names = names[has_index:]
     if len(names) != len(COLUMNS):
         raise _count_error(path, 1, len(names))
-    for number, (name, wanted) in enumerate(zip(names, COLUMNS, strict=True), 1):
+    for number, (name, wanted) in enumerate(zip(names, COLUMNS, strict=True), 1 + has_index):
         if name != wanted:
             raise UserError(
-                f"{path}, line 1: column {number} is {_shown(name)} instead of '{wanted}'; "
+                f"{path}, line 1: column {number} is {_shortened(name)} instead of '{wanted}'; "
                 f"the header must be label,pixel1,...,pixel{PIXELS}"
             )
+    return _Layout(separator, has_index)
 
 
-def _parse_fast(file: Any) -> list[tuple[Bytes, Labels]] | None:
-    """All rows in chunks, or None if any is not plainly right: `_parse_slowly` is the one that judges."""
+def _parse(rows: Rows, layout: _Layout) -> tuple[Bytes, Labels] | None:
+    """All rows at once, or None if any is not plainly right: `_parse_carefully` is the one that judges."""
     import pandas as pd
 
-    parts = []
+    text = io.StringIO("\n".join(line for _, line in rows))
     try:
-        # Chunks, because pandas holds pixels in 8 bytes: the whole file would need 376 MB at once.
-        for chunk in pd.read_csv(file, header=None, na_filter=False, low_memory=False, chunksize=10_000):
-            labels, pixels = chunk.iloc[:, 0], chunk.iloc[:, 1:].to_numpy()
-            if pixels.shape[1] != PIXELS or pixels.dtype != np.int64:
-                return None
-            if pixels.min() < 0 or pixels.max() > 255:
-                return None
-            encoded = np.array([_encode(str(label)) for label in labels], np.int64)
-            parts.append((pixels.astype(np.uint8), encoded))
-    except pd.errors.EmptyDataError:
-        return []
+        frame = pd.read_csv(text, header=None, na_filter=False, low_memory=False, sep=layout.separator)
+        pixels = frame.iloc[:, 1 + layout.has_index :].to_numpy()
+        if pixels.shape != (len(rows), PIXELS) or pixels.dtype != np.int64 or pixels.min() < 0 or pixels.max() > 255:
+            return None
+        labels = [_encode(str(label)) for label in frame.iloc[:, int(layout.has_index)]]
     except (ValueError, OverflowError):  # pandas' own parser errors are ValueErrors
         return None
-    return parts
+    return pixels.astype(np.uint8), np.array(labels, np.int64)
 
 
-def _parse_slowly(path: Path) -> list[tuple[Bytes, Labels]]:
-    """Row by row: seconds slower, but it knows line and column of the first fault."""
+def _parse_carefully(path: Path, rows: Rows, layout: _Layout) -> tuple[Bytes, Labels]:
+    """Row by row: slower, but it knows line and column of the first fault."""
     images, labels = [], []
-    for line, row in _rows_below_header(path):
-        if len(row) != len(COLUMNS):
-            raise _count_error(path, line, len(row))
+    for line, text in rows:
+        cells = next(csv.reader([text], delimiter=layout.separator))[layout.has_index :]
+        if len(cells) != len(COLUMNS):
+            raise _count_error(path, line, len(cells))
         try:
-            labels.append(_encode(row[0]))
+            labels.append(_encode(cells[0]))
         except ValueError as error:
             raise UserError(f"{path}, line {line}, column label: {error}") from None
-        images.append(_pixels(f"{path}, line {line}", row[1:]))
-    return [(np.array(images), np.array(labels, np.int64))] if images else []
+        images.append(_pixels(f"{path}, line {line}", cells[1:]))
+    return np.array(images), np.array(labels, np.int64)
 
 
-def _rows_below_header(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Cells of every row that is not empty, with its line as a text editor counts (the header is line 1)."""
-    line = 1
-    with _open_csv(path) as file:
-        reader = csv.reader(file)
-        try:
-            for row in reader:
-                if line > 1 and (len(row) > 1 or "".join(row).strip()):
-                    yield line, row
-                line = reader.line_num + 1
-        except csv.Error as error:
-            raise UserError(f"{path}, line {line} is not CSV ({error}); mend that line") from error
+def _whole(text: str) -> int | None:
+    """A whole number, written as 5 or 5.0; None for anything else, -1 for one of more digits than any is read."""
+    if not _WHOLE.fullmatch(text):
+        return None
+    digits = text.strip().partition(".")[0]
+    return int(digits) if len(digits) < 20 else -1
 
 
 def _encode(label: str) -> int:
     """The number of a class written as number or name; ValueError tells why it is none."""
-    if _WHOLE.fullmatch(label):
-        if 0 <= int(label) < len(CLASSES):
-            return int(label)
-        raise ValueError(f"label {_shown(label)} is out of range; write a number from 0 to 9 or a class name")
+    number = _whole(label)
+    if number is not None:
+        if 0 <= number < len(CLASSES):
+            return number
+        raise ValueError(f"label {_shortened(label)} is out of range; write a number from 0 to 9 or a class name")
     if label.strip() in CLASSES:
         return CLASSES.index(label.strip())
-    hint = suggest(label.strip(), CLASSES) or f"; write a number from 0 to 9 or one of {', '.join(CLASSES)}"
-    raise ValueError(f"{_shown(label)} is no class{hint}")
+    hint = suggest(label.strip()[:30], CLASSES) or f"; write a number from 0 to 9 or one of {', '.join(CLASSES)}"
+    raise ValueError(f"{_shortened(label)} is no class{hint}")
 
 
 def _pixels(place: str, cells: list[str]) -> Bytes:
     try:  # a look-up is 20 times faster than judging each cell
         return np.frombuffer(bytes(map(_PIXEL_VALUES.__getitem__, cells)), np.uint8)
     except KeyError:
-        for number, cell in enumerate(cells, 1):
-            fault = "is out of range" if _WHOLE.fullmatch(cell) else "is not a whole number"
-            if not _WHOLE.fullmatch(cell) or not 0 <= int(cell) <= 255:
+        numbers = [_whole(cell) for cell in cells]
+        for column, (cell, number) in enumerate(zip(cells, numbers, strict=True), 1):
+            if number is None or not 0 <= number <= 255:
+                fault = "is not a whole number" if number is None else "is out of range"
                 raise UserError(
-                    f"{place}, column pixel{number}: {_shown(cell)} {fault}; write a number from 0 to 255"
+                    f"{place}, column pixel{column}: {_shortened(cell)} {fault}; write a number from 0 to 255"
                 ) from None
-        return np.array([int(cell) for cell in cells], np.uint8)
+        return np.array(numbers, np.uint8)
 
 
 def _count_error(path: Path, line: int, count: int) -> UserError:
@@ -220,5 +302,5 @@ def _count_error(path: Path, line: int, count: int) -> UserError:
     )
 
 
-def _shown(cell: str) -> str:
+def _shortened(cell: str) -> str:
     return repr(cell if len(cell) <= 30 else cell[:30] + "...")

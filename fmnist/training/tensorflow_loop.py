@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from fmnist.config import IMAGE_SIZE
 from fmnist.training import augment
+from fmnist.training.model import Loss
 from fmnist.training.quiet import quiet_stderr
 
-tf.get_logger().setLevel("ERROR")  # a worker that builds many networks is told of retracing otherwise
+tf.get_logger().setLevel("ERROR")  # or a worker that builds many networks warns of retracing
 
 
 def use_threads(count: int) -> None:
@@ -34,22 +35,23 @@ class Loop:
         self,
         network: keras.Model,
         optimizer: keras.optimizers.Optimizer,
+        loss: Loss,
         images: NDArray[np.uint8],
         labels: NDArray[np.int64],
         *,
         batch_size: int,
         warped: bool,
     ) -> None:
-        """For a network that gives logits, its optimizer and the training set; `warped` if steps get transforms."""
+        """For a network that gives logits, how it learns, and the training set; `warped` if steps get transforms."""
         # There is one replica, so nothing to sum; and TensorFlow would keep what sums (a custom gradient), and with it
         # the graph and the images of every loop, for as long as the process lives.
         optimizer._all_reduce_sum_gradients = list
-        self._network, self._optimizer, self._warped = network, optimizer, warped
+        self._network, self._optimizer, self._loss, self._warped = network, optimizer, loss, warped
         self._images, self._labels = tf.constant(images), tf.constant(labels.astype(np.int32))
         steps = [tf.TensorSpec((None, batch_size), tf.int32), tf.TensorSpec((None, None, 8), tf.float32)]
         self._train = tf.function(self._train_steps, input_signature=steps)
         # XLA is for GPUs: on a CPU it was 2-5 times slower. It gets the step alone, for it knows no warp of images.
-        with quiet_stderr():  # or it says where there is none
+        with quiet_stderr():  # it prints where there is none
             on_gpu = bool(tf.config.list_physical_devices("GPU"))
         self._step = tf.function(self._one_step, jit_compile=True) if on_gpu else self._one_step
         pixels = tf.TensorSpec((None, IMAGE_SIZE, IMAGE_SIZE, 1), tf.float32)
@@ -84,7 +86,7 @@ class Loop:
         variables = self._network.trainable_variables
         with tf.GradientTape() as tape:
             logits = self._network(images, training=True)
-            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+            loss = self._loss(logits, labels)
         gradients = tape.gradient(loss, [variable.value for variable in variables])
         self._optimizer.apply(gradients, variables)
         hits = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)

@@ -72,8 +72,8 @@ class Trajectory:
     ) -> None:
         """Train until `to_epoch` epochs are done, leaving a checkpoint after each; the last one stays.
 
-        `on_step` hears of steps done and in all every second or so, `on_epoch` of every finished epoch, after
-        its checkpoint is safe.
+        `on_step` is called with the steps done and in all every second or so, `on_epoch` after every epoch, when its
+        checkpoint is safe.
 
         Raises:
             ValueError: the trajectory is already further.
@@ -84,9 +84,9 @@ class Trajectory:
         while self.epoch < to_epoch:
             self._train_epoch(on_step)
             meta = {"trajectory": self.signature, "epoch": self.epoch, "history": self.history}
-            checkpoint.store(self.folder, self.epoch, self.engine.state(), meta)
+            checkpoint.save_epoch(self.folder, self.epoch, self.engine.state(), meta)
             on_epoch(self.epoch, self.history[-1])
-        checkpoint.keep(self.folder, to_epoch)
+        checkpoint.keep_rung(self.folder, to_epoch)
 
     def validation_logits(self) -> NDArray[np.float32]:
         """Logits (n, 10) of the validation rows at the present epoch."""
@@ -154,7 +154,7 @@ class Trajectory:
         return max(1, int(SEGMENT_SECONDS / self._pace)) if self._pace else 1
 
     def _compile(self, rows: NDArray[np.int32], warps: NDArray[np.float32] | None) -> float:
-        """Train an epoch for nothing, so that its loop is compiled, and tell the seconds: they are not the pace's."""
+        """Train an epoch for nothing, so that its loop is compiled, and return the seconds: they are no pace."""
         began, state = time.monotonic(), self.engine.state()
         self.engine.train(rows, warps)
         self.engine.restore(state)

@@ -127,7 +127,7 @@ def showing(
     try:
         yield
     except BaseException as error:
-        observed.store.hurry()
+        observed.store.stop_waiting()
         end(LEAVE_SECONDS)
         if not (isinstance(error, KeyboardInterrupt) or watcher.is_alive()):
             with suppress(StoreError):

@@ -46,7 +46,7 @@ class Starter:
     def _store(self) -> "Store":
         from fmnist.tracking import Store
 
-        return Store(self.folder, known=True)
+        return Store(self.folder, answered_before=True)
 
     def has_ended(self) -> bool:
         """Whether it has: it was interrupted, or killed on this machine."""

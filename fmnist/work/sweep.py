@@ -137,7 +137,7 @@ class Sweep:
         """Print the leaderboard of every rung that has become complete."""
         from fmnist import tracking
         from fmnist.analysis.leaderboard import leaderboard
-        from fmnist.report.tables import render
+        from fmnist.report.leaderboard import render
 
         runs = tracking.frame(self.store)
         finished, failed = _finished(runs), {run.trajectory for run in self._failed()}

@@ -98,7 +98,7 @@ class StudySweeper(LaunchingSweeper):
             )
 
         planned = work_out()
-        unknown = speed.untold([run.config for run in planned if not run.done])
+        unknown = speed.unknown([run.config for run in planned if not run.done])
         if unknown and plan.estimate(planned, workers) > WORTH_MEASURING:
             print("measuring the pace of this machine (once) ...", flush=True)
             speed.measure(unknown, min(workers, machine.cores()))

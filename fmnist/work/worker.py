@@ -48,7 +48,7 @@ class Worker:
         from fmnist.tracking import Store
 
         config = self.runs[0].config
-        store = Store(config.store, config.patience, known=True)
+        store = Store(config.store, config.patience, answered_before=True)
         while not (self._failed and self.fail_fast):
             candidates = next_runs(self.runs, self._finished, self._failed)
             if not candidates:

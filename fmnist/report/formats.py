@@ -1,0 +1,64 @@
+"""The formats of tables: one list for every command, and one way to write each. Imports nothing heavy by itself."""
+
+import json
+from collections.abc import Sequence
+from math import isnan
+from typing import TYPE_CHECKING
+
+from fmnist.config import suggest
+from fmnist.words import DASH, NARROW
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMATS = ("table", "csv", "md", "json", "latex")
+SEARCH_FORMATS = ("table", "csv", "md", "json")
+DATA = ("csv", "json")  # in full precision; the others are to be read
+WORDS = ("variant", "verdict", "worst class", "run", "status", "claim", "because", "search")  # the rest are numbers
+_MARKUP = {"table": "simple", "md": "github", "latex": "latex_booktabs"}
+
+
+def check(format: str, formats: Sequence[str] = FORMATS) -> None:
+    """Refuse an unknown format.
+
+    Raises:
+        ValueError: names the formats, and the nearest of them.
+    """
+    if format not in formats:
+        raise ValueError(f"format must be one of {', '.join(formats)}, but got '{format}'{suggest(format, formats)}")
+
+
+def data(frame: "pd.DataFrame", format: str) -> str:
+    """A frame as `csv` or `json` (records), without a newline at its end; what is missing is empty, or null."""
+    if format == "csv":
+        return frame.to_csv(index=False).rstrip("\n")
+    plain = frame.astype(object).where(frame.notna(), None)
+    return json.dumps(plain.to_dict("records"), indent=1 if len(plain) else None)
+
+
+def table(texts: "pd.DataFrame", format: str) -> str:
+    """A frame of texts as an aligned table (`table`), for GitHub (`md`) or for a paper (`latex`, needs booktabs)."""
+    from tabulate import tabulate
+
+    cells = [[str(cell).replace(NARROW, " ") for cell in row] for row in texts.to_numpy()]
+    align = ["left" if heading in WORDS else "right" for heading in texts.columns]
+    return tabulate(cells, list(texts.columns), tablefmt=_MARKUP[format], disable_numparse=True, colalign=align)
+
+
+def number(value: float, low: float, high: float, unit: str = "share") -> str:
+    """A number with its interval as a cell: `92.00 [91.20, 92.80]`, shares in per cent."""
+    return _cell(value, low, high, unit, "")
+
+
+def difference(value: float, low: float, high: float, unit: str = "share") -> str:
+    """The same of a signed difference, in points or in nats: `+1.20 [+0.80, +1.60]`."""
+    return _cell(value, low, high, unit, "+").replace("-", "−")
+
+
+def _cell(value: float, low: float, high: float, unit: str, sign: str) -> str:
+    if isnan(value):
+        return DASH
+    scale, digits = (100, 2) if unit == "share" else (1, 4)
+    form = f"{sign}.{digits}f"
+    interval = f" [{scale * low:{form}}, {scale * high:{form}}]" if not isnan(low) else ""
+    return f"{scale * value:{form}}{interval}"

@@ -1,0 +1,104 @@
+"""A question to a store, and the runs that it is about."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+import pandas as pd
+
+from fmnist.analysis.leaderboard import PAIR_COLUMNS
+from fmnist.analysis.searched import add_searches
+from fmnist.config import UserError, suggest
+from fmnist.schema import BASELINE, VAL_ACCURACY, Status
+from fmnist.study.declared import SCORING, DeclaredStudy, declare
+from fmnist.tracking import SearchSummary, load, searches
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a store; without a study it is about all runs."""
+
+    folder: str  # of the store
+    study: str = ""
+    overrides: Sequence[str] = ()  # that the study was run with
+    epochs: int | None = None  # none: every budget
+    metric: str = VAL_ACCURACY.key
+    baseline: str = ""  # none: the study's own
+    by: str = "variant"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The runs that a question is about."""
+
+    question: Question
+    study: DeclaredStudy | None
+    own: pd.DataFrame  # the study's, or all
+    confirmed: pd.DataFrame  # fresh seeds of what searches tried, which stand on the leaderboard beside a study's
+    searches: pd.DataFrame  # a row a search, with the fields of `fmnist.tracking.SearchSummary`
+    recorded: int  # runs that the store holds
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """All runs that the leaderboard may rest on."""
+        return pd.concat([self.own, self.confirmed]) if len(self.confirmed) else self.own
+
+    @property
+    def pair_columns(self) -> Sequence[str]:
+        """The columns that the runs of a pair share."""
+        return self.study.pair_columns if self.study else PAIR_COLUMNS
+
+    @property
+    def baseline(self) -> str:
+        """The variant that the others are compared with."""
+        return self.question.baseline or (self.study.baseline.name if self.study else BASELINE)
+
+    def at_epochs(self, runs: pd.DataFrame) -> pd.DataFrame:
+        """Those of the runs that have the epochs in question."""
+        return runs if self.question.epochs is None else runs[runs["epochs"] == self.question.epochs]
+
+    def finished(self, runs: pd.DataFrame) -> pd.DataFrame:
+        """Those that also have finished."""
+        runs = self.at_epochs(runs)
+        return runs[(runs["status"] == Status.FINISHED) & runs[VAL_ACCURACY.key].notna()]
+
+    @property
+    def comparable_searches(self) -> pd.DataFrame:
+        """The searches that scored their trials on the images that the runs were scored on."""
+        images = self.finished(self.own).reindex(columns=["data_digest", *SCORING])
+        scored = set(images.itertuples(index=False, name=None))
+        options = [tuple(each.get(key) for key in ("data", *SCORING)) for each in self.searches["options"]]
+        return self.searches[np.array([each in scored for each in options], bool)]
+
+
+def select(question: Question) -> Selection:
+    """Look the runs up.
+
+    Raises:
+        UserError: the study, an override or the baseline is unknown.
+    """
+    runs = load(question.folder)
+    study = declare(question.study, question.overrides, runs) if question.study else None
+    searched = all_searches(question.folder) if (runs["search"] != "").any() else _frame([])
+    trials = dict(zip(searched["name"], searched["trials"], strict=True))
+    runs = add_searches(runs, study.designed if study else _designed(runs), trials)
+    own, confirmed = (study.own(runs), study.confirmed(runs)) if study else (runs, runs.iloc[:0])
+    names = list(dict.fromkeys([*own["variant"], *confirmed["variant"]]))
+    if question.baseline and question.baseline not in names:
+        raise UserError(f"--baseline: no run of variant '{question.baseline}'{suggest(question.baseline, names)}")
+    return Selection(question, study, own, confirmed, searched, len(runs))
+
+
+def all_searches(folder: str) -> pd.DataFrame:
+    """The searches of a store, a row each, with the fields of `fmnist.tracking.SearchSummary`."""
+    return _frame(searches(folder))
+
+
+def _frame(summaries: Sequence[SearchSummary]) -> pd.DataFrame:
+    columns = [field.name for field in fields(SearchSummary)]
+    return pd.DataFrame([asdict(search) for search in summaries], columns=columns)
+
+
+def _designed(runs: pd.DataFrame) -> set[str]:
+    """Without a study: the baseline, and what any study has asked for."""
+    return set(runs.loc[(runs["study"] != "") | (runs["variant"] == BASELINE), "variant_signature"])

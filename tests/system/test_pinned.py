@@ -1,0 +1,54 @@
+"""What a user's shell and home folder say of libraries changes no bit of a run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from commands import ROOT
+
+from fmnist.training.pinned import TAKEN_AWAY
+
+TRAIN = """
+import hashlib
+import numpy as np
+from fmnist.config import Config, from_flat
+from fmnist.training.engine import Engine
+options = {"compute.precision": "float32", "compute.threads": 1, "model.filters": 8, "model.batch_norm": True}
+rng = np.random.default_rng(0)
+engine = Engine(
+    from_flat(Config(), options), rng.integers(0, 256, (256, 28, 28, 1), dtype=np.uint8), rng.integers(0, 10, 256)
+)
+warps = np.tile(np.float32([1, 0.1, 0.5, 0, 1, 0, 0, 0]), (2, 128, 1))
+engine.train(np.arange(256, dtype=np.int32).reshape(2, 128), warps)
+digest = hashlib.sha256()
+for name, array in sorted(engine.state().items()):
+    digest.update(array.tobytes())
+print(digest.hexdigest())
+"""
+
+
+def digest(home: Path, **environment: str) -> str:
+    plain = {key: value for key, value in os.environ.items() if key not in TAKEN_AWAY}
+    return subprocess.run(
+        [sys.executable, "-c", TRAIN],
+        cwd=ROOT,
+        env=plain | {"KERAS_HOME": str(home)} | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def test_settings_of_libraries_outside_a_config_change_no_bit(tmp_path: Path) -> None:
+    settings = {"floatx": "float16", "epsilon": 1e-3, "image_data_format": "channels_first", "backend": "tensorflow"}
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "keras.json").write_text(json.dumps(settings))
+    odd = {name: "1" for name in TAKEN_AWAY} | {
+        "TF_ENABLE_ONEDNN_OPTS": "0",
+        "TF_XLA_FLAGS": "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit",
+        "ONEDNN_DEFAULT_FPMATH_MODE": "BF16",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+    }
+    assert digest(tmp_path / "odd", **odd) == digest(tmp_path / "plain")

@@ -1,0 +1,208 @@
+"""What one run leaves in a real MLflow store."""
+
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from invented import configs, write
+from mlflow import MlflowClient
+
+from fmnist import provenance, run, tracking
+from fmnist.config import CLASSES, Config, DataConfig, ModelConfig, OptimizerConfig, UserError, from_flat
+from fmnist.identity import parameters
+from fmnist.schema import PER_EPOCH, PICTURES
+from fmnist.training.data import load
+from fmnist.training.trajectory import DivergedError
+
+
+def tiny(images, store, **options):
+    """A run of a second."""
+    base = Config(
+        data=DataConfig(dir=str(images)),
+        model=ModelConfig(filters=4, kernel_size=3, dense_units=16),
+        batch_size=32,
+        epochs=2,
+        store=str(store),
+    )
+    exact = {"compute.precision": "float32", "compute.threads": 1}
+    return from_flat(base, exact | {key.replace("__", "."): value for key, value in options.items()})
+
+
+@pytest.fixture(scope="module")
+def recorded(images, tmp_path_factory):
+    """A finished run: its config, what `execute` said, MLflow's record and a folder with its artifacts."""
+    config = tiny(images, tmp_path_factory.mktemp("store"))
+    outcome = run.execute(config)
+    client = MlflowClient(tracking.address(config.store))
+    folder = tmp_path_factory.mktemp("artifacts")
+    client.download_artifacts(outcome.run_id, "", str(folder))
+    return config, outcome, client.get_run(outcome.run_id), folder
+
+
+def steps(config, run_id, metric):
+    history = MlflowClient(tracking.address(config.store)).get_metric_history(run_id, metric)
+    return [entry.step for entry in history]
+
+
+def test_all_resolved_options_are_parameters(recorded):
+    config, _, record, _ = recorded
+    assert record.data.params == {key: tracking.as_text(value) for key, value in parameters(config).items()}
+
+
+def test_every_epoch_is_logged_once(recorded):
+    config, outcome, _, _ = recorded
+    for metric in PER_EPOCH:
+        assert steps(config, outcome.run_id, metric) == [1, 2], metric
+
+
+def test_final_scores_are_logged_once_for_each_class_by_name(recorded):
+    config, outcome, record, _ = recorded
+    finals = [f"test/{score}/{name}" for score in ("precision", "recall", "f1") for name in CLASSES]
+    for metric in ["test/accuracy", "test/loss", "model/parameters", "time/images_per_s", *finals]:
+        assert steps(config, outcome.run_id, metric) == [2], metric
+    recalls = [record.data.metrics[f"test/recall/{name}"] for name in CLASSES]
+    assert np.mean(recalls) == pytest.approx(record.data.metrics["test/accuracy"], abs=1e-6)  # as many of each class
+    assert record.data.metrics["model/parameters"] == 4 * 10 + 4 * 37 + 16 * 101 + 170
+
+
+def test_the_benchmarks_invented_runs_have_the_numbers_and_words_of_a_real_one(recorded, tmp_path):
+    _, _, record, _ = recorded
+    book = tracking.Store(str(tmp_path))
+    invented = book.client.get_run(write(book, next(configs(1)))).data
+    assert invented.metrics.keys() == record.data.metrics.keys()
+    assert invented.params.keys() == record.data.params.keys()
+    assert invented.tags.keys() - {"fmnist.study"} == record.data.tags.keys() - {"mlflow.loggedImages"}
+
+
+def test_the_run_has_a_name_a_status_and_says_where_it_came_from(recorded):
+    config, _, record, folder = recorded
+    assert record.info.status == "FINISHED"
+    assert record.info.run_name == "filters=4 kernel_size=3 dense_units=16 batch_size=32 · 2 epochs · seed 0"
+    tags = record.data.tags
+    assert len(tags["fmnist.signature"]) == len(tags["fmnist.trajectory_signature"]) == 16
+    assert tags["machine.cpu"] and tags["machine.gpu"] and tags["fmnist.data_digest"] == load(config.data).digest
+    versions = json.loads((folder / "provenance/packages.json").read_text())
+    assert {"keras", "tensorflow", "mlflow", "numpy"} <= set(versions)
+    (seen,) = record.inputs.dataset_inputs
+    assert seen.dataset.digest == tags["fmnist.data_digest"]
+
+
+def test_the_record_says_how_many_images_validated_and_tested(recorded):
+    config, _, _, folder = recorded
+    predictions = np.load(folder / "predictions.npz")
+    (row,) = tracking.load(config.store).query("epochs == 2").to_dict("records")
+    assert row["test_images"] == len(predictions["test_labels"]) == 200
+    assert row["validation_images"] == len(predictions["val_labels"]) == 60
+
+
+def test_pictures_stand_at_step_0_of_an_image_grid(recorded):
+    names = sorted(file.name for file in (recorded[3] / "images").glob("*.png"))
+    assert [name.split("+")[:3] for name in names] == [[key, "step", "0"] for key in PICTURES]
+
+
+def test_tables_agree_with_each_other_and_with_the_metrics(recorded):
+    _, _, record, folder = recorded
+    matrix = pd.read_csv(folder / "confusion_matrix.csv", index_col="actual")
+    assert list(matrix.columns) == list(matrix.index) == list(CLASSES)
+    report = json.loads((folder / "classification_report.json").read_text())
+    history = pd.read_csv(folder / "history.csv", index_col="epoch")
+    predictions = np.load(folder / "predictions.npz")
+    accuracy = record.data.metrics["test/accuracy"]
+    assert np.trace(matrix) / matrix.to_numpy().sum() == pytest.approx(accuracy)
+    assert report["accuracy"] == accuracy and report["Shirt"]["support"] == 20
+    assert (predictions["test_predicted"] == predictions["test_labels"]).mean() == accuracy
+    assert (predictions["val_predicted"] == predictions["val_labels"]).mean() == history["val/accuracy"][2]
+    assert history["train/loss"][2] == record.data.metrics["train/loss"]
+    assert predictions["test_probabilities"].shape == (200, 10)
+
+
+def test_the_resolved_config_repeats_the_run(recorded):
+    config, _, _, folder = recorded
+    assert yaml.safe_load((folder / "config.yaml").read_text())["model"] == vars(config.model)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # of mlflow's loader
+def test_the_model_loads_with_its_signature_and_predicts_what_was_recorded(recorded, monkeypatch):
+    config, outcome, _, folder = recorded
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking.address(config.store))
+    model = mlflow.pyfunc.load_model(f"runs:/{outcome.run_id}/model")
+    assert model.metadata.signature.inputs.to_dict()[0]["tensor-spec"]["shape"] == (-1, 28, 28, 1)
+    probabilities = model.predict(load(config.data).test_images[:20].astype(np.float32))
+    np.testing.assert_allclose(probabilities, np.load(folder / "predictions.npz")["test_probabilities"][:20], atol=1e-3)
+
+
+def test_a_run_that_the_store_has_costs_nothing(recorded):
+    config, first, _, _ = recorded
+    again = run.execute(config)
+    assert (again.run_id, again.trained) == (first.run_id, 0)
+    assert again.metrics["test/accuracy"] == first.metrics["test/accuracy"]
+
+
+def test_a_longer_budget_continues_the_shorter_one_and_equals_a_run_from_the_start(recorded, images, tmp_path):
+    config, _, _, _ = recorded
+    longer = run.execute(replace(config, epochs=3))
+    alone = run.execute(replace(config, epochs=3, store=str(tmp_path)))
+    assert (longer.trained, alone.trained) == (1, 3)
+    untimed = [{k: v for k, v in found.metrics.items() if not k.startswith("time/")} for found in (longer, alone)]
+    assert untimed[0] == untimed[1] and len(untimed[0]) > 30
+    assert steps(config, longer.run_id, "val/accuracy") == [1, 2, 3]
+
+
+def test_an_interrupted_run_is_killed_and_goes_on_in_the_same_record_without_a_double_step(images, tmp_path):
+    config = tiny(images, tmp_path, epochs=3)
+
+    def stop(epoch, record):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.execute(config, run.Listener(on_epoch=stop))
+    (killed,) = tracking.load(config.store).to_dict("records")
+    assert killed["status"] == "KILLED"
+    outcome = run.execute(config)
+    assert (outcome.run_id, outcome.trained) == (killed["run_id"], 1)
+    assert steps(config, outcome.run_id, "val/accuracy") == [1, 2, 3]
+    (finished,) = tracking.load(config.store).to_dict("records")
+    assert finished["status"] == "FINISHED"
+
+
+def test_a_diverged_run_is_failed_and_keeps_its_traceback(images, tmp_path):
+    config = replace(tiny(images, tmp_path), optimizer=OptimizerConfig(learning_rate=1e30))
+    with pytest.raises(DivergedError, match=r"epoch 1, step \d+ of 16; lower optimizer.learning_rate=1e\+30"):
+        run.execute(config)
+    (failed,) = tracking.load(config.store).to_dict("records")
+    assert failed["status"] == "FAILED"
+    file = MlflowClient(tracking.address(config.store)).download_artifacts(failed["run_id"], "error.txt")
+    assert "DivergedError" in Path(file).read_text()
+
+
+def test_an_impossible_config_leaves_nothing(images, tmp_path):
+    with pytest.raises(UserError):
+        run.execute(tiny(images, tmp_path / "store", model__filters=0))
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_package_in_somebody_elses_repository_names_none_of_its_commits(tmp_path, monkeypatch):
+    assert len(provenance._git("rev-parse", "HEAD").strip()) == 40
+    package = tmp_path / "environment" / "fmnist"
+    package.mkdir(parents=True)
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    monkeypatch.setattr(provenance, "PACKAGE", package)
+    assert provenance._git("rev-parse", "--show-toplevel") == ""
+
+
+def test_everything_a_run_writes_lies_in_its_store(recorded):
+    config, _, record, _ = recorded
+    assert record.info.artifact_uri.startswith(f"file://{config.store}/artifacts/")
+
+
+def test_an_empty_store_is_an_empty_frame_with_all_columns(tmp_path):
+    frame = tracking.load(str(tmp_path / "nothing"))
+    assert frame.empty and {"run_id", "status", "val/accuracy", "test/accuracy", "epochs"} <= set(frame)
+    assert not (tmp_path / "nothing").exists()

@@ -1,0 +1,278 @@
+"""The UI in a real browser over a real store, and the door's ends and mistakes."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from browser import BROWSER, FLAGS, NO_BROWSER
+from commands import ROOT, TINY, here, mistake
+from playwright.sync_api import FloatRect, Locator, Page, Request, sync_playwright
+
+POOLINGS = ("max", "average")
+HERE = "127.0.0.1"
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Ours without what would lead the door elsewhere or to a screen."""
+    others = ("MLFLOW_TRACKING_URI", "DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    return {key: value for key, value in os.environ.items() if key not in others} | changes
+
+
+def run(*arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":
+    """`python -m fmnist.ui` with these arguments, and these changes of the environment."""
+    command = [sys.executable, "-m", "fmnist.ui", *arguments]
+    surroundings = environment(**changes)
+    return subprocess.run(command, cwd=ROOT, env=surroundings, capture_output=True, text=True, timeout=60, check=False)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HERE, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def until(happened: Callable[[], Any], what: str, seconds: float = 30) -> Any:
+    """The first true value of `happened`."""
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        value = happened()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"waited {seconds} s in vain for {what}")
+
+
+@dataclass
+class Door:
+    """A door that serves."""
+
+    process: "subprocess.Popen[str]"
+    port: int
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        return self.lines[0].split()[-1]
+
+    def stop(self, number: signal.Signals) -> tuple[int, str]:
+        """Its exit code and what it says on its way out, once neither it nor anything it started is left."""
+        family = [*psutil.Process(self.process.pid).children(recursive=True)]
+        assert family
+        self.process.send_signal(number)
+        rest = self.process.communicate(timeout=20)[0]
+        _, alive = psutil.wait_procs(family, timeout=0.5)
+        assert not alive
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((HERE, self.port))
+        return self.process.returncode, rest
+
+
+def serve(store: Path) -> Door:
+    """Start the door over a store and wait for its two lines."""
+    port = free_port()
+    command = [sys.executable, "-m", "fmnist.ui", "--store", str(store), "--port", str(port)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout
+    door = Door(process, port, [process.stdout.readline(), process.stdout.readline()])
+    assert door.lines[0].startswith("compare the runs at http"), "".join(door.lines) + process.stdout.read()
+    return door
+
+
+@pytest.fixture(scope="module")
+def store(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two finished runs that differ in their pooling."""
+    folder = tmp_path_factory.mktemp("ui")
+    for pooling in POOLINGS:
+        options = [*TINY, "epochs=3", "compute.threads=1", f"model.pooling={pooling}"]
+        here("train", *options, f"data.dir={images}", f"store={folder}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def door(store: Path) -> Iterator[Door]:
+    served = serve(store)
+    yield served
+    assert served.stop(signal.SIGTERM) == (0, "")
+
+
+@pytest.fixture(scope="module")
+def foreign() -> list[str]:
+    """What the page asked of other machines."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def page(door: Door, foreign: list[str]) -> Iterator[Page]:
+    """The printed address in a browser of the size of a laptop's screen."""
+    if BROWSER is None:
+        pytest.skip(NO_BROWSER)
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=BROWSER, args=FLAGS)
+        opened = browser.new_page(viewport={"width": 1600, "height": 1000})
+        ours = (f"http://127.0.0.1:{door.port}/", "data:", "blob:")
+
+        def watch(request: Request) -> None:
+            if not request.url.startswith(ours):
+                foreign.append(request.url)
+
+        opened.on("request", watch)
+        opened.goto(door.address)
+        yield opened
+        browser.close()
+
+
+def card(page: Page, content: str) -> Locator:
+    """A chart that has some content, scrolled to as a user would."""
+    chart = page.get_by_test_id("experiment-view-compare-runs-card").filter(has=page.locator(content)).first
+    area = page.get_by_test_id("experiment-view-compare-runs-chart-area")
+    area.wait_for(timeout=30_000)
+    box = area.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] - 8, box["y"] + box["height"] / 2)
+    for step in (*[300] * 12, *[-300] * 12):  # the page draws what is in sight only
+        if chart.is_visible():
+            chart.scroll_into_view_if_needed()
+            return chart
+        page.mouse.wheel(0, step)
+        page.wait_for_timeout(250)
+    raise AssertionError(f"there is no chart with {content}")
+
+
+def is_alone(page: Page) -> bool:
+    """Whether MLflow's assistant, which comes some time after the page, leaves it the width; if not, close it."""
+    close = page.locator("button[data-component-id='mlflow.assistant.chat_panel.close']")
+    if close.is_visible():
+        close.click()
+        return False
+    return True
+
+
+def boxes(pictures: Locator) -> list[FloatRect]:
+    """Where they are; those that are being laid out anew have no place."""
+    return [box for box in (picture.bounding_box() for picture in pictures.all()) if box]
+
+
+# ---- The page -----------------------------------------------------------------------------------------
+
+
+def test_the_charts_show_without_a_touch(page: Page) -> None:
+    charts = page.get_by_test_id("experiment-view-compare-runs-card")
+    charts.first.wait_for(timeout=30_000)
+    assert page.get_by_text("2 matching runs").is_visible()
+    assert charts.first.get_by_role("heading", name="val/accuracy").is_visible()
+
+
+def test_the_curves_of_two_runs_lie_over_each_other(page: Page) -> None:
+    curves = card(page, "h4[title='val/accuracy']")
+    curves.locator(".scatterlayer .trace").nth(1).wait_for(state="attached")
+    for pooling in ("", " pooling=average"):
+        name = f"^filters=4 kernel_size=3{pooling} dense_units=16 "
+        assert curves.get_by_text(re.compile(name)).count()
+    drawn = {path.get_attribute("d") for path in curves.locator(".scatterlayer .trace .lines path").all()}
+    assert len(drawn) == len(POOLINGS) and all(line and line.count("L") == 2 for line in drawn)  # three epochs
+
+
+def test_the_confusion_matrices_of_two_runs_stand_side_by_side(page: Page) -> None:
+    pictures = card(page, "img[src*=confusion_matrix]").locator("img[src*=confusion_matrix]")
+    until(lambda: pictures.count() == len(POOLINGS), "two matrices")
+    for picture in pictures.all():
+        until(lambda: picture.evaluate("image => image.complete && image.naturalWidth > 0"), "the picture")  # noqa: B023
+    until(
+        lambda: is_alone(page) and sum(box["width"] > 200 for box in boxes(pictures)) == len(POOLINGS),
+        "matrices in full width",
+    )
+    left, right = sorted(boxes(pictures), key=lambda box: box["x"])
+    assert left["x"] + left["width"] <= right["x"]
+    assert abs(left["y"] - right["y"]) < 5
+    assert "model.kernel_size" not in card(page, "img[src*=confusion_matrix]").inner_text()  # no wall of options
+
+
+def test_the_page_asks_nothing_of_other_machines(page: Page, foreign: list[str]) -> None:
+    card(page, "img[src*=confusion_matrix]")
+    assert not foreign
+
+
+# ---- The door -----------------------------------------------------------------------------------------
+
+
+def test_the_door_says_where_the_charts_are_and_how_to_stop(door: Door) -> None:
+    charts = f"http://127.0.0.1:{door.port}/#/experiments/1/runs?compareRunsMode=CHART&workflowType=machine_learning"
+    assert door.address.startswith(charts)
+    assert door.lines[1] == f"stop with Ctrl-C (or kill {door.process.pid})\n"
+
+
+def test_ctrl_c_ends_the_server_and_all_that_it_started(store: Path) -> None:
+    assert serve(store).stop(signal.SIGINT) == (0, "")
+
+
+def test_the_charts_of_a_tracking_server_are_opened_there(door: Door, tmp_path: Path) -> None:
+    script, opened = tmp_path / "browser", tmp_path / "opened"
+    script.write_text(f'#!/bin/sh\nprintf %s "$1" > {opened}.part && mv {opened}.part {opened}\n')
+    script.chmod(0o755)
+    server = f"http://127.0.0.1:{door.port}"
+    ended = run(MLFLOW_TRACKING_URI=server, BROWSER=f"{script} %s")
+    assert ended.returncode == 0 and not ended.stderr
+    assert ended.stdout == f"compare the runs at {door.address}\n"
+    assert until(opened.exists, "the browser") and opened.read_text() == door.address
+    opened.unlink()
+    assert run("--no-browser", MLFLOW_TRACKING_URI=server, BROWSER=f"{script} %s").stdout == ended.stdout
+    assert not opened.exists()
+
+
+def test_a_browser_that_fails_is_no_failure(door: Door) -> None:
+    ended = run(MLFLOW_TRACKING_URI=f"http://127.0.0.1:{door.port}", BROWSER="/no/such/browser %s")
+    assert ended.returncode == 0 and door.address in ended.stdout
+
+
+def test_a_server_that_dies_at_its_start_shows_its_last_words(store: Path) -> None:
+    ended = run("--store", str(store), "--port", str(free_port()), UVICORN_SSL_KEYFILE="/no/such/file")
+    assert ended.returncode == 1 and not ended.stdout
+    assert ended.stderr.startswith("fmnist.ui: MLflow's server has ended") and "ssl_certfile" in ended.stderr
+
+
+# ---- Mistakes -----------------------------------------------------------------------------------------
+
+
+def test_without_a_store_the_door_says_how_to_get_one_and_makes_none(tmp_path: Path) -> None:
+    said = mistake("ui", "--store", str(tmp_path / "none"), "--port", str(free_port()))
+    assert f"no runs in {tmp_path}/none yet" in said and "make sweep" in said
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_taken_port_is_named_with_a_free_one(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind((HERE, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        said = mistake("ui", "--store", str(tmp_path), "--port", str(port))
+    offered = re.search(r"port (\d+) of 127.0.0.1 is taken; --port (\d+) is free", said)
+    assert offered and int(offered[1]) == port < int(offered[2])
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "web"])
+def test_a_port_that_cannot_be_is_a_mistake(port: str) -> None:
+    assert "--port: must be a whole number from 1 to 65535" in mistake("ui", f"--port={port}")
+
+
+def test_a_host_that_cannot_be_is_a_mistake() -> None:
+    assert "there is no host 'nowhere.invalid'" in mistake("ui", "--host", "nowhere.invalid")
+
+
+def test_a_tracking_server_that_is_not_there_is_a_mistake() -> None:
+    server = f"http://{HERE}:{free_port()}"
+    ended = run(MLFLOW_TRACKING_URI=server)
+    assert ended.returncode == 2 and ended.stderr.count("\n") == 1
+    assert ended.stderr.startswith(f"fmnist.ui: cannot read {server}: ")

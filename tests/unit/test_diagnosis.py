@@ -1,0 +1,309 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from fmnist.analysis.budgets import common_budget
+from fmnist.analysis.classes import class_changes, confusion
+from fmnist.analysis.diagnosis import Finding, Kind, diagnose
+from fmnist.config import CLASSES, Config
+from fmnist.identity import parameters
+from fmnist.report.diagnosis import Statement, statement
+
+DEFAULTS = {key: str(value) for key, value in parameters(Config()).items()}
+LABELS = np.repeat(np.arange(10, dtype=np.uint8), 100)
+SHIRT, TSHIRT, BAG = CLASSES.index("Shirt"), CLASSES.index("T-shirt/top"), CLASSES.index("Bag")
+
+
+def run(variant="baseline", val=0.9, epochs=10, seed=0, **changes):
+    name = f"{variant}·{epochs}·{seed}".replace(" ", "_")
+    return {
+        "run_id": name,
+        "signature": name,
+        "status": "FINISHED",
+        "variant": variant,
+        **DEFAULTS,
+        "epochs": epochs,
+        "seed": seed,
+        "val/accuracy": val,
+        **changes,
+    }
+
+
+def board(runs):
+    """What diagnose needs of a leaderboard."""
+    ranked = runs[runs["status"] == "FINISHED"]
+    groups = ranked.groupby(["variant", "epochs"], sort=False)
+    found = groups.agg(val_accuracy=("val/accuracy", "mean"), run_id=("run_id", " ".join)).reset_index()
+    found = found.sort_values("val_accuracy", ascending=False, ignore_index=True)
+    found["rank"] = pd.Series(range(1, len(found) + 1), dtype="Int64")
+    return found.assign(verdict=np.where(found["variant"] == "baseline", "baseline", ""))
+
+
+def diagnosed(*rows, axes=None, histories=None, predictions=None, labels=LABELS):
+    runs = pd.DataFrame(rows)
+    rows, known = board(runs), {"histories": histories or {}, "predictions": predictions or {}, "labels": labels}
+    return diagnose(runs, rows, axes or {}, budget=common_budget(rows), **known)
+
+
+def texts(findings, kind):
+    return [each.text for each in map(statement, findings) if each.kind == kind]
+
+
+def kinds(findings):
+    return [statement(finding).kind for finding in findings]
+
+
+def history(accuracy, val_loss=None, train_loss=None):
+    epochs = len(accuracy)
+    return pd.DataFrame(
+        {
+            "val/accuracy": accuracy,
+            "val/loss": np.full(epochs, 0.3) if val_loss is None else val_loss,
+            "train/loss": np.linspace(0.5, 0.1, epochs) if train_loss is None else train_loss,
+        },
+        index=pd.RangeIndex(1, epochs + 1, name="epoch"),
+    )
+
+
+def curves(*accuracies, **losses):
+    """Findings about one variant with these curves, a seed each."""
+    runs = [run(epochs=len(accuracy), seed=seed) for seed, accuracy in enumerate(accuracies)]
+    histories = {row["run_id"]: history(curve, **losses) for row, curve in zip(runs, accuracies, strict=True)}
+    return diagnosed(*runs, histories=histories)
+
+
+# ---- Failures -------------------------------------------------------------------------------------------
+
+
+def test_failed_and_diverged_runs_are_counted_among_those_that_ended():
+    found = diagnosed(
+        run(),
+        run("learning_rate=1", np.nan, status="FAILED"),
+        run("learning_rate=1", np.nan, seed=1),
+        run("filters=32", np.nan, status="FAILED"),
+        run("filters=64", status="RUNNING"),
+    )
+    numbers = {"failed": 3, "ended": 4, "variants": {"learning_rate=1": 2, "filters=32": 1}}
+    assert found == [Finding(Kind.FAILED, "all runs", numbers)]
+    text = "3 of 4 runs failed or diverged (75.00 %): learning_rate=1 (2), filters=32 (1)"
+    assert statement(found[0]) == Statement("failed runs", "all runs", text)
+
+
+def test_a_run_that_was_repeated_with_success_has_not_failed():
+    assert diagnosed(run(), run(run_id="first", status="FAILED", val=np.nan)) == []
+
+
+# ---- Trends ---------------------------------------------------------------------------------------------
+
+
+def test_a_variant_whose_accuracy_rises_to_the_end_still_improves():
+    found = curves(0.80 + 0.01 * np.arange(10))
+    assert kinds(found) == ["still improving"]
+    assert statement(found[0]).subject == "baseline" and statement(found[0]).text == (
+        "baseline still improves at epoch 10: its validation accuracy has risen by 4.00 points since epoch 6, "
+        "to 89.00 % (p = 0.0083)"  # one of the 120 orders of 5 epochs
+    )
+
+
+def test_three_epochs_show_a_trend_over_three_seeds_but_not_with_one():
+    rising = np.array([0.75, 0.84, 0.87])
+    found = texts(curves(rising, rising + 0.01, rising - 0.01), "still improving")
+    assert len(found) == 1 and "12.00 points since epoch 1, to 87.00 %" in found[0]
+    assert texts(curves(rising), "still improving") == []
+
+
+def test_noise_around_a_plateau_is_no_improvement_but_saturation():
+    plateau = 0.9 + 0.0004 * np.resize([1, -1, 0, -2, 2], 47)
+    found = curves(np.concatenate([[0.7, 0.8, 0.88], plateau]))
+    assert kinds(found) == ["saturated early"]
+    text = statement(found[0]).text
+    assert "saturated from epoch 4 of 50 on" in text and "90.04 % then and 90.08 % at" in text
+
+
+def test_a_rise_too_small_to_matter_is_not_told():
+    assert texts(curves(0.9 + 0.0001 * np.arange(10)), "still improving") == []
+
+
+def test_validation_loss_that_rises_while_training_loss_falls_is_overfitting():
+    loss = [0.5, 0.4, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65]
+    found = texts(curves(np.full(10, 0.9), val_loss=loss, train_loss=np.linspace(1, 0.1, 10)), "overfitting")
+    assert found == [
+        "baseline overfits: since epoch 3 its validation loss has risen from 0.300 to 0.650, "
+        "while its training loss fell from 0.800 to 0.100"
+    ]
+
+
+@pytest.mark.parametrize(("val_loss", "train_loss"), [("falls", "falls"), ("rises", "rises"), ("flat", "falls")])
+def test_losses_that_go_the_same_way_or_nowhere_are_no_overfitting(val_loss, train_loss):
+    shape = {"falls": np.linspace(1, 0.1, 10), "rises": np.linspace(0.1, 1, 10), "flat": np.full(10, 0.3)}
+    found = curves(np.full(10, 0.9), val_loss=shape[val_loss], train_loss=shape[train_loss])
+    assert texts(found, "overfitting") == []
+
+
+def test_only_the_longest_budget_of_a_variant_is_looked_at():
+    rows = [run(epochs=epochs) for epochs in (10, 20)]
+    rising = 0.8 + 0.005 * np.arange(20)
+    histories = {row["run_id"]: history(rising[: row["epochs"]]) for row in rows}
+    assert [text[:36] for text in texts(diagnosed(*rows, histories=histories), "still improving")] == [
+        "baseline still improves at epoch 20:"
+    ]
+
+
+# ---- Edges ----------------------------------------------------------------------------------------------
+
+FILTERS = {"model.filters": [32, 64, 128]}
+
+
+def filters(number, val, **changes):
+    name = "baseline" if number == 128 else f"filters={number}"
+    return run(name, val, **{"model.filters": str(number)}, **changes)
+
+
+def test_a_best_level_at_the_end_of_an_axis_leaves_more_to_try():
+    found = texts(diagnosed(filters(32, 0.88), filters(64, 0.89), filters(128, 0.90), axes=FILTERS), "edge of an axis")
+    assert found == [
+        "the largest model.filters tried, 128, is the best at 10 epochs, with 90.00 % validation accuracy "
+        "against 89.00 % for 64 (too few seeds to tell them apart); larger ones are untried"
+    ]
+
+
+def test_an_edge_says_how_sure_it_is_over_the_seeds():
+    gains = {0: 0.010, 1: 0.011, 2: 0.009}
+    rows = [
+        filters(n, 0.88 + (gain if n == 32 else 0), seed=seed) for n in (32, 64, 128) for seed, gain in gains.items()
+    ]
+    (text,) = texts(diagnosed(*rows, axes=FILTERS), "edge of an axis")
+    # t = 0.010 / (0.001 / √3) = 10√3, and with 2 degrees of freedom p = 1 - t / √(2 + t²).
+    assert "smallest model.filters tried, 32" in text and "(p = 0.0033 over 3 seeds); smaller ones are untried" in text
+
+
+def test_a_best_level_in_the_middle_is_no_edge():
+    assert diagnosed(filters(32, 0.88), filters(64, 0.91), filters(128, 0.90), axes=FILTERS) == []
+
+
+def test_two_levels_or_words_or_levels_not_yet_run_have_no_edge():
+    rows = [filters(32, 0.88), filters(64, 0.89), filters(128, 0.90)]
+    assert diagnosed(*rows[1:], axes={"model.filters": [64, 128]}) == []
+    assert diagnosed(*rows, axes={"model.filters": [32, 64, 128, 256]}) == []
+    words = [run(name, val, **{"model.pooling": name}) for name, val in (("a", 0.8), ("b", 0.85), ("baseline", 0.9))]
+    assert diagnosed(*words, axes={"model.pooling": ["a", "b", "max"]}) == []
+
+
+def test_nothing_is_smaller_than_no_dropout():
+    rows = [
+        run("baseline" if rate == 0 else f"dropout={rate}", 0.9 - rate / 10, **{"model.dropout": str(rate)})
+        for rate in (0.0, 0.2, 0.4)
+    ]
+    assert diagnosed(*rows, axes={"model.dropout": [0.0, 0.2, 0.4]}) == []
+
+
+def test_an_axis_is_judged_around_the_baseline_though_another_axis_has_the_winner():
+    rows = [filters(32, 0.88), filters(64, 0.89), filters(128, 0.90), run("scale=unit", 0.95, **{"data.scale": "unit"})]
+    assert "larger ones are untried" in texts(diagnosed(*rows, axes=FILTERS), "edge of an axis")[0]
+
+
+def test_a_grids_axis_is_judged_where_the_winner_stands():
+    rows = [filters(32, 0.90), filters(64, 0.89), filters(128, 0.88)]
+    unit = [(32, 0.93), (64, 0.94), (128, 0.95)]
+    rows += [run(f"filters={n} scale=unit", v, **{"model.filters": str(n), "data.scale": "unit"}) for n, v in unit]
+    assert "largest model.filters" in texts(diagnosed(*rows, axes=FILTERS), "edge of an axis")[0]
+
+
+# ---- Rungs ----------------------------------------------------------------------------------------------
+
+
+def rungs(*accuracies):
+    """Accuracies of baseline, a and b at each of the rungs 1, 3, 10."""
+    names = ("baseline", "a", "b")
+    rows = [
+        run(name, val, epochs)
+        for epochs, row in zip((1, 3, 10), accuracies, strict=False)
+        for name, val in zip(names, row, strict=True)
+    ]
+    return texts(diagnosed(*rows), "shorter budget")
+
+
+def test_a_shorter_budget_may_or_may_not_pick_the_winner_of_the_longest():
+    assert rungs([0.82, 0.81, 0.80], [0.83, 0.85, 0.84], [0.90, 0.92, 0.91]) == [
+        "1 epoch would have picked baseline, number 3 at 10 epochs, 2.00 points of validation accuracy below a; "
+        "rank correlation over 3 variants: Spearman -0.50, Kendall -0.33",
+        "3 epochs would have picked a, the winner at 10 epochs too; "
+        "rank correlation over 3 variants: Spearman 1.00, Kendall 1.00",
+    ]
+
+
+def test_one_rung_or_equal_accuracies_have_no_order_to_compare():
+    assert rungs([0.8, 0.81, 0.82]) == [] == rungs([0.8, 0.8, 0.8], [0.81, 0.82, 0.83])
+
+
+# ---- Classes --------------------------------------------------------------------------------------------
+
+
+def answers(shirts_taken_for_tshirts, bags_taken_for_shirts=0):
+    found = LABELS.copy()
+    found[np.flatnonzero(LABELS == SHIRT)[:shirts_taken_for_tshirts]] = TSHIRT
+    found[np.flatnonzero(LABELS == BAG)[:bags_taken_for_shirts]] = SHIRT
+    return found
+
+
+def compared(ours, theirs, **options):
+    rows = [run("scale=unit", 0.95, seed=seed) for seed in range(len(ours))]
+    rows += [run(seed=seed) for seed in range(len(theirs))]
+    predictions = {row["run_id"]: found for row, found in zip(rows, [*ours, *theirs], strict=True)}
+    return texts(diagnosed(*rows, predictions=predictions, **options), "classes")
+
+
+def test_the_best_variants_gains_and_losses_by_class_are_told_against_the_baseline():
+    # 20 against 0 images: p = 2 / 2^20; 9 against 0: 2 / 2^9, corrected for the 9 classes left.
+    assert compared([answers(10, 9)], [answers(30)]) == [
+        "against the baseline at 10 epochs scale=unit gains in Shirt (+20.0 points of recall, p < 0.001, 20 fewer of "
+        "100 taken for T-shirt/top) and loses in Bag (-9.0 points of recall, p = 0.035, 9 more of 100 taken for "
+        "Shirt) (test set; McNemar with Holm; one seed, whose luck the test cannot see)"
+    ]
+
+
+def test_classes_that_differ_by_chance_are_named_as_uncertain():
+    (text,) = compared([answers(10)], [answers(13)])
+    assert "differs in no class for certain, most in Shirt (+3.0 points of recall, p = 1" in text
+
+
+def test_an_image_counts_once_over_the_seeds():
+    changes = class_changes(np.stack([answers(5), answers(5)]), np.stack([answers(11), answers(11)]), LABELS)
+    alone = class_changes(answers(5)[None], answers(11)[None], LABELS)
+    pd.testing.assert_frame_equal(changes, alone)
+    shirt = changes.iloc[0]
+    assert (shirt["class"], shirt["images"], shirt["taken_for"], shirt["moved"]) == ("Shirt", 100, "T-shirt/top", -6)
+    assert shirt["gain"] == pytest.approx(0.06)
+    assert changes["p"][0] == pytest.approx(10 * 2 / 2**6)  # Holm over the ten classes
+    assert "2 seeds" in compared([answers(5)] * 2, [answers(11)] * 2)[0]
+
+
+def test_only_seeds_of_both_are_compared_and_none_if_there_is_none():
+    rows = [run("scale=unit", 0.95, seed=1), run(seed=0)]
+    predictions = {row["run_id"]: answers(3) for row in rows}
+    assert diagnosed(*rows, predictions=predictions) == []
+    assert compared([answers(0)], [answers(0)], labels=LABELS[:-1]) == []
+
+
+def test_the_confusion_of_several_seeds_is_the_sum_of_theirs():
+    found = confusion(LABELS, np.stack([answers(4), answers(6)]))
+    assert found.sum() == 2 * len(LABELS) and found[SHIRT, TSHIRT] == 10 and found[SHIRT, SHIRT] == 190
+
+
+# ---- Missing parts --------------------------------------------------------------------------------------
+
+
+def test_of_what_is_missing_nothing_is_said():
+    runs = pd.DataFrame([run()])
+    none = {"budget": 10, "histories": {}, "predictions": {}, "labels": LABELS}
+    assert diagnose(runs, board(runs), FILTERS, **none) == []
+    assert diagnose(runs.iloc[:0], board(runs).iloc[:0], FILTERS, **none) == []
+    assert diagnosed(run(), run("a", 0.8), run("b", 0.7), axes={"no.option": [1, 2, 3]}) == []
+
+
+def test_rows_of_the_article_are_not_diagnosed():
+    runs = pd.DataFrame([filters(32, 0.88), filters(64, 0.89), filters(128, 0.90)])
+    published = {"variant": "article", "epochs": 50, "val_accuracy": 0.99, "run_id": "", "verdict": "published"}
+    rows = pd.concat([pd.DataFrame([published]), board(runs)], ignore_index=True)
+    found = diagnose(runs, rows, FILTERS, budget=10, histories={}, predictions={}, labels=LABELS)
+    assert kinds(found) == ["edge of an axis"]

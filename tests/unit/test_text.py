@@ -1,0 +1,170 @@
+"""Leaderboards, claims and notes as text."""
+
+import io
+import json
+import re
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from runs import frame, run, seeds
+
+from fmnist.analysis.claims import Missing, Step, Verdict
+from fmnist.analysis.diagnosis import Finding, Kind
+from fmnist.analysis.leaderboard import columns, leaderboard
+from fmnist.report import claims
+from fmnist.report.explanation import explanation
+from fmnist.report.leaderboard import NO_RUNS, render
+from fmnist.schema import Judgement
+
+NAN = float("nan")
+HOLDS = Verdict("filters", "more filters are better", Judgement.HOLDS,
+                (Step("model.filters=32", "model.filters=64", 0.0124, -0.001, 0.0031, NAN),),
+                0.0124, 0.0081, 0.0167, 0.0031, 3, 10, ("a", "b"))  # fmt: skip
+NOT_RUN = Verdict("x", "x", Judgement.NOT_RUN, (Missing(("50 epochs",)),))
+NO_SHARES = pd.DataFrame(columns=["term", "share", "p"])
+
+
+def board(*runs, **options):
+    return leaderboard(frame(*runs), **options)
+
+
+@pytest.fixture
+def compared():
+    """A board with all that a board can have."""
+    return board(
+        seeds("baseline", [0.90, 0.91, 0.92]),
+        seeds("scale=unit", [0.93, 0.94, 0.951]),
+        seeds("filters=64", [0.899, 0.912, 0.919]),
+        run("failed", "filters=32", None, status="FAILED", seed=0),
+        run("short", epochs=1, val=0.8),
+    )
+
+
+# ---- The table ------------------------------------------------------------------------------------------
+
+
+def test_a_table_is_plain_aligned_text_with_intervals_and_short_run_ids():
+    ids = ["0123456789abcdef", "fedcba9876543210"]
+    text = render(board(run(ids[0], "x", 0.91, seed=0), run(ids[1], "x", 0.93, seed=1)), "table", width=0)
+    assert text.isascii() and len({len(line.rstrip()) for line in text.splitlines()}) <= 2
+    assert "92.00 [79.29, 104.71]" in text
+    assert "Shirt 70.00 %" in text and "940,170" in text and "100.0 s" in text
+    assert "01234567 +1" in text and ids[0] not in text
+
+
+def test_a_table_shows_what_was_compared_in_points_with_the_verdict(compared):
+    lines = {line.split()[1]: line for line in render(compared, "table", width=0).splitlines()}
+    assert "better" in lines["scale=unit"] and "+3.03 [+2.89, +3.18]" in lines["scale=unit"]
+    assert "not distinguishable" in lines["filters=64"] and "−" not in lines["scale=unit"]
+    assert "FAILED" in lines["filters=32"] and "published" in lines["article"]
+
+
+def test_what_nothing_can_be_said_of_takes_no_columns():
+    text = render(board(run("a", "x"), run("b", "y")), "table", width=0)
+    heading = text.splitlines()[0]
+    assert all(word not in heading for word in ("difference", "verdict", "status")) and " p " not in heading
+    assert "nan" not in text.lower()
+
+
+def test_one_seed_has_a_difference_but_no_p():
+    heading = render(board(run("a"), run("b", "y")), "table", width=0).splitlines()[0].split()
+    assert "difference" in heading and "verdict" in heading and "p" not in heading and "P(better)" not in heading
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 160, 200])
+def test_a_table_keeps_to_the_width_by_leaving_out_the_run_first(width):
+    found = board(run("0123456789abcdef", "filters=[32,64] scale=unit optimizer=rmsprop"), run("b", "y"))
+    lines = render(found, "table", width=width).splitlines()
+    assert max(map(len, lines)) <= max(width, 75)  # narrower than that is left to the terminal
+    if width < 160:
+        assert "01234567" not in "".join(lines)
+    assert "90.00 [" in "".join(lines)
+    assert all(word in "".join(lines) for word in ("filters=[32,64]", "scale=unit", "optimizer=rmsprop"))
+
+
+def test_a_loss_is_shown_in_nats_and_never_as_a_percentage():
+    found = board(seeds("baseline", [0.9, 0.91]), seeds("x", [0.8, 0.82]), metric="val/loss")
+    heading, _, first, second, *_ = render(found, "table", width=0).splitlines()
+    assert "val/loss" in heading and "validation" not in heading
+    assert "0.0950 [" in first and "+0.0950 [" in second
+
+
+# ---- Other formats --------------------------------------------------------------------------------------
+
+
+def test_markdown_is_a_github_table(compared):
+    heading, rule, *rows = render(compared, "md").splitlines()
+    assert heading.startswith("|") and "variant" in heading and set(rule) <= set("|-:")
+    assert len(rows) == len(compared) and len({row.count("|") for row in [heading, rule, *rows]}) == 1
+
+
+def test_latex_escapes_what_it_would_read_as_its_own(compared):
+    found = compared.assign(variant=compared["variant"].replace("scale=unit", "a_b & 5% #1"))
+    text = render(found, "latex")
+    assert r"a\_b \& 5\% \#1" in text and r"Shirt 70.00 \%" in text and text.count(r"\toprule") == 1
+
+
+def test_csv_has_every_digit_and_no_number_that_was_rounded_for_reading():
+    text = render(board(run("a", "x", val=0.1 + 0.2, train_seconds=1 / 3)), "csv")
+    assert repr(0.1 + 0.2) in text and repr(1 / 3) in text and not text.endswith("\n")
+
+
+def test_json_is_records_in_full_precision_with_null_where_nothing_is_known():
+    first, second = json.loads(render(board(run("a", "x", val=0.1 + 0.2), run("b", "x", status="KILLED")), "json"))
+    assert list(first) == columns()
+    assert first["val_accuracy"] == 0.1 + 0.2 and first["rank"] == 1
+    assert second["rank"] is None and second["val_accuracy"] is None and second["p_value"] is None
+
+
+def test_an_empty_board_says_so_in_the_way_of_each_format():
+    empty = board(run("a")).iloc[:0]
+    assert render(empty, "table") == render(empty, "md") == render(empty, "latex") == NO_RUNS
+    assert render(empty, "csv") == ",".join(columns())
+    assert render(empty, "json") == "[]"
+    assert render(empty, "table", empty="none match") == "none match"
+
+
+def test_an_unknown_format_is_refused_with_the_nearest_known():
+    with pytest.raises(ValueError, match="table, csv, md, json, latex, but got 'cvs'; did you mean 'csv'"):
+        render(board(run("a")), "cvs")
+
+
+# ---- Claims and what stands below -----------------------------------------------------------------------
+
+
+def test_a_claim_is_its_verdict_its_numbers_and_its_reason():
+    first, *because = claims.render([HOLDS], "table").splitlines()
+    assert first == ("HOLDS: more filters are better. +1.24 [+0.81, +1.67] points, 10 epochs, 3 seeds, p 0.003")
+    assert because[0].startswith("    model.filters=64 against")
+    assert claims.render([NOT_RUN], "table") == "NOT YET RUN: x.\n    no run yet of 50 epochs"
+    assert claims.render([], "table") == "this study declares no claims"
+
+
+def test_claims_are_rows_in_every_other_format():
+    back = pd.read_csv(io.StringIO(claims.render([HOLDS, NOT_RUN], "csv")))
+    assert list(back["verdict"]) == ["holds", "not yet run"] and back["effect"][0] == 0.0124
+    assert back["run_ids"][0] == "a b"
+    records = json.loads(claims.render([HOLDS, NOT_RUN], "json"))
+    assert records[0]["p_value"] == 0.0031 and records[1]["effect"] is None
+    assert "| holds " in claims.render([HOLDS], "md") and "+1.24 [+0.81, +1.67]" in claims.render([HOLDS], "md")
+    assert "nan" not in claims.render([NOT_RUN], "md").lower()
+    assert r"\toprule" in claims.render([replace(HOLDS, says="50 % of a_b")], "latex")
+
+
+@pytest.mark.parametrize("format", ["csv", "json", "md", "latex"])
+def test_no_claims_are_no_rows(format):
+    assert "nan" not in claims.render([], format).lower()
+
+
+def test_below_a_table_stand_claims_notes_variance_and_diagnosis():
+    shares = pd.DataFrame([("model.filters", 0.25, 0.012), ("rest", 0.75, NAN)], columns=["term", "share", "p"])
+    found = [Finding(Kind.FAILED, "", {"failed": i, "ended": 9, "variants": {}}) for i in range(4)]
+    text = explanation([HOLDS], ["a note"], shares, found, "table")
+    heads = [line for line in text.splitlines() if line and not line.startswith(" ")]
+    assert [head.split()[0] for head in heads] == ["Claims", "HOLDS:", "How", "What", "Diagnosis"]
+    assert "model.filters: 25.0 % of the variance, p 0.012" in text and "rest: 75.0 % of the variance\n" in text
+    assert re.search(r"failed runs: 0 of 9 [^;]*; 1 of 9 [^;]*\(and 2 more in the report\)", " ".join(text.split()))
+    markdown = explanation([HOLDS], ["a note"], shares, found, "md")
+    assert markdown.startswith("## Claims\n\n|") and "\n- a note" in markdown
+    assert explanation([], [], NO_SHARES, [], "table") == explanation([], [], NO_SHARES, [], "md") == ""

@@ -1,0 +1,184 @@
+"""What the store gives back: all runs as a frame, the epochs of a run, its predictions."""
+
+import ast
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlparse
+
+import numpy as np
+import pandas as pd
+import pytest
+from invented import configs, write
+
+from fmnist import tracking
+from fmnist.config import from_flat
+from fmnist.schema import COLUMNS, PER_EPOCH, Status
+from fmnist.tracking import database
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A store with runs of all kinds, none of which a test may change."""
+    store = tracking.Store(str(tmp_path_factory.mktemp("store")))
+    write(store, next(configs(1)))
+    wild = store.begin("wild", "s1", {"epochs": 2, "seed": 4, "model.filters": [32, 64]}, {"variant": "ü=1"})
+    wild.epochs([epoch(0.8), epoch(float("nan"))])
+    wild.end(Status.FAILED)
+    store.begin("just begun", "s2", {"epochs": 1}, {})
+    deleted = store.begin("deleted", "s3", {}, {})
+    store.client.delete_run(deleted.run_id)
+    store.announce("a sweep", {"study": "x"})
+    return store
+
+
+def epoch(accuracy):
+    return {
+        "train/loss": 0.5,
+        "train/accuracy": 0.7,
+        "val/loss": float("inf"),
+        "val/accuracy": accuracy,
+        "time/epoch_s": 1.5,
+        "time/ended_ms": 1000.0,
+    }
+
+
+def run_id(store, name):
+    return tracking.frame(store).set_index("run_name")["run_id"][name]
+
+
+def busy(*_):
+    raise sqlite3.OperationalError("database is locked")
+
+
+# ---- The frame ------------------------------------------------------------------------------------------
+
+
+def test_a_database_is_read_as_the_client_reads_it(store, monkeypatch):
+    short = tracking.frame(store)
+    monkeypatch.setattr(database, "_runs", busy)
+    pd.testing.assert_frame_equal(short, tracking.frame(store))
+    pd.testing.assert_frame_equal(short, tracking.load(store.folder))
+    assert sorted(short["run_name"]) == ["baseline · 1 epoch · seed 0", "just begun", "wild"]
+
+
+def test_runs_longer_than_a_page_are_all_read_by_the_client(store, monkeypatch):
+    short = tracking.frame(store)
+    monkeypatch.setattr(database, "_runs", busy)
+    monkeypatch.setattr("fmnist.tracking.client.PAGE", 1)
+    pd.testing.assert_frame_equal(short, tracking.frame(store))
+
+
+def test_numbers_that_are_not_finite_come_back(store):
+    wild = tracking.frame(store).set_index("run_name").loc["wild"]
+    assert np.isnan(wild["val/accuracy"]) and wild["val/loss"] > 1e300  # as large as the database can
+    assert (wild["status"], wild["seed"], wild["model.filters"], wild["variant"]) == ("FAILED", 4, "[32, 64]", "ü=1")
+
+
+def test_counts_of_images_are_whole_numbers_and_0_where_an_older_run_does_not_say(store):
+    runs = tracking.frame(store).set_index("run_name")
+    assert runs["test_images"].dtype == runs["validation_images"].dtype == "int64"
+    assert runs.loc["wild", ["test_images", "validation_images"]].tolist() == [0, 0]
+    assert runs.loc["baseline · 1 epoch · seed 0", ["test_images", "validation_images"]].tolist() == [10_000, 6_000]
+
+
+def test_only_the_client_can_tell_of_servers_other_tables_and_what_is_no_database(tmp_path):
+    assert database.read("http://127.0.0.1:1", "fmnist") is None
+    sqlite3.connect(tmp_path / "empty.db").close()
+    assert database.read(f"sqlite:///{tmp_path}/empty.db", "fmnist") is None
+    (tmp_path / "damaged.db").write_text("no database" * 1000)
+    assert database.read(f"sqlite:///{tmp_path}/damaged.db", "fmnist") is None
+    assert (
+        database.read(f"sqlite:///{tmp_path}/missing.db", "fmnist") is None and not (tmp_path / "missing.db").exists()
+    )
+
+
+def test_an_option_that_a_record_lacks_has_its_default_and_a_run_without_options_has_none(tmp_path):
+    """As in the store of a version that did not have the option yet."""
+    store = tracking.Store(str(tmp_path))
+    write(store, from_flat(next(configs(1)), {"model.batch_norm": True}))
+    store.begin("killed at once", "s", {}, {})
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection, connection:
+        lacking = ("model.batch_norm", "model.dropout", "compute.backend")
+        connection.executemany("DELETE FROM params WHERE key = ?", [(key,) for key in lacking])
+    for runs in (tracking.load(str(tmp_path)), tracking.frame(store)):
+        row, killed = (
+            runs[runs["run_name"] == name].iloc[0] for name in ("batch_norm=true · 1 epoch · seed 0", "killed at once")
+        )
+        assert row[[*lacking, "model.filters"]].tolist() == ["false", "0.0", "tensorflow", "128"]
+        assert killed[[*lacking, "model.filters"]].isna().all() and killed["epochs"] == 0
+
+
+# ---- Tags ---------------------------------------------------------------------------------------------
+
+
+def test_a_description_by_plain_names_becomes_the_tags_that_stores_have_always_had():
+    description = {"variant": "ü=1", "study": None, "parameters": 7, "confirms": True, "machine.gpu": "none"}
+    assert tracking.as_tags(description | {"note": "Again", "source": "s", "commit": "c", "parent": "p"}) == {
+        "fmnist.variant": "ü=1",
+        "fmnist.parameters": "7",
+        "fmnist.confirms": "true",
+        "machine.gpu": "none",
+        "mlflow.note.content": "Again",
+        "mlflow.source.name": "s",
+        "mlflow.source.git.commit": "c",
+        "mlflow.parentRunId": "p",
+    }
+
+
+def test_no_tag_is_spelled_out_but_in_tracking():
+    package = Path(tracking.__file__).parent.parent
+    tags = {column.tag for column in COLUMNS.values() if column.tag.startswith("fmnist.")}
+    for file in package.rglob("*.py"):
+        texts = [node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)]
+        spelled = {text for text in texts if isinstance(text, str) and (text in tags or text.startswith("mlflow."))}
+        assert not spelled or file.parent.name == "tracking", (file, spelled)
+
+
+# ---- Epochs and predictions -----------------------------------------------------------------------------
+
+
+def test_a_history_has_a_row_an_epoch_and_runs_without_epochs_are_left_out(store):
+    wild, begun = run_id(store, "wild"), run_id(store, "just begun")
+    histories = store.histories([wild, begun, "nowhere"])
+    assert list(histories) == [wild]
+    expected = pd.DataFrame([epoch(0.8), epoch(float("nan"))], index=pd.Index([1, 2], name="epoch"))[[*PER_EPOCH]]
+    history = histories[wild]
+    assert (history["val/loss"] > 1e300).all()
+    pd.testing.assert_frame_equal(history.drop(columns="val/loss"), expected.drop(columns="val/loss"))
+
+
+def test_predictions_come_back_as_they_were_kept(store):
+    writer = store.begin("with predictions", "s4", {}, {})
+    kept = {"test_predicted": np.arange(10, dtype=np.uint8), "test_probabilities": np.eye(3, dtype=np.float16)}
+    writer.arrays(tracking.PREDICTIONS, **kept)
+    arrays = store.predictions(writer.run_id)
+    assert arrays.keys() == kept.keys()
+    for name, array in kept.items():
+        np.testing.assert_array_equal(arrays[name], array, strict=True)
+    store.client.delete_run(writer.run_id)
+
+
+@pytest.mark.parametrize("content", [b"", b"no arrays", b"PK\x03\x04" + bytes(100), None])
+def test_predictions_that_are_missing_or_damaged_are_none(store, content):
+    wild = run_id(store, "wild")
+    if content is not None:
+        folder = Path(urlparse(store.client.get_run(wild).info.artifact_uri).path)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / tracking.PREDICTIONS).write_bytes(content)
+    assert store.predictions(wild) is None
+    if content is not None:
+        (folder / tracking.PREDICTIONS).unlink()
+
+
+def test_predictions_cut_short_are_none(store):
+    writer = store.begin("cut short", "s5", {}, {})
+    writer.arrays(tracking.PREDICTIONS, test_probabilities=np.random.default_rng(0).random((100, 10)))
+    file = Path(urlparse(store.client.get_run(writer.run_id).info.artifact_uri).path) / tracking.PREDICTIONS
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    assert store.predictions(writer.run_id) is None
+    middle = len(whole) // 2
+    file.write_bytes(whole[:middle] + bytes(8) + whole[middle + 8 :])
+    assert store.predictions(writer.run_id) is None
+    store.client.delete_run(writer.run_id)
