@@ -51,6 +51,14 @@ def _make_databases_once() -> None:
     store.create = copy
 
 
+@pytest.fixture
+def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of sweeps and searches do their work in this process, one after the other."""
+    from fmnist.work.launcher import Launcher
+
+    monkeypatch.setattr(Launcher, "launch", lambda self, tasks, starter, labels=None: [task() for task in tasks])
+
+
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with 600 training and 200 test images that a small network can learn."""

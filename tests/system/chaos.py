@@ -143,6 +143,7 @@ class Chaos:
     folder: Path
     rng: random.Random
     longest: float = 15.0  # seconds from a start or strike to the next strike
+    deck: tuple[str, ...] = DECK  # what comes once before anything comes again
     say: Callable[[str], None] = lambda text: None
     survived: Counter[str] = field(default_factory=Counter)
     stores: int = 0
@@ -150,17 +151,17 @@ class Chaos:
     orphaned: list[tuple[float, Sweep]] = field(default_factory=list)
     slowest_orphan: float = 0.0
 
-    def start(self, store: Path) -> Sweep:
-        self.sweeps.append(Sweep(self.arguments, store))
+    def start(self, store: Path, *more: str) -> Sweep:
+        self.sweeps.append(Sweep([*self.arguments, *more], store))
         return self.sweeps[-1]
 
     def undisturbed(self) -> dict[str, Any]:
-        """What the study leaves when it is let alone."""
-        return self.finish(self.folder / "undisturbed")
+        """What the study leaves when it is let alone, and carried out by one worker."""
+        return self.finish(self.folder / "undisturbed", "hydra.launcher.n_jobs=1")
 
-    def finish(self, store: Path) -> dict[str, Any]:
+    def finish(self, store: Path, *more: str) -> dict[str, Any]:
         """Start the sweep on a store a last time, leave it alone, and read what the store holds."""
-        last = self.start(store)
+        last = self.start(store, *more)
         assert not self.pause(last, 240) and last.parent.returncode == 0, f"{last.parent.poll()}: {last.output}"
         assert wait_for(lambda: not any(sweep.processes() for sweep in self.sweeps), ORPHAN_SECONDS), self.left()
         self.watch_orphans()
@@ -196,13 +197,13 @@ class Chaos:
         return self.start(store)
 
     def strikes(self, kills: int) -> Iterator[tuple[str, float]]:
-        """Kinds and delays; of `len(DECK)` strikes in a row every kind is one, and the delays are spread evenly."""
+        """Kinds and delays; of as many strikes as the deck has every kind is one, and delays are spread evenly."""
         for number in range(kills):
-            if number % len(DECK) == 0:
-                kinds, parts = list(DECK), list(range(len(DECK)))
+            if number % len(self.deck) == 0:
+                kinds, parts = list(self.deck), list(range(len(self.deck)))
                 self.rng.shuffle(kinds)
                 self.rng.shuffle(parts)
-            yield kinds.pop(), (parts.pop() + self.rng.random()) * self.longest / len(DECK)
+            yield kinds.pop(), (parts.pop() + self.rng.random()) * self.longest / len(self.deck)
 
     def pause(self, sweep: Sweep, seconds: float) -> bool:
         """Wait; whether the sweep is still going on."""
@@ -234,7 +235,7 @@ class Chaos:
                 process.kill()
 
     def __str__(self) -> str:
-        kinds = ", ".join(f"{self.survived[kind]} x {kind}" for kind in dict.fromkeys(DECK))
+        kinds = ", ".join(f"{self.survived[kind]} x {kind}" for kind in dict.fromkeys(self.deck))
         return (
             f"survived {self.survived.total()} kills on {self.stores} store{'s'[: self.stores != 1]}: {kinds}; "
             f"the last orphan was gone after {self.slowest_orphan:.0f} s"

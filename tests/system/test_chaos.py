@@ -1,13 +1,16 @@
-"""The short form of chaos.py: `make chaos` kills for longer."""
+"""The short form of chaos.py: `make chaos` kills for longer, and by more kinds of signals."""
 
 import random
 
-from chaos import DECK, PARENT, WORKER, Chaos, compare, study, write_images
+from chaos import PARENT, TERM, WORKER, Chaos, compare, study, write_images
+
+DECK = (WORKER, PARENT, TERM)
 
 
-def test_a_study_whose_workers_and_parents_are_killed_ends_bitwise_like_one_left_alone(tmp_path, capsys):
+def test_a_study_whose_workers_and_parents_are_killed_ends_bitwise_like_one_left_alone_to_one_worker(tmp_path, capsys):
     write_images(tmp_path / "images")
-    chaos = Chaos(study(tmp_path / "images", "1,2"), tmp_path, random.Random(0), longest=8.0)
+    arguments = study(tmp_path / "images", "1,2")
+    chaos = Chaos(arguments, tmp_path, random.Random(0), longest=6.0, deck=DECK)
     try:
         wanted = chaos.undisturbed()
         compare(chaos.finish(chaos.survive(len(DECK))), wanted)

@@ -117,9 +117,11 @@ def test_watching_shows_what_ended_and_how(smoke, tmp_path):
     assert "no runs in" in mistake("watch", "--store", tmp_path / "none")
 
 
-def test_commas_are_a_plain_sweep_in_which_a_run_that_fails_is_named_and_the_others_are_done(images, tmp_path):
-    arguments = [*TINY, f"data.dir={images}", f"store={tmp_path}", "epochs=1,2", "seed=3", "hydra.launcher.n_jobs=1"]
-    done = run("train", "-m", *arguments, "optimizer.learning_rate=0.001,1e30", code=1)
+def test_commas_are_a_plain_sweep_in_which_a_run_that_fails_is_named_and_the_others_are_done(
+    images, tmp_path, one_process
+):
+    arguments = [*TINY, f"data.dir={images}", f"store={tmp_path}", "epochs=1,2", "seed=3"]
+    done = here("train", "-m", *arguments, "optimizer.learning_rate=0.001,1e30", code=1)
     assert "1 of 4 runs failed" in done.stderr and "learning_rate=1e+30" in done.stderr
     assert "DivergedError: the loss is no longer finite" in done.stdout and "Traceback" not in done.stderr
     runs = tracking.load(str(tmp_path)).sort_values(["status", "epochs"])

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
-from commands import ROOT, mistake, run
+from commands import ROOT, here, mistake, run
 from filelock import FileLock
 from mlflow import MlflowClient
 
@@ -115,7 +116,9 @@ def test_a_search_that_makes_no_sense_is_refused(overrides, words):
 # ---- What makes a search the one it is -----------------------------------------------------------------
 
 
-OLD = Path(__file__).parent / "definitions.json"  # name -> overrides and definition, as the first version wrote it
+OLD = (
+    Path(__file__).parent.parent / "data" / "definitions.json"
+)  # name -> overrides and definition, as the first version wrote it
 
 
 def defined(overrides):
@@ -399,10 +402,10 @@ def test_trials_are_runs_of_the_book_with_the_search_as_their_parent(hyperband):
     assert set(runs["search"]) == {"small", ""} and summed.best_trial in set(runs["trial"])
 
 
-def test_a_search_that_is_over_trains_nothing_again(hyperband):
+def test_a_search_that_is_over_trains_nothing_again(hyperband, one_process):
     arguments, store, _ = hyperband
     before = tracking.load(str(store))
-    printed = run("tune", *arguments, "tuner.confirm_seeds=2", f"store={store}").stdout
+    printed = here("tune", *arguments, "tuner.confirm_seeds=2", f"store={store}").stdout
     assert "0 of 4 runs to do" in printed
     pd.testing.assert_frame_equal(tracking.load(str(store)), before)
 
@@ -460,6 +463,20 @@ def test_a_search_of_two_workers_that_is_killed_and_then_hears_ctrl_c_goes_on_ea
 
 
 @pytest.mark.slow
+def test_a_search_that_loses_a_worker_starts_what_it_worked_on_again(hyperband, tmp_path):
+    arguments, store, _ = hyperband
+    arguments = [*arguments, f"store={tmp_path}", "tuner.confirm_seeds=0", "tuner.workers=2"]
+    search = started(tmp_path / "tuner" / "small", arguments, count=1)
+    children = psutil.Process(search.pid).children(recursive=True)
+    next(child for child in children if any("popen_loky" in part for part in child.cmdline())).kill()
+    printed, errors = search.communicate(timeout=240)
+    assert (search.returncode, errors) == (0, b"")
+    assert b"a worker died (TerminatedWorkerError); what it worked on is started again" in printed
+    assert points(tmp_path) == points(store)
+    assert set(tracking.load(str(tmp_path))["status"]) == {"FINISHED"}
+
+
+@pytest.mark.slow
 def test_a_search_that_was_terminated_numbers_its_trials_like_one_that_was_not(hyperband, tmp_path):
     arguments, store, _ = hyperband
     arguments = [*arguments, f"store={tmp_path}", "tuner.confirm_seeds=0"]
@@ -470,21 +487,21 @@ def test_a_search_that_was_terminated_numbers_its_trials_like_one_that_was_not(h
     assert summary(tmp_path) == summary(store)
 
 
-def test_points_that_fail_are_trials_with_their_reason(images, tmp_path):
+def test_points_that_fail_are_trials_with_their_reason(images, tmp_path, one_process):
     arguments = [*SMALL, f"data.dir={images}", f"store={tmp_path}", NAME, "tuner=random", "tuner.max_epochs=1"]
     done = run("tune", *arguments, "tuner.space.model.kernel_size.values=[25]", code=1)
     assert "3 trials in a row failed" in done.stderr and done.stderr.count("\n") == 1
     assert done.stdout.count("FAILED: model.kernel_size") == 3 and tracking.load(str(tmp_path)).empty
     wild = ["tuner.space.optimizer.learning_rate={min: 1e29, max: 1e30}", "tuner.max_trials=1", "tuner.name=wild"]
-    done = run("tune", *arguments, "tuner.space.model.batch_norm=null", *wild, code=1)
+    done = here("tune", *arguments, "tuner.space.model.batch_norm=null", *wild, code=1)
     assert "no trial has a score" in done.stderr and "FAILED: DivergedError" in done.stdout
     runs = tracking.load(str(tmp_path))
     assert list(runs["status"]) == ["FAILED"] and list(runs["search"]) == ["wild"]
 
 
-def test_every_execution_s_score_is_kept(images, tmp_path):
+def test_every_execution_s_score_is_kept(images, tmp_path, one_process):
     arguments = [*SMALL, f"data.dir={images}", NAME, "tuner=random", "tuner.max_trials=1", "tuner.max_epochs=1"]
-    printed = run(
+    printed = here(
         "tune", *arguments, "tuner.executions_per_trial=2", "tuner.confirm_seeds=0", f"store={tmp_path}"
     ).stdout
     (a,) = trials.load_trials(tmp_path / "tuner" / "small")

@@ -1,4 +1,4 @@
-"""The UI in a real browser over a real store, and the door's ends and mistakes."""
+"""The UI in a real browser over a real store, and the ends and mistakes of its command."""
 
 import os
 import re
@@ -23,7 +23,7 @@ HERE = "127.0.0.1"
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """Ours without what would lead the door elsewhere or to a screen."""
+    """Ours without what would lead the command elsewhere or to a screen."""
     others = ("MLFLOW_TRACKING_URI", "DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
     return {key: value for key, value in os.environ.items() if key not in others} | changes
 
@@ -54,8 +54,8 @@ def until(happened: Callable[[], Any], what: str, seconds: float = 30) -> Any:
 
 
 @dataclass
-class Door:
-    """A door that serves."""
+class Served:
+    """The command as it serves a store."""
 
     process: "subprocess.Popen[str]"
     port: int
@@ -78,17 +78,17 @@ class Door:
         return self.process.returncode, rest
 
 
-def serve(store: Path) -> Door:
-    """Start the door over a store and wait for its two lines."""
+def serve(store: Path) -> Served:
+    """Start the command over a store and wait for its two lines."""
     port = free_port()
     command = [sys.executable, "-m", "fmnist.ui", "--store", str(store), "--port", str(port)]
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     assert process.stdout
-    door = Door(process, port, [process.stdout.readline(), process.stdout.readline()])
-    assert door.lines[0].startswith("compare the runs at http"), "".join(door.lines) + process.stdout.read()
-    return door
+    served = Served(process, port, [process.stdout.readline(), process.stdout.readline()])
+    assert served.lines[0].startswith("compare the runs at http"), "".join(served.lines) + process.stdout.read()
+    return served
 
 
 @pytest.fixture(scope="module")
@@ -102,10 +102,10 @@ def store(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def door(store: Path) -> Iterator[Door]:
-    served = serve(store)
-    yield served
-    assert served.stop(signal.SIGTERM) == (0, "")
+def served(store: Path) -> Iterator[Served]:
+    started = serve(store)
+    yield started
+    assert started.stop(signal.SIGTERM) == (0, "")
 
 
 @pytest.fixture(scope="module")
@@ -115,21 +115,21 @@ def foreign() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def page(door: Door, foreign: list[str]) -> Iterator[Page]:
+def page(served: Served, foreign: list[str]) -> Iterator[Page]:
     """The printed address in a browser of the size of a laptop's screen."""
     if BROWSER is None:
         pytest.skip(NO_BROWSER)
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=BROWSER, args=FLAGS)
         opened = browser.new_page(viewport={"width": 1600, "height": 1000})
-        ours = (f"http://127.0.0.1:{door.port}/", "data:", "blob:")
+        ours = (f"http://127.0.0.1:{served.port}/", "data:", "blob:")
 
         def watch(request: Request) -> None:
             if not request.url.startswith(ours):
                 foreign.append(request.url)
 
         opened.on("request", watch)
-        opened.goto(door.address)
+        opened.goto(served.address)
         yield opened
         browser.close()
 
@@ -205,39 +205,39 @@ def test_the_page_asks_nothing_of_other_machines(page: Page, foreign: list[str])
     assert not foreign
 
 
-# ---- The door -----------------------------------------------------------------------------------------
+# ---- The command -----------------------------------------------------------------------------------------
 
 
-def test_the_door_says_where_the_charts_are_and_how_to_stop(door: Door) -> None:
-    charts = f"http://127.0.0.1:{door.port}/#/experiments/1/runs?compareRunsMode=CHART&workflowType=machine_learning"
-    assert door.address.startswith(charts)
-    assert door.lines[1] == f"stop with Ctrl-C (or kill {door.process.pid})\n"
+def test_it_says_where_the_charts_are_and_how_to_stop(served: Served) -> None:
+    charts = f"http://127.0.0.1:{served.port}/#/experiments/1/runs?compareRunsMode=CHART&workflowType=machine_learning"
+    assert served.address.startswith(charts)
+    assert served.lines[1] == f"stop with Ctrl-C (or kill {served.process.pid})\n"
 
 
 def test_ctrl_c_ends_the_server_and_all_that_it_started(store: Path) -> None:
     assert serve(store).stop(signal.SIGINT) == (0, "")
 
 
-def test_the_charts_of_a_tracking_server_are_opened_there(door: Door, tmp_path: Path) -> None:
+def test_the_charts_of_a_tracking_server_are_opened_there(served: Served, tmp_path: Path) -> None:
     script, opened = tmp_path / "browser", tmp_path / "opened"
     script.write_text(f'#!/bin/sh\nprintf %s "$1" > {opened}.part && mv {opened}.part {opened}\n')
     script.chmod(0o755)
-    server = f"http://127.0.0.1:{door.port}"
+    server = f"http://127.0.0.1:{served.port}"
     ended = run(MLFLOW_TRACKING_URI=server, BROWSER=f"{script} %s")
     assert ended.returncode == 0 and not ended.stderr
-    assert ended.stdout == f"compare the runs at {door.address}\n"
-    assert until(opened.exists, "the browser") and opened.read_text() == door.address
+    assert ended.stdout == f"compare the runs at {served.address}\n"
+    assert until(opened.exists, "the browser") and opened.read_text() == served.address
     opened.unlink()
     assert run("--no-browser", MLFLOW_TRACKING_URI=server, BROWSER=f"{script} %s").stdout == ended.stdout
     assert not opened.exists()
 
 
-def test_a_browser_that_fails_is_no_failure(door: Door) -> None:
-    ended = run(MLFLOW_TRACKING_URI=f"http://127.0.0.1:{door.port}", BROWSER="/no/such/browser %s")
-    assert ended.returncode == 0 and door.address in ended.stdout
+def test_a_browser_that_fails_is_no_failure(served: Served) -> None:
+    ended = run(MLFLOW_TRACKING_URI=f"http://127.0.0.1:{served.port}", BROWSER="/no/such/browser %s")
+    assert ended.returncode == 0 and served.address in ended.stdout
 
 
-def test_a_server_that_dies_at_its_start_shows_its_last_words(store: Path) -> None:
+def test_a_server_that_dies_at_its_start_shows_its_last_output(store: Path) -> None:
     ended = run("--store", str(store), "--port", str(free_port()), UVICORN_SSL_KEYFILE="/no/such/file")
     assert ended.returncode == 1 and not ended.stdout
     assert ended.stderr.startswith("fmnist.ui: MLflow's server has ended") and "ssl_certfile" in ended.stderr
@@ -246,7 +246,7 @@ def test_a_server_that_dies_at_its_start_shows_its_last_words(store: Path) -> No
 # ---- Mistakes -----------------------------------------------------------------------------------------
 
 
-def test_without_a_store_the_door_says_how_to_get_one_and_makes_none(tmp_path: Path) -> None:
+def test_without_a_store_it_says_how_to_get_one_and_makes_none(tmp_path: Path) -> None:
     said = mistake("ui", "--store", str(tmp_path / "none"), "--port", str(free_port()))
     assert f"no runs in {tmp_path}/none yet" in said and "make sweep" in said
     assert not (tmp_path / "none").exists()

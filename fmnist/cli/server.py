@@ -1,0 +1,148 @@
+"""MLflow's server as a child of this process: where it may listen, when it answers, and that nothing of it is left."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
+from typing import IO
+
+from fmnist import signals
+from fmnist.config import RunError, UserError
+
+LOOPBACK, EVERYWHERE = ("127.0.0.1", "localhost", "::1"), ("0.0.0.0", "::")
+START_SECONDS = 120.0  # a server that does not answer by then never will
+CLOSE_SECONDS = 5.0  # for open requests, before the server is killed
+OUTPUT_LINES = 20  # of the server, shown when it has ended by itself
+POLL_SECONDS = 0.1
+
+
+# ---- Where it listens -----------------------------------------------------------------------------------
+
+
+def check_place(host: str, port: int) -> None:
+    """Refuse a host and a port on which no server can listen.
+
+    Raises:
+        UserError: says why, with a free port if this one is taken.
+    """
+    try:
+        _bind(host, port)
+    except PermissionError as error:
+        raise UserError(f"port {port} needs more rights than you have; choose one above 1023 with --port") from error
+    except socket.gaierror as error:
+        raise UserError(f"there is no host '{host}'; --host 127.0.0.1 serves this machine") from error
+    except OSError as error:
+        free = next((other for other in range(port + 1, min(port + 100, 65536)) if _is_free(host, other)), None)
+        if free is None:
+            raise UserError(f"cannot listen on {host}: {error.strerror}") from error
+        raise UserError(f"port {port} of {host} is taken; --port {free} is free") from error
+
+
+def address(host: str, port: int) -> str:
+    """The address by which a browser on this machine reaches a server."""
+    return f"http://{_bracketed(_near(host))}:{port}"
+
+
+def _bind(host: str, port: int) -> None:
+    """Try to listen as the server will."""
+    family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(place)
+
+
+def _is_free(host: str, port: int) -> bool:
+    try:
+        _bind(host, port)
+    except OSError:
+        return False
+    return True
+
+
+def _near(host: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+# ---- Its process ----------------------------------------------------------------------------------------
+
+
+def serve(uri: str, host: str, port: int, on_ready: Callable[[], None]) -> None:
+    """Serve a store until a signal comes; `on_ready` is called once the server answers.
+
+    Raises:
+        RunError: the server ended by itself, or did not answer in time.
+    """
+    # Looked at often, for an exception could come where the server would be left alone.
+    received = signals.noted(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    with tempfile.TemporaryFile() as output, _running(uri, host, port, output) as server:
+        is_ready, began = False, time.monotonic()
+        while not received:
+            if server.poll() is not None:
+                raise RunError(f"MLflow's server has ended; its last output:\n{_end_of(output)}")
+            if not is_ready and time.monotonic() - began > START_SECONDS:
+                raise RunError(f"MLflow's server does not answer on port {port}; its last output:\n{_end_of(output)}")
+            if not is_ready and _answers(_near(host), port):
+                on_ready()
+                is_ready = True
+            time.sleep(POLL_SECONDS)
+
+
+@contextmanager
+def _running(uri: str, host: str, port: int, output: IO[bytes]) -> Iterator["subprocess.Popen[bytes]"]:
+    """The server in a process group of its own, of which nothing is left at the end."""
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    server = subprocess.Popen(
+        _command(uri, host, port),
+        env=os.environ | quiet,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        yield server
+    finally:
+        if server.poll() is None:
+            server.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                server.wait(CLOSE_SECONDS)
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def _command(uri: str, host: str, port: int) -> list[str]:
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--workers", "1"]
+    command += ["--host", host, "--port", str(port), "--uvicorn-opts", "--log-level warning"]
+    if host not in LOOPBACK:  # MLflow answers only browsers that name it by a name that it was given
+        names = {socket.gethostname(), socket.getfqdn()} if host in EVERYWHERE else {_bracketed(host)}
+        places = [f"{name}:{port}" for name in sorted({*names, "localhost", "127.0.0.1"})]
+        command += ["--allowed-hosts", ",".join(places)]
+        command += ["--cors-allowed-origins", ",".join(f"http://{place}" for place in places)]
+    return command
+
+
+def _answers(host: str, port: int) -> bool:
+    connection = HTTPConnection(host, port, timeout=1)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _end_of(output: IO[bytes]) -> str:
+    output.seek(0)
+    return "\n".join(output.read().decode(errors="replace").splitlines()[-OUTPUT_LINES:])
