@@ -12,7 +12,6 @@ from bench import plain, plain_way
 from bench.limit import _kind
 from bench.measures import config
 from bench.table import Row, render
-from bench.team import Team
 from fmnist import tracking
 from fmnist.config import CONF
 from fmnist.network import parameter_count
@@ -53,15 +52,6 @@ def test_every_level_of_the_article_is_a_point_that_is_measured():
         plain._name(plain.plan.override(axis, level), dict.fromkeys(points)) for axis in axes for level in axes[axis]
     ]
     assert len(levels) == 14 and set(levels) == set(points) and levels.count("baseline") == len(axes)
-
-
-def _counting(amount):
-    return {"count": lambda: (amount, 0.5), "fail": lambda: 1 / 0}
-
-
-def test_a_team_adds_up_what_its_processes_measure():
-    with Team(2, _counting, 3.0) as team:
-        assert team.rate("count", 0.0) == 12.0 and team.memory() > 1e6
 
 
 @pytest.mark.parametrize(
