@@ -57,6 +57,9 @@ def show(store: str, host: str, port: int, *, with_browser: bool = True) -> None
     if experiment is None:
         place = os.environ.get("MLFLOW_TRACKING_URI") or store
         raise UserError(f"there are no runs in {place} yet; start some with 'make sweep'")
+    if not is_remote:
+        with suppress(UserError):  # of a store that can only be read
+            tracking.Store(store)  # which tells one that was moved where its pictures are
     is_laid_out = chart_view.save(store, experiment)
     page = chart_view.page(uri if is_remote else server.address(host, port), experiment, is_laid_out)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
@@ -29,9 +30,17 @@ PAGE = 250  # runs of one answer: a busy server needs seconds for them, and 20 s
 _AWAY = ("failed with exception", "Connection refused", "database is locked", "error 502", "error 503", "error 504")
 
 
+SCHEME = "sqlite:///"
+
+
 def address(folder: str | Path) -> str:
     """The tracking URI of a store's folder: MLFLOW_TRACKING_URI where it is set, else the folder's database."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(folder).resolve()}/mlflow.db"
+    return os.environ.get("MLFLOW_TRACKING_URI") or SCHEME + quote(str(Path(folder).resolve() / "mlflow.db"))
+
+
+def database_path(uri: str) -> Path:
+    """The file of an SQLite store."""
+    return Path(unquote(uri.removeprefix(SCHEME)))
 
 
 class StoreError(RunError):

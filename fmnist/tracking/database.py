@@ -5,28 +5,26 @@ The client makes an object of every number and word that it reads, and takes ten
 
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 import mlflow
 
 from fmnist.config import UserError
-from fmnist.tracking.client import Client
-
-SCHEME = "sqlite:///"
-
+from fmnist.tracking.client import SCHEME, Client, database_path
 
 # ---- The file -------------------------------------------------------------------------------------------
 
 
 def create(uri: str) -> None:
     """Make a new database elsewhere and move it here when it is whole: MLflow cannot go on with half of one."""
-    path = Path(uri.removeprefix(SCHEME))
+    path = database_path(uri)
     part = path.parent / ".new"
     shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
     part.mkdir(parents=True)
-    Client(f"{SCHEME}{part / path.name}", patience=0.0)
+    Client(SCHEME + quote(str(part / path.name)), patience=0.0)
     (part / path.name).replace(path)
     shutil.rmtree(part)
 
@@ -39,7 +37,7 @@ def is_new(uri: str) -> bool:
     """
     if not uri.startswith(SCHEME):
         return False
-    path = Path(uri.removeprefix(SCHEME))
+    path = database_path(uri)
     try:
         path.open("rb").close()  # whose errors are clearer than SQLite's
         _check_tables(path)
@@ -73,8 +71,37 @@ def _check_version(path: Path, version: str) -> None:
     if any(f'\ndown_revision = "{version}"' in migration for migration in migrations):
         raise UserError(
             f"{path} was written by an older MLflow than {mlflow.__version__}; keep a copy, then run "
-            f"python -m mlflow db upgrade {SCHEME}{path}"
+            f"python -m mlflow db upgrade '{SCHEME}{quote(str(path))}'"
         )
+
+
+_PLACES = (  # of files, which MLflow keeps in full
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+
+
+def take_place(uri: str, artifacts: str, experiment: str) -> None:
+    """Tell the database of a store that was moved, renamed or copied where its artifacts lie now.
+
+    Args:
+        uri: of the database; of another kind of store nothing is changed.
+        artifacts: the URI of the folder of artifacts beside it.
+        experiment: one whose artifacts lie there.
+    """
+    if not uri.startswith(SCHEME):
+        return
+    with suppress(sqlite3.OperationalError), closing(sqlite3.connect(database_path(uri))) as database:
+        query = "SELECT artifact_location FROM experiments WHERE name = ?"
+        (before,) = database.execute(query, (experiment,)).fetchone() or (artifacts,)
+        if before != artifacts and before.startswith("file:"):  # elsewhere on purpose, in a bucket say
+            for table, column in _PLACES:
+                moved = f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?"
+                database.execute(moved, (artifacts, len(before) + 1, len(before), before))
+            database.commit()
 
 
 # ---- Its runs -------------------------------------------------------------------------------------------
@@ -107,7 +134,7 @@ def read(uri: str, experiment: str) -> list[StoredRun] | None:
     """
     if not uri.startswith(SCHEME):
         return None
-    location = Path(uri.removeprefix(SCHEME)).absolute().as_uri() + "?mode=ro"
+    location = database_path(uri).absolute().as_uri() + "?mode=ro"
     try:
         with closing(sqlite3.connect(location, uri=True)) as database:
             database.execute("BEGIN")  # one state of the store for all queries

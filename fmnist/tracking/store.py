@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fmnist.config import UserError
 from fmnist.schema import COLUMNS, PER_EPOCH, VAL_ACCURACY, Status
 from fmnist.tracking.client import PAGE, AwayError, Client, StoreError, address
-from fmnist.tracking.database import create, is_new
+from fmnist.tracking.database import create, is_new, take_place
 from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter
 from fmnist.tracking.tags import as_tags, as_text, condition
 
@@ -49,6 +49,7 @@ class Store:
             with FileLock(self.folder / ".setup.lock"):  # simultaneous first use would race MLflow's migrations
                 if is_new(self.uri):
                     create(self.uri)
+                take_place(self.uri, self._artifacts, EXPERIMENT)
                 self.client = Client(self.uri, patience if answered_before else min(patience, OPENING_SECONDS))
                 self.id = self.experiment(EXPERIMENT)
                 self._sweeps = self.experiment(SWEEPS)
@@ -61,8 +62,12 @@ class Store:
         experiment = self.client.get_experiment_by_name(name)
         if experiment is not None:
             return str(experiment.experiment_id)
-        place = (self.folder / "artifacts").as_uri() if self.uri.startswith("sqlite") else None
+        place = self._artifacts if self.uri.startswith("sqlite") else None
         return str(self.client.create_experiment(name, artifact_location=place))
+
+    @property
+    def _artifacts(self) -> str:
+        return (self.folder / "artifacts").as_uri()
 
     def stop_waiting(self) -> None:
         """Wait no longer for a store that does not answer, in calls under way neither, nor long for one that hangs."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from commands import ROOT, here, mistake, run
 from filelock import FileLock
@@ -115,7 +116,9 @@ def test_a_search_that_makes_no_sense_is_refused(overrides, words):
 # ---- What makes a search the one it is -----------------------------------------------------------------
 
 
-OLD = Path(__file__).parent / "definitions.json"  # name -> overrides and definition, as the first version wrote it
+OLD = (
+    Path(__file__).parent.parent / "data" / "definitions.json"
+)  # name -> overrides and definition, as the first version wrote it
 
 
 def defined(overrides):
@@ -457,6 +460,20 @@ def test_a_search_of_two_workers_that_is_killed_and_then_hears_ctrl_c_goes_on_ea
     os.killpg(stopped.pid, signal.SIGINT)  # as a terminal sends it: to the workers too
     assert_it_says_that_it_goes_on(stopped)
     assert_it_ends_like_one_that_was_not_stopped(arguments, tmp_path, store)
+
+
+@pytest.mark.slow
+def test_a_search_that_loses_a_worker_starts_what_it_worked_on_again(hyperband, tmp_path):
+    arguments, store, _ = hyperband
+    arguments = [*arguments, f"store={tmp_path}", "tuner.confirm_seeds=0", "tuner.workers=2"]
+    search = started(tmp_path / "tuner" / "small", arguments, count=1)
+    children = psutil.Process(search.pid).children(recursive=True)
+    next(child for child in children if any("popen_loky" in part for part in child.cmdline())).kill()
+    printed, errors = search.communicate(timeout=240)
+    assert (search.returncode, errors) == (0, b"")
+    assert b"a worker died (TerminatedWorkerError); what it worked on is started again" in printed
+    assert points(tmp_path) == points(store)
+    assert set(tracking.load(str(tmp_path))["status"]) == {"FINISHED"}
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The arrows between the modules run down only, and each big library has one door."""
+"""The arrows between the modules run down only, and each big library is used in few modules."""
 
 import ast
 import sys

@@ -1,6 +1,7 @@
 """What the store gives back: all runs as a frame, the epochs of a run, its predictions."""
 
 import ast
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from invented import configs, write
+from mlflow import MlflowClient
+from mlflow.utils.file_utils import local_file_uri_to_path
 
 from fmnist import tracking
 from fmnist.config import from_flat
@@ -182,3 +185,25 @@ def test_predictions_cut_short_are_none(store):
     file.write_bytes(whole[:middle] + bytes(8) + whole[middle + 8 :])
     assert store.predictions(writer.run_id) is None
     store.client.delete_run(writer.run_id)
+
+
+def test_a_store_that_is_moved_or_copied_has_its_files_where_it_is_and_writes_there(tmp_path):
+    def record(folder, seed):
+        run_id = write(tracking.Store(str(folder)), next(configs(1)) if seed is None else list(configs(4))[3])
+        client = MlflowClient(tracking.address(folder))
+        client.log_text(run_id, folder.name, "where.txt")
+        return client, run_id
+
+    before = tmp_path / "with a blank, 100%20?, # and ü"
+    _, first = record(before, None)
+    shutil.copytree(before, tmp_path / "copy")
+    before.rename(tmp_path / "moved")
+    for place in (tmp_path / "copy", tmp_path / "moved"):
+        client, second = record(place, 3)
+        for run_id in (first, second):
+            artifact = Path(local_file_uri_to_path(client.get_run(run_id).info.artifact_uri)) / "where.txt"
+            assert artifact.is_relative_to(place) and artifact.exists()
+        assert Path(client.download_artifacts(first, "where.txt", str(tmp_path))).read_text() == before.name
+        models = client.search_logged_models([client.get_run(first).info.experiment_id])
+        assert all(str(place / "artifacts") in local_file_uri_to_path(m.artifact_location) for m in models)
+    assert not before.exists()

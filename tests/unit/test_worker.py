@@ -1,0 +1,118 @@
+"""What workers take and leave, and when launching them again is hopeless; no process is started."""
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+from omegaconf import OmegaConf
+
+from fmnist import run
+from fmnist.config import Config, RunError, UserError
+from fmnist.identity import Signatures
+from fmnist.schema import Status
+from fmnist.study.plan import PlannedRun
+from fmnist.training.locking import exclusively
+from fmnist.work import worker
+from fmnist.work.launcher import Deaths, Launcher
+from fmnist.work.worker import Worker, next_runs
+
+
+def planned(folder, seeds=(0, 1), rungs=(1, 3), done=()):
+    """The runs of a plan, rung by rung, signed `1-0` for rung 1 and seed 0."""
+    return [
+        PlannedRun(Config(epochs=rung, seed=seed, store=str(folder)), (), signed, signed.run in done, 0, 1.0)
+        for rung in rungs
+        for seed in seeds
+        for signed in [Signatures(f"{rung}-{seed}", f"path {seed}", "variant")]
+    ]
+
+
+@dataclass
+class Records:
+    """A store that knows runs by their signatures alone, and counts how often it is asked."""
+
+    runs: dict[str, tuple[Status, int]] = field(default_factory=dict)  # signature -> status and ms of its end
+    asked: list[str] = field(default_factory=list)
+
+    def find(self, signature):
+        self.asked.append(signature)
+        if signature not in self.runs:
+            return None
+        status, ended = self.runs[signature]
+        return SimpleNamespace(info=SimpleNamespace(run_id=f"id {signature}", status=status, end_time=ended))
+
+
+@pytest.fixture
+def records(monkeypatch):
+    """The store of every worker here, in which a run that is carried out is finished, or fails if it says so."""
+    store = Records()
+    store.carried_out, store.failing = [], set()
+
+    def execute(config, wait, store):
+        key = f"{config.epochs}-{config.seed}"
+        store.carried_out.append(key)
+        store.runs[key] = (Status.FAILED if key in store.failing else Status.FINISHED, 1000)
+        if key in store.failing:
+            raise ValueError(key)
+
+    monkeypatch.setattr("fmnist.tracking.Store", lambda *arguments, **options: store)
+    monkeypatch.setattr(run, "execute", execute)
+    monkeypatch.setattr(worker, "POLL_SECONDS", 0.01)
+    return store
+
+
+def test_the_next_runs_are_the_lowest_open_rung_of_every_path_that_has_not_failed(tmp_path):
+    plan = planned(tmp_path, seeds=(0, 1, 2), done=("1-0",))
+    assert [run.signatures.run for run in next_runs(plan, {"1-1"}, {"path 2"})] == ["3-0", "3-1"]
+
+
+def test_a_worker_carries_out_all_that_is_left_and_asks_nothing_about_what_the_plan_says_is_done(records, tmp_path):
+    records.runs["1-1"] = (Status.FINISHED, 5)  # by another worker
+    Worker(planned(tmp_path, done=("1-0",)))()
+    assert sorted(records.carried_out) == ["3-0", "3-1"] and "1-0" not in records.asked
+
+
+@pytest.mark.parametrize("clock", [-3_600_000, 0, 3_600_000])  # ms by which the other machine's is wrong
+def test_what_failed_before_the_sweep_is_tried_again_and_what_failed_since_is_not(clock, records, tmp_path):
+    records.runs |= {"1-0": (Status.FAILED, 500), "1-1": (Status.FAILED, 900 + clock)}
+    Worker(planned(tmp_path), failed_before=frozenset({("id 1-0", 500)}))()
+    assert records.carried_out == ["1-0", "3-0"]
+
+
+def test_the_later_rungs_of_a_run_that_fails_are_left_and_with_fail_fast_all_is(records, tmp_path):
+    records.failing.add("1-0")
+    Worker(planned(tmp_path))()
+    assert records.carried_out == ["1-0", "1-1", "3-1"]
+    records.runs.clear()
+    records.carried_out.clear()
+    Worker(planned(tmp_path), fail_fast=True)()
+    assert records.carried_out == ["1-0"]
+
+
+def test_a_path_that_another_process_works_on_is_not_asked_about(records, tmp_path):
+    one = Worker(planned(tmp_path))
+    with exclusively(str(tmp_path), "path 0", wait=False):
+        assert not one._settles(one.runs[0], records) and records.asked == []
+        assert one._settles(one.runs[1], records)
+    assert one._settles(one.runs[0], records)
+
+
+def test_three_launches_that_come_no_further_are_hopeless_and_progress_begins_the_count_again():
+    deaths = Deaths("finishing an epoch", "fewer")
+    for has_progressed in (False, False, True, False, False):
+        assert "a worker died (OSError)" in deaths.add(OSError("gone"), has_progressed)
+    with pytest.raises(RunError, match=r"died 3 times without finishing an epoch.*\(the last error: OSError: gone\)"):
+        deaths.add(OSError("gone\nmore"), False)
+
+
+@pytest.mark.parametrize("jobs", [0, -2])
+def test_a_number_of_workers_that_is_none_is_refused(jobs):
+    launcher = Launcher(None, OmegaConf.create({"hydra": {"launcher": {"n_jobs": jobs}}}), [])
+    with pytest.raises(UserError, match=rf"hydra.launcher.n_jobs must be at least 1, or -1 .* but got {jobs}"):
+        launcher.workers(9)
+
+
+def test_a_cluster_has_a_worker_for_each_trajectory_and_its_jobs_go_by_what_is_theirs():
+    launcher = Launcher(None, OmegaConf.create({"hydra": {"launcher": {}}}), ["seed=0", "data.limit=600"])
+    assert launcher.workers(9) == 9 and not launcher.is_local
+    assert launcher._merged(["model.filters=4", "seed=1"]) == ["data.limit=600", "model.filters=4", "seed=1"]
