@@ -35,10 +35,10 @@ def test_the_plain_way_trains_the_same_network(filters, kernel_size, pooling):
 
 def test_the_study_is_worked_out_from_speeds_and_from_what_runs_cost_beside_training():
     short = plain.Shortened(ours=1.0, plain=1.0, sweep=10.0, run=2.0, script=20.0)
-    slow, fast = plain.Pace(1000.0, 2000.0, script_epoch=70.0), plain.Pace(2000.0, 4000.0)
+    slow, fast = plain.Speeds(1000.0, 2000.0, script_epoch=70.0), plain.Speeds(2000.0, 4000.0)
     assert (slow.epoch, fast.epoch) == (54 + 3, 27 + 1.5)  # 54,000 images trained, 6,000 scored
     assert plain._script_seconds(slow, 10, short) == 20 + 700
-    other = plain._as_the_baseline(plain.Pace(1.0, 1.0, script_steps=450.0), replace(slow, script_steps=900.0))
+    other = plain._as_the_baseline(plain.Speeds(1.0, 1.0, script_steps=450.0), replace(slow, script_steps=900.0))
     assert other.script_epoch == 140.0
     cores = plain.machine.cores()
     rungs = 2 * (2 * 2 / cores + 5 + 2.5)  # a run's overhead on all cores, 10,000 images scored
