@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from fmnist.checks import check
-from fmnist.config import Allowed, Config, StudyConfig, UserError, check_options, from_flat
+from fmnist.config import Allowed, Config, StudyConfig, UserError, check_options, flatten, from_flat
 from fmnist.identity import Signatures, parameters, run_name, sign
 from fmnist.network import flops_per_image
 from fmnist.schema import Status
@@ -17,7 +17,12 @@ from fmnist.training.data import validation_count
 
 STARTUP_SECONDS = 10.0  # of a sweep: starting the workers, and importing TensorFlow in each
 TEST_IMAGES = 10_000  # Fashion-MNIST's; scoring them is a small part of a run
-NOT_AXES = {"seed": "; use study.seeds", "epochs": "; use study.rungs", "study": "", "store": "", "hydra": ""}
+_EACH = "; start a sweep for each of its values"
+NOT_AXES = {
+    **dict.fromkeys(flatten(Config()).keys() - parameters(Config()).keys(), _EACH),  # data.dir, patience, ...
+    **dict.fromkeys(("compute.threads", "compute.backend"), _EACH),  # which a process cannot change
+    **{"study": _EACH, "hydra": _EACH, "seed": "; use study.seeds", "epochs": "; use study.rungs"},
+}
 Compose = Callable[[Sequence[str]], Config]  # overrides -> config
 
 
@@ -63,9 +68,8 @@ def check_study(study: StudyConfig) -> None:
             raise UserError(f"{key} is empty; give at least one, {key}=[{least}]")
         Allowed(least=least).check(key, min(numbers))
     for axis, levels in study.axes.items():
-        group = axis.split(".")[0]
-        if group in NOT_AXES:
-            raise UserError(f"study.axes cannot vary {axis}{NOT_AXES[group]}")
+        for key in {axis, axis.split(".")[0]} & NOT_AXES.keys():
+            raise UserError(f"a study or sweep cannot vary {axis}{NOT_AXES[key]}")
         if not isinstance(levels, list) or not levels:
             raise UserError(f"study.axes.{axis} must be a list of levels like [32,64], but got {levels}")
 
