@@ -42,15 +42,15 @@ def main() -> None:
         title, rows, _ = PARTS[part]
         left = sum(PARTS[later][2] for later in parts[index:])
         print(f"{part} ... (about {left} minutes left)", file=sys.stderr, flush=True)
-        sections.append((title, list(_told(rows()))))
+        sections.append((title, list(_printed(rows()))))
     print(f"{machine.cpu()}, {machine.cores()} cores, {', '.join(machine.gpus()) or 'no GPU'}; ", end="")
     print(f"load {load:.1f} before; {time.strftime('%Y-%m-%d')}, {(time.time() - began) / 60:.0f} minutes\n")
     print(render(sections))
 
 
-def _told(rows: Iterator[Row]) -> Iterator[Row]:
+def _printed(rows: Iterator[Row]) -> Iterator[Row]:
     for row in rows:
-        print(f"  {row.what}: {row.said}", file=sys.stderr, flush=True)
+        print(f"  {row.what}: {row.comparison}", file=sys.stderr, flush=True)
         yield row
 
 

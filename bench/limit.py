@@ -9,18 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.measures import EPOCH, config, ours
+from bench.measures import EPOCH, FILTERS, config, ours
+from bench.processes import Workers, in_process
 from bench.table import Row
-from bench.team import Team, alone
 from fmnist import machine
 from fmnist.config import Config
 from fmnist.network import flops_per_image
 
 ROUNDS = 2  # of products and training in turn: what else the machine does meets both
 SECONDS = 3.0
-FILTERS = (16, 32, 64, 128, 256)
 PROFILED = (32, 64, 128)
-# What a name of TensorFlow's operations tells, the first that fits.
+# The kind of a TensorFlow operation by a part of its name, the first that fits.
 _KINDS = (
     ("Adam", "/adam/"),
     ("warps", "ImageProjectiveTransform"),
@@ -42,10 +41,10 @@ def rows() -> Iterator[Row]:
     for precision in dict.fromkeys((auto, "float32")):
         single, _ = _measured(config(compute__precision=precision), 1)
         for filters in FILTERS if precision == auto else PROFILED:
-            given = config(compute__precision=precision, model__filters=filters)
-            speed, peak = _measured(given, machine.cores())
+            point = config(compute__precision=precision, model__filters=filters)
+            speed, peak = _measured(point, machine.cores())
             goal = "at least 0.80" if filters == 128 else ""
-            yield _share(given, speed, peak, goal)
+            yield _share(point, speed, peak, goal)
             if filters == 128:
                 speeds[precision] = speed
                 yield _workers(precision, speed, single)
@@ -56,18 +55,18 @@ def rows() -> Iterator[Row]:
         yield _profile_row(config(model__filters=filters))
 
 
-def _measured(given: Config, workers: int) -> tuple[float, float]:
+def _measured(config: Config, count: int) -> tuple[float, float]:
     """Images a second, and operations a second of matrix products, of all workers together."""
-    with Team(workers, ours, given) as team:
+    with Workers(count, ours, config) as workers:
         peaks, speeds = zip(
-            *((team.rate("products", SECONDS), team.rate("train", SECONDS)) for _ in range(ROUNDS)), strict=True
+            *((workers.rate("products", SECONDS), workers.rate("train", SECONDS)) for _ in range(ROUNDS)), strict=True
         )
     return sum(speeds) / ROUNDS, sum(peaks) / ROUNDS
 
 
-def _share(given: Config, speed: float, peak: float, goal: str) -> Row:
-    reached = speed * flops_per_image(given.model)
-    filters, precision = given.model.filters, given.compute.precision
+def _share(config: Config, speed: float, peak: float, goal: str) -> Row:
+    reached = speed * flops_per_image(config.model)
+    filters, precision = config.model.filters, config.compute.precision
     what = f"{filters} filters, {precision}, {machine.cores()} workers: {EPOCH / speed:.1f} s an epoch"
     texts = (f"{reached / 1e9:.0f} GFLOP/s", "matrix products", f"{peak / 1e9:.0f} GFLOP/s")
     return Row(what, *texts, reached / peak, goal)
@@ -83,21 +82,21 @@ def _workers(precision: str, speed: float, single: float) -> Row:
 # ---- Where the time goes -----------------------------------------------------------------------------
 
 
-def _profile_row(given: Config) -> Row:
-    step, parts = alone(profile, given)
-    said = ", ".join(f"{kind} {share:.1%}" for kind, share in parts.items())
+def _profile_row(config: Config) -> Row:
+    step, parts = in_process(profile, config)
+    shares = ", ".join(f"{kind} {share:.1%}" for kind, share in parts.items())
     counted = parts["conv1"] + parts["conv2"] + parts["dense"]
-    what = f"profile, {given.model.filters} filters: products of a step"
-    return Row(what, f"{counted * step * 1e3:.1f} ms", said, f"{step * 1e3:.1f} ms a step", counted)
+    what = f"profile, {config.model.filters} filters: products of a step"
+    return Row(what, f"{counted * step * 1e3:.1f} ms", shares, f"{step * 1e3:.1f} ms a step", counted)
 
 
-def profile(given: Config) -> tuple[float, dict[str, float]]:
+def profile(config: Config) -> tuple[float, dict[str, float]]:
     """Seconds of a training step, and the share of each kind of operation; call it in a process of its own."""
-    measures = ours(given)
+    measures = ours(config)
     images, seconds = measures["train"]()
     spent = _traced(measures["train"])
     whole = sum(spent.values())
-    return seconds / images * given.batch_size, {kind: part / whole for kind, part in spent.most_common()}
+    return seconds / images * config.batch_size, {kind: part / whole for kind, part in spent.most_common()}
 
 
 def _traced(train: Any) -> Counter[str]:

@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from bench.team import Measure
+from bench.processes import Measure
 from fmnist import machine
 from fmnist.checks import check
 from fmnist.config import Config, from_flat
 
 EPOCH, VALIDATION, TEST = 54_000, 6_000, 10_000  # images
+FILTERS = (16, 32, 64, 128, 256)
 _IMAGES = 6_400  # invented ones: what is in a picture does not matter to its pace
 _CHUNK_SECONDS = 0.5  # that a call of the compiled loop is to take, about
 _STEPS, _WARM = 24, 4  # steps of a call of `fit`, and how many of them are not counted
@@ -19,8 +20,8 @@ _EPOCHS = 3  # of a longer call: some last twice as long as others, which wait u
 
 def config(**options: Any) -> Config:
     """The baseline with options, `model__filters=32`, resolved: in the precision that `auto` picks, with one thread."""
-    given = {"compute.threads": 1, **{key.replace("__", "."): value for key, value in options.items()}}
-    return machine.resolve(check(from_flat(Config(), given)))
+    flat = {"compute.threads": 1, **{key.replace("__", "."): value for key, value in options.items()}}
+    return machine.resolve(check(from_flat(Config(), flat)))
 
 
 def ours(config: Config) -> dict[str, Measure]:

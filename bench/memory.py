@@ -3,8 +3,8 @@
 import tempfile
 from collections.abc import Iterator
 
+from bench.processes import in_process
 from bench.table import Row
-from bench.team import alone
 
 RUNS = 40
 SMALL = {
@@ -20,7 +20,7 @@ SMALL = {
 
 def rows() -> Iterator[Row]:
     """After two runs, which fill caches, and after many."""
-    held = alone(held_after)
+    held = in_process(held_after)
     for count in (10, RUNS):
         texts = (f"{held[count - 1]:.0f} MB", "after 2", f"{held[1]:.0f} MB")
         yield Row(f"held after {count} small runs", *texts, held[count - 1] / held[1], "below 1.05")

@@ -4,26 +4,21 @@ The study is too long to be done both ways here. A shortened form is, and the wh
 measured: how fast each variant is trained, and what a run takes beside its training.
 """
 
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from bench.measures import EPOCH, TEST, VALIDATION, config, ours, plain
+from bench.processes import Workers, run_python
 from bench.table import Row
-from bench.team import Team
 from fmnist import machine, tracking
 from fmnist.config import Config, flatten
 from fmnist.identity import differences
 from fmnist.study import plan
 from fmnist.study.compose import compose_config
 
-ROOT = Path(__file__).parent.parent
 SECONDS = 3.0
 FIT = "fit, generator, float32"
 SHORT = {"model.filters": 32, "data.limit": 6000}
@@ -31,7 +26,7 @@ SHORT_AXES, SHORT_RUNGS = ("model.pooling", "data.scale"), (1, 2)
 
 
 @dataclass(frozen=True)
-class Pace:
+class Speeds:
     """How fast all workers of a sweep together train and score, and a script on all cores trains; in images a second.
 
     The steps of `fit` are not all of its epoch: it validates, and it waits.
@@ -62,91 +57,91 @@ class Shortened:
 def rows() -> Iterator[Row]:
     """All of it."""
     axes = compose_config(["study=article"]).study.axes
-    paces: dict[str, Pace] = {}
+    speeds: dict[str, Speeds] = {}
     for point in _points("study=article"):
         name = " ".join(point.overrides) or "baseline"
-        paces[name], against = _pace(point.config), FIT
+        speeds[name], against = _measured(point.config), FIT
         if name != "baseline" and "model.filters" not in name:
-            paces[name], against = _as_the_baseline(paces[name], paces["baseline"]), f"{FIT}, from its steps"
+            speeds[name], against = _as_the_baseline(speeds[name], speeds["baseline"]), f"{FIT}, from its steps"
         goal = "at least 2.5" if machine.multiplies_bfloat16() else "at least 1.3"
         what = f"epoch, {name}, {point.config.compute.precision}"
-        yield _epoch_row(what, paces[name].epoch, paces[name], goal, against)
-    levels = {axis: [_name(plan.override(axis, level), paces) for level in found] for axis, found in axes.items()}
-    for name, count in zip(levels["model.filters"], axes["model.filters"], strict=True):
-        yield from _filters_rows(paces[name], count)
+        yield _epoch_row(what, speeds[name].epoch, speeds[name], goal, against)
+    names = {axis: [_name(plan.override(axis, level), speeds) for level in axes[axis]] for axis in axes}
+    for name, count in zip(names["model.filters"], axes["model.filters"], strict=True):
+        yield from _filters_rows(speeds[name], count)
     alone = config(compute__threads=machine.cores())
     what = f"epoch of one run alone, {alone.compute.threads} threads, {alone.compute.precision}"
-    yield _epoch_row(what, _ours(alone, 1).epoch, paces["baseline"])
-    short = _shortened(paces["model.filters=32"])
+    yield _epoch_row(what, _ours(alone, 1).epoch, speeds["baseline"])
+    short = _shortened(speeds["model.filters=32"])
     yield from _short_rows(short)
-    yield from _study_rows(paces, levels, short)
+    yield from _study_rows(speeds, names, short)
 
 
-def _name(override: str, paces: dict[str, Pace]) -> str:
+def _name(override: str, speeds: dict[str, Speeds]) -> str:
     """The point that a level is: what the baseline has is not there by its own name."""
-    return override if override in paces else "baseline"
+    return override if override in speeds else "baseline"
 
 
 def _points(*overrides: str) -> list[plan.Variant]:
     def compose(more: Sequence[str]) -> Config:
         return compose_config([*overrides, *more])
 
-    found = plan.variants(compose(()).study, compose)
-    return [plan.Variant(_one_thread(point.config), point.overrides) for point in found]
+    points = plan.variants(compose(()).study, compose)
+    return [plan.Variant(_one_thread(point.config), point.overrides) for point in points]
 
 
-def _one_thread(given: Config) -> Config:
-    options = {key: value for key, value in flatten(given).items() if key.split(".")[0] in ("model", "augment", "data")}
+def _one_thread(point: Config) -> Config:
+    options = {key: value for key, value in flatten(point).items() if key.split(".")[0] in ("model", "augment", "data")}
     return config(**{key.replace(".", "__"): value for key, value in options.items()})
 
 
-def _pace(given: Config) -> Pace:
+def _measured(point: Config) -> Speeds:
     """Ours before and after `fit`: what else the machine does meets both. Whole epochs for the filter counts only."""
-    named = differences(given)
-    arguments = (given.model.filters, given.model.kernel_size, given.model.pooling)
-    whole = set(named) <= {"model.filters"}
+    options = differences(point)
+    arguments = (point.model.filters, point.model.kernel_size, point.model.pooling)
+    whole = set(options) <= {"model.filters"}
     with (
-        Team(machine.cores(), ours, given) as us,
-        Team(1, plain, *arguments, named.get("augment", "article"), given.data.scale) as them,
+        Workers(machine.cores(), ours, point) as workers,
+        Workers(1, plain, *arguments, options.get("augment", "article"), point.data.scale) as script,
     ):
-        them.wait()
-        before = us.rate("train", SECONDS), us.rate("score", 1.0)
-        steps = them.rate("steps", SECONDS)
-        epoch = 1 / them.rate("epochs", 0.0) if whole else float("nan")
-        after = us.rate("train", SECONDS), us.rate("score", 1.0)
+        script.wait()
+        before = workers.rate("train", SECONDS), workers.rate("score", 1.0)
+        steps = script.rate("steps", SECONDS)
+        epoch = 1 / script.rate("epochs", 0.0) if whole else float("nan")
+        after = workers.rate("train", SECONDS), workers.rate("score", 1.0)
     train, score = (sum(rates) / 2 for rates in zip(before, after, strict=True))
-    return Pace(train, score, steps, epoch)
+    return Speeds(train, score, steps, epoch)
 
 
-def _as_the_baseline(pace: Pace, baseline: Pace) -> Pace:
+def _as_the_baseline(speeds: Speeds, baseline: Speeds) -> Speeds:
     """With an epoch of the script that is longer than its steps by as much as the baseline's."""
-    return replace(pace, script_epoch=baseline.script_epoch * baseline.script_steps / pace.script_steps)
+    return replace(speeds, script_epoch=baseline.script_epoch * baseline.script_steps / speeds.script_steps)
 
 
-def _ours(given: Config, workers: int) -> Pace:
-    with Team(workers, ours, given) as team:
-        return Pace(team.rate("train", 2 * SECONDS), team.rate("score", 1.0))
+def _ours(point: Config, count: int) -> Speeds:
+    with Workers(count, ours, point) as workers:
+        return Speeds(workers.rate("train", 2 * SECONDS), workers.rate("score", 1.0))
 
 
-def _epoch_row(what: str, ours: float, pace: Pace, goal: str = "", against: str = FIT) -> Row:
-    theirs = pace.script_epoch
+def _epoch_row(what: str, ours: float, speeds: Speeds, goal: str = "", against: str = FIT) -> Row:
+    theirs = speeds.script_epoch
     return Row(what, f"{ours:.1f} s", against, f"{theirs:.1f} s", theirs / ours, goal, less=True)
 
 
-def _filters_rows(pace: Pace, count: int) -> Iterator[Row]:
+def _filters_rows(speeds: Speeds, count: int) -> Iterator[Row]:
     """The training steps of an epoch alone, and whole epochs in float32."""
-    ours, theirs = EPOCH / pace.train, EPOCH / pace.script_steps
+    ours, theirs = EPOCH / speeds.train, EPOCH / speeds.script_steps
     what = f"the steps of an epoch alone, {count} filters"
     yield Row(what, f"{ours:.1f} s", FIT, f"{theirs:.1f} s", theirs / ours, less=True)
     single = _ours(config(compute__precision="float32", model__filters=count), machine.cores())
-    yield _epoch_row(f"epoch, {count} filters, float32", single.epoch, pace, "at least 1.3")
+    yield _epoch_row(f"epoch, {count} filters, float32", single.epoch, speeds, "at least 1.3")
 
 
 # ---- A small study, done both ways -------------------------------------------------------------------
 
 
-def _shortened(pace: Pace) -> Shortened:
-    """Done both ways; `pace` is that of its runs."""
+def _shortened(speeds: Speeds) -> Shortened:
+    """Done both ways; `speeds` are those of its runs."""
     axes = compose_config(["study=article"]).study.axes
     with tempfile.TemporaryDirectory() as folder:
         out = [f"study.axes.{axis}=null" for axis in axes if axis not in SHORT_AXES]
@@ -165,7 +160,7 @@ def _shortened(pace: Pace) -> Shortened:
         ours=ours,
         plain=sum(map(sum, scripts)),
         sweep=ours - float(runs["time/wall_s"].sum()) / workers,
-        run=float(runs["time/overhead_s"].median()) - TEST / (pace.score / workers),
+        run=float(runs["time/overhead_s"].median()) - TEST / (speeds.score / workers),
         script=sum(2 * one - two for one, two in scripts) / len(scripts),  # what is left without an epoch
     )
 
@@ -183,8 +178,7 @@ def _arguments(level: dict[str, Any], epochs: int) -> list[str]:
 def _seconds(command: Sequence[str], folder: str) -> float:
     """What a module takes as a command, called in a folder."""
     began = time.perf_counter()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-m", *command], cwd=folder, env=environment, check=True, capture_output=True)
+    run_python("-m", *command, folder=folder)
     return time.perf_counter() - began
 
 
@@ -202,14 +196,14 @@ def _short_rows(short: Shortened) -> Iterator[Row]:
 # ---- The whole study, worked out ---------------------------------------------------------------------
 
 
-def _study_rows(paces: dict[str, Pace], levels: dict[str, list[str]], short: Shortened) -> Iterator[Row]:
-    names = [name for found in levels.values() for name in found]  # the baseline once an axis
+def _study_rows(speeds: dict[str, Speeds], levels: dict[str, list[str]], short: Shortened) -> Iterator[Row]:
+    names = [name for axis in levels.values() for name in axis]  # the baseline once an axis
     rungs = compose_config(["study=article"]).study.rungs
-    ours = _sweep_seconds(list(paces.values()), rungs, short)
-    every = sum(_script_seconds(paces[name], epochs, short) for name in names for epochs in (10, 50))
-    least = sum(_script_seconds(paces[name], 50, short) for name in names)
-    least += _script_seconds(paces["baseline"], 10, short)
-    what = f"study article, {len(paces)} variants at {', '.join(map(str, rungs))} epochs"
+    ours = _sweep_seconds(list(speeds.values()), rungs, short)
+    every = sum(_script_seconds(speeds[name], epochs, short) for name in names for epochs in (10, 50))
+    least = sum(_script_seconds(speeds[name], 50, short) for name in names)
+    least += _script_seconds(speeds["baseline"], 10, short)
+    what = f"study article, {len(speeds)} variants at {', '.join(map(str, rungs))} epochs"
     for scripts, theirs, goal in (
         (f"{2 * len(names)} scripts: every axis, 10 and 50 epochs", every, "at least 5"),
         (f"{len(names) + 1} scripts: every axis at 50 epochs, the baseline at 10", least, ""),
@@ -217,11 +211,11 @@ def _study_rows(paces: dict[str, Pace], levels: dict[str, list[str]], short: Sho
         yield Row(what, f"{ours / 3600:.1f} h", scripts, f"{theirs / 3600:.1f} h", theirs / ours, goal, less=True)
 
 
-def _sweep_seconds(paces: Sequence[Pace], rungs: Sequence[int], short: Shortened) -> float:
+def _sweep_seconds(speeds: Sequence[Speeds], rungs: Sequence[int], short: Shortened) -> float:
     """A path a variant: epochs are trained once, every rung is scored and recorded."""
-    runs = len(rungs) * (len(paces) * short.run / machine.cores() + sum(TEST / pace.score for pace in paces))
-    return short.sweep + max(rungs) * sum(pace.epoch for pace in paces) + runs
+    runs = len(rungs) * (len(speeds) * short.run / machine.cores() + sum(TEST / each.score for each in speeds))
+    return short.sweep + max(rungs) * sum(each.epoch for each in speeds) + runs
 
 
-def _script_seconds(pace: Pace, epochs: int, short: Shortened) -> float:
-    return short.script + epochs * pace.script_epoch
+def _script_seconds(speeds: Speeds, epochs: int, short: Shortened) -> float:
+    return short.script + epochs * speeds.script_epoch

@@ -59,7 +59,7 @@ def data(limit: int | None, scale: str) -> tuple[Any, Any, tuple[Any, Any], tupl
     """Training images and labels, those for validation, and the test set."""
     (images, labels), (test_images, test_labels) = keras.datasets.fashion_mnist.load_data()
     divisor = {"raw": 1, "unit": 255}[scale]
-    images, test_images = (given[..., None].astype("float32") / divisor for given in (images, test_images))
+    images, test_images = (each[..., None].astype("float32") / divisor for each in (images, test_images))
     images, labels = images[:limit], labels[:limit]
     held_back = len(images) // 10
     validation = images[:held_back], labels[:held_back]
@@ -78,15 +78,15 @@ def main() -> None:
     parser.add_argument("--scale", default="raw")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--limit", type=int)
-    given = parser.parse_args()
+    options = parser.parse_args()
     mlflow.keras.autolog()
-    images, labels, validation, test = data(given.limit, given.scale)
-    model = network(given.filters, given.kernel_size, given.pooling)
-    train = batches(images, labels, given.augment)
+    images, labels, validation, test = data(options.limit, options.scale)
+    model = network(options.filters, options.kernel_size, options.pooling)
+    train = batches(images, labels, options.augment)
     with mlflow.start_run():
-        mlflow.log_params(vars(given))
+        mlflow.log_params(vars(options))
         # No steps_per_epoch, as the article had: Keras 3 takes what one epoch leaves over for the whole of the next.
-        model.fit(train, epochs=given.epochs, validation_data=validation, callbacks=CALLBACKS, verbose=0)
+        model.fit(train, epochs=options.epochs, validation_data=validation, callbacks=CALLBACKS, verbose=0)
         loss, accuracy = model.evaluate(*test, batch_size=128, verbose=0)
         mlflow.log_metrics({"test_loss": loss, "test_accuracy": accuracy})
         predicted = np.argmax(model.predict(test[0], verbose=0), axis=1)

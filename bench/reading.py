@@ -1,13 +1,11 @@
 """How long `python -m fmnist.compare` takes on a store, start-up included."""
 
 import statistics
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from fmnist.config import CONF
+from bench.processes import run_python
 
 REPEAT = 3  # processes for each figure
 LOADING = """
@@ -22,11 +20,6 @@ from fmnist import tracking
 began = time.perf_counter()
 print(sum(1 for _ in tracking.Store(sys.argv[1]).runs()), time.perf_counter() - began)
 """
-
-
-def _python(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, *arguments], cwd=CONF.parent, stdout=subprocess.PIPE, text=True, check=True)
-    return done.stdout
 
 
 @dataclass(frozen=True)
@@ -44,10 +37,10 @@ def measure(store: Path) -> Reading:
     whole = []
     for _ in range(REPEAT):
         began = time.perf_counter()
-        _python("-m", "fmnist.compare", "--store", str(store))
+        run_python("-m", "fmnist.compare", "--store", str(store))
         whole.append(time.perf_counter() - began)
     loading, client = (
-        statistics.median(float(_python("-c", code, str(store)).split()[1]) for _ in range(REPEAT))
+        statistics.median(float(run_python("-c", code, str(store)).split()[1]) for _ in range(REPEAT))
         for code in (LOADING, THROUGH_THE_CLIENT)
     )
     return Reading(statistics.median(whole), loading, client, (store / "mlflow.db").stat().st_size / 1e6)

@@ -1,20 +1,16 @@
 """Start-up and what an epoch costs beside its training: imports, data, tracing, checkpoint, record."""
 
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.measures import EPOCH, config, ours
+from bench.processes import Workers, in_process, run_python
 from bench.table import Row
-from bench.team import Team, alone
 from fmnist import tracking
 
-ROOT = Path(__file__).parent.parent
 REPEAT = 5
 SWEEP = ("study=pooling", "data.limit=6000", "model.filters=16")  # the first rung of two paths
 PLAIN = """
@@ -47,15 +43,9 @@ def rows() -> Iterator[Row]:
     yield from _beside_rows()
 
 
-def _run(*arguments: str, folder: Path | str = ROOT) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, check=True)
-    return done.stdout.decode()
-
-
 def _seconds(*arguments: str) -> float:
     """The median of what a process takes."""
-    return _median(lambda: _run(*arguments))
+    return _median(lambda: run_python(*arguments))
 
 
 def _median(body: Callable[[], object]) -> float:
@@ -71,7 +61,7 @@ def _median(body: Callable[[], object]) -> float:
 def _first_epoch_of_a_sweep(folder: str, rung: int) -> float:
     """Seconds from the command to its first epoch."""
     began = time.time()
-    _run("-m", "fmnist.train", *SWEEP, f"study.rungs=[{rung}]", f"store={folder}/ours")
+    run_python("-m", "fmnist.train", *SWEEP, f"study.rungs=[{rung}]", f"store={folder}/ours")
     runs = tracking.load(f"{folder}/ours")
     runs = runs[runs["start_time"] > began * 1000]
     client = tracking.Store(f"{folder}/ours").client
@@ -81,8 +71,8 @@ def _first_epoch_of_a_sweep(folder: str, rung: int) -> float:
 
 def _first_epoch_of_a_script(folder: str) -> float:
     began = time.time()
-    said = _run("-c", PLAIN, "--filters", "16", "--limit", "6000", "--epochs", "1", folder=folder)
-    return float(said.split("began")[1].split()[0]) - began
+    output = run_python("-c", PLAIN, "--filters", "16", "--limit", "6000", "--epochs", "1", folder=folder)
+    return float(output.split("began")[1].split()[0]) - began
 
 
 # ---- Beside the training of an epoch -----------------------------------------------------------------
@@ -90,9 +80,9 @@ def _first_epoch_of_a_script(folder: str) -> float:
 
 def _beside_rows() -> Iterator[Row]:
     """What the baseline's epoch costs beside its training, as a share of it."""
-    with Team(1, ours, config()) as team:
-        epoch = EPOCH / team.rate("train", 6.0)
-    costs = alone(beside)
+    with Workers(1, ours, config()) as worker:
+        epoch = EPOCH / worker.rate("train", 6.0)
+    costs = in_process(beside)
     against = ("an epoch's training, one worker", f"{epoch:.1f} s")
     tracked = costs["checkpoint"] + costs["record of an epoch"]
     for what, took in costs.items():
@@ -114,11 +104,11 @@ def beside() -> dict[str, float]:
     from fmnist.training.engine import Engine
     from fmnist.training.streams import stream
 
-    given = config(epochs=50)
-    dataset = data.load(given.data)
-    costs = {"data: four files read, checked, decoded": _median(lambda: data.load(given.data))}
+    baseline = config(epochs=50)
+    dataset = data.load(baseline.data)
+    costs = {"data: four files read, checked, decoded": _median(lambda: data.load(baseline.data))}
     began = time.perf_counter()
-    engine = Engine(given, dataset.train_images[:EPOCH], dataset.train_labels[:EPOCH])
+    engine = Engine(baseline, dataset.train_images[:EPOCH], dataset.train_labels[:EPOCH])
     costs["network built"] = time.perf_counter() - began
     rows, warps = np.zeros((1, 128), np.int32), np.zeros((1, 128, 8), np.float32)
     began = time.perf_counter()
@@ -126,11 +116,11 @@ def beside() -> dict[str, float]:
     first = time.perf_counter() - began
     costs["training traced"] = first - _median(lambda: engine.train(rows, warps))
 
-    def drawn() -> object:
+    def draw() -> object:
         order = stream(0, "order", 1).permutation(EPOCH)
-        return augment.transforms(augment.draw(given.augment, EPOCH, stream(0, "augment", 1)))[order]
+        return augment.transforms(augment.draw(baseline.augment, EPOCH, stream(0, "augment", 1)))[order]
 
-    costs["order and warps drawn"] = _median(drawn)
+    costs["order and warps drawn"] = _median(draw)
     images = dataset.train_images[EPOCH:]
     costs["validation scored"] = _median(lambda: engine.logits(images))
     record = {"train/loss": 0.5, "train/accuracy": 0.8, "val/loss": 0.5, "val/accuracy": 0.8, "time/epoch_s": 30.0}
@@ -138,12 +128,12 @@ def beside() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         state = engine.state()
         costs["checkpoint"] = _median(lambda: checkpoint.save_epoch(Path(folder), 1, state, {"history": [record] * 50}))
-        book, signatures = tracking.Store(folder), sign(given, dataset.digest)
-        writer = book.begin("bench", signatures.run, parameters(given), run.describe(given, signatures, dataset))
+        store, signatures = tracking.Store(folder), sign(baseline, dataset.digest)
+        writer = store.begin("bench", signatures.run, parameters(baseline), run.describe(baseline, signatures, dataset))
 
-        def written() -> None:
+        def write() -> None:
             history.append({**record, "time/ended_ms": time.time() * 1000})
             writer.epochs(history)
 
-        costs["record of an epoch"] = _median(written)
+        costs["record of an epoch"] = _median(write)
     return costs

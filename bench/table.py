@@ -21,7 +21,7 @@ class Row:
     less: bool = False  # it is theirs over ours: so many times less
 
     @property
-    def said(self) -> str:
+    def comparison(self) -> str:
         """The ratio as it is printed."""
         return f"{self.ratio:.3g}" + " times less" * self.less
 
@@ -31,5 +31,5 @@ def render(sections: Sequence[tuple[str, Sequence[Row]]]) -> str:
     lines = []
     for title, rows in sections:
         lines.append((f"**{title}**", *[""] * (len(HEADS) - 1)))
-        lines += [(row.what, row.ours, row.against, row.theirs, row.said, row.goal) for row in rows]
+        lines += [(row.what, row.ours, row.against, row.theirs, row.comparison, row.goal) for row in rows]
     return tabulate(lines, HEADS, tablefmt="pipe", disable_numparse=True)

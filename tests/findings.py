@@ -1,5 +1,8 @@
 """The content of a made-up study's report, for its tests."""
 
+import json
+import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,7 @@ from fmnist.config import CLASSES
 from fmnist.report.content import Content
 from fmnist.schema import Judgement
 
+EVIL = "<script>alert(1)</script>"
 # Option, level, gain in validation accuracy at the end, parameters relative to the baseline's.
 LEVELS = (
     ("data.scale", "unit", 0.021, 1.0), ("model.filters", "32", -0.009, 0.12), ("model.filters", "64", -0.004, 0.35),
@@ -231,3 +235,23 @@ NOTES = [
     "Intervals are 95 % Student t intervals over the seeds; differences are paired by seed.",
     "p-values are Holm-corrected over the comparisons of one budget.",
 ]
+
+
+def renamed(old: str, new: str, given: Content) -> Content:
+    """The findings with another name for a variant, wherever it stands."""
+    return replace(
+        given,
+        leaderboard=given.leaderboard.assign(variant=given.leaderboard["variant"].replace(old, new)),
+        runs=given.runs.assign(
+            variant=given.runs["variant"].replace(old, new),
+            run_name=given.runs["run_name"].str.replace(old, new, regex=False),
+        ),
+        effects=given.effects.assign(level=given.effects["level"].replace(old.split("=")[1], new)),
+    )
+
+
+def matrices(text: str) -> dict[str, Any]:
+    block = re.search(r'<script type="application/json" id="matrices">(.*?)</script>', text)
+    assert block
+    content: dict[str, Any] = json.loads(block[1])
+    return content

@@ -12,7 +12,6 @@ from bench import plain, plain_way
 from bench.limit import _kind
 from bench.measures import config
 from bench.table import Row, render
-from bench.team import Team
 from fmnist import tracking
 from fmnist.config import CONF
 from fmnist.network import parameter_count
@@ -36,10 +35,10 @@ def test_the_plain_way_trains_the_same_network(filters, kernel_size, pooling):
 
 def test_the_study_is_worked_out_from_speeds_and_from_what_runs_cost_beside_training():
     short = plain.Shortened(ours=1.0, plain=1.0, sweep=10.0, run=2.0, script=20.0)
-    slow, fast = plain.Pace(1000.0, 2000.0, script_epoch=70.0), plain.Pace(2000.0, 4000.0)
+    slow, fast = plain.Speeds(1000.0, 2000.0, script_epoch=70.0), plain.Speeds(2000.0, 4000.0)
     assert (slow.epoch, fast.epoch) == (54 + 3, 27 + 1.5)  # 54,000 images trained, 6,000 scored
     assert plain._script_seconds(slow, 10, short) == 20 + 700
-    other = plain._as_the_baseline(plain.Pace(1.0, 1.0, script_steps=450.0), replace(slow, script_steps=900.0))
+    other = plain._as_the_baseline(plain.Speeds(1.0, 1.0, script_steps=450.0), replace(slow, script_steps=900.0))
     assert other.script_epoch == 140.0
     cores = plain.machine.cores()
     rungs = 2 * (2 * 2 / cores + 5 + 2.5)  # a run's overhead on all cores, 10,000 images scored
@@ -53,15 +52,6 @@ def test_every_level_of_the_article_is_a_point_that_is_measured():
         plain._name(plain.plan.override(axis, level), dict.fromkeys(points)) for axis in axes for level in axes[axis]
     ]
     assert len(levels) == 14 and set(levels) == set(points) and levels.count("baseline") == len(axes)
-
-
-def _counting(amount):
-    return {"count": lambda: (amount, 0.5), "fail": lambda: 1 / 0}
-
-
-def test_a_team_adds_up_what_its_processes_measure():
-    with Team(2, _counting, 3.0) as team:
-        assert team.rate("count", 0.0) == 12.0 and team.memory() > 1e6
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 import io
 import json
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
@@ -184,24 +182,6 @@ def test_a_mistake_is_one_line(said, arguments, words):
 
 def test_a_mistake_ends_the_process_with_2(store):
     assert "did you mean" in mistake("compare", "--store", store, "--study", "smoek")
-
-
-def test_its_help_needs_no_pandas():
-    code = "import sys, fmnist.compare; print({'pandas', 'numpy', 'matplotlib', 'mlflow'} & {*sys.modules})"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
-
-
-def test_from_another_folder_all_is_found_and_nothing_heavy_is_imported(store, tmp_path):
-    code = (
-        "import sys; from fmnist.compare import main; code = main(sys.argv[1:]); "
-        "print(sorted({'tensorflow', 'keras', 'jax', 'torch'} & set(sys.modules)), code, file=sys.stderr)"
-    )
-    arguments = ["--store", str(store), *POOLING, "--format", "html", "--out", "found"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "PATH": ""},
-        capture_output=True, text=True, check=True, timeout=120,
-    )  # fmt: skip
-    assert done.stderr.splitlines()[-1] == "[] 0" and (tmp_path / "found" / "report.html").exists()
 
 
 def test_what_stands_in_a_folder_is_not_replaced_by_nothing(tmp_path):

@@ -4,7 +4,6 @@ import gzip
 import os
 import shutil
 import subprocess
-import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -462,12 +461,6 @@ def test_the_command_ends_with_2_and_one_line_on_a_mistake(tmp_path: Path, capsy
     assert data.main(["--dir", str(tmp_path)]) == 2
     printed = capsys.readouterr()
     assert printed.out == "" and printed.err.count("\n") == 1 and "there is no file" in printed.err
-
-
-def test_importing_the_module_loads_no_heavy_library() -> None:
-    code = "import sys, fmnist.training.data; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"keras", "sklearn", "pandas", "tensorflow"} & set(done.stdout.split())
 
 
 def test_too_few_rows_for_a_config_are_refused_before_anything_is_recorded(folder: Path) -> None:

@@ -78,19 +78,3 @@ def test_between_two_costs_the_pace_is_interpolated_and_beyond_them_it_stays():
     low, high = cost(BASE) / 10, cost(BASE) * 10
     assert learned(record(low, 1.0 / low), record(high, 100.0 / high)) == pytest.approx(10.0)
     assert learned(record(low, 3.0 / low)) == pytest.approx(3.0)
-
-
-def test_a_measurement_by_real_processes_gives_a_pace_for_each_config_from_any_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    fewer = from_flat(SMALL, {"model.filters": 2})
-    speed = pace.Pace(pd.DataFrame(), [SMALL])
-    speed.measure([SMALL, fewer], workers=1)
-    assert 1e6 < speed.of(fewer) < 1e13 and 1e6 < speed.of(SMALL) < 1e13 and speed.of(SMALL) != speed.of(fewer)
-    assert speed.unknown([SMALL, fewer]) == []
-
-
-def test_what_cannot_be_measured_stays_a_guess():
-    speed = pace.Pace(pd.DataFrame(), [SMALL])
-    guess = speed.of(SMALL)
-    speed.measure([from_flat(BASE, {"model.kernel_size": 40})], workers=1)
-    assert speed.of(SMALL) == guess

@@ -1,0 +1,81 @@
+"""What only processes of their own show: what they import, and that they work from any folder."""
+
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from commands import ROOT
+from invented import write
+
+from fmnist import tracking
+from fmnist.config import Config, from_flat
+from fmnist.study import pace
+
+POOLING = ["--study", "pooling"]
+BASE = from_flat(Config(), {"compute.precision": "float32", "compute.threads": 1, "epochs": 1})
+SMALL = from_flat(BASE, {"model.filters": 4, "model.kernel_size": 3, "model.dense_units": 16, "batch_size": 32})
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A run of study pooling."""
+    folder = tmp_path / "store"
+    write(tracking.Store(str(folder)), BASE)
+    return folder
+
+
+def test_its_help_needs_no_pandas():
+    code = "import sys, fmnist.compare; print({'pandas', 'numpy', 'matplotlib', 'mlflow'} & {*sys.modules})"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_from_another_folder_all_is_found_and_nothing_heavy_is_imported(store, tmp_path):
+    code = (
+        "import sys; from fmnist.compare import main; code = main(sys.argv[1:]); "
+        "print(sorted({'tensorflow', 'keras', 'jax', 'torch'} & set(sys.modules)), code, file=sys.stderr)"
+    )
+    arguments = ["--store", str(store), *POOLING, "--format", "html", "--out", "found"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    assert done.stderr.splitlines()[-1] == "[] 0" and (tmp_path / "found" / "report.html").exists()
+
+
+def test_drawing_needs_neither_pyplot_nor_keras_nor_mlflow():
+    code = (
+        "import sys, fmnist.report.run_pictures;"
+        "print([m for m in ('matplotlib.pyplot', 'keras', 'tensorflow', 'mlflow') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_a_report_needs_neither_keras_nor_mlflow_nor_pyplot() -> None:
+    heavy = "{'matplotlib.pyplot', 'keras', 'tensorflow', 'mlflow'}"
+    code = f"import sys, fmnist.report.page; print({heavy} & {{*sys.modules}})"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_importing_the_module_loads_no_heavy_library() -> None:
+    code = "import sys, fmnist.training.data; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"keras", "sklearn", "pandas", "tensorflow"} & set(done.stdout.split())
+
+
+def test_a_measurement_by_real_processes_gives_a_pace_for_each_config_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fewer = from_flat(SMALL, {"model.filters": 2})
+    speed = pace.Pace(pd.DataFrame(), [SMALL])
+    speed.measure([SMALL, fewer], workers=1)
+    assert 1e6 < speed.of(fewer) < 1e13 and 1e6 < speed.of(SMALL) < 1e13 and speed.of(SMALL) != speed.of(fewer)
+    assert speed.unknown([SMALL, fewer]) == []
+
+
+def test_what_cannot_be_measured_stays_a_guess(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    speed = pace.Pace(pd.DataFrame(), [SMALL])
+    guess = speed.of(SMALL)
+    speed.measure([SMALL], workers=1)
+    assert speed.of(SMALL) == guess
