@@ -41,13 +41,8 @@ def table(texts: "pd.DataFrame", format: str) -> str:
     from tabulate import tabulate
 
     align = ["left" if heading in WORDS else "right" for heading in texts.columns]
-    return tabulate(
-        texts.astype(str).to_numpy().tolist(),
-        list(texts.columns),
-        tablefmt=_MARKUP[format],
-        disable_numparse=True,
-        colalign=align,
-    )
+    cells, headings = texts.astype(str).to_numpy().tolist(), list(texts.columns)
+    return tabulate(cells, headings, tablefmt=_MARKUP[format], disable_numparse=True, colalign=align)
 
 
 def number(value: float, low: float, high: float, unit: str = "share") -> str:

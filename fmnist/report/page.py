@@ -16,7 +16,7 @@ from fmnist.analysis.budgets import common_budget
 from fmnist.config import CLASSES
 from fmnist.report import claims, diagnosis, svg
 from fmnist.report.content import Content
-from fmnist.report.figures.registry import FIGURES, draw
+from fmnist.report.figures import FIGURES, draw
 
 _FILES = Path(__file__).parent
 _WIDE = 450 / 72  # inches

@@ -11,7 +11,7 @@ import pandas as pd
 from fmnist.config import UserError, suggest
 from fmnist.report import claims, page, svg
 from fmnist.report.explanation import explanation
-from fmnist.report.figures.registry import draw
+from fmnist.report.figures import draw
 from fmnist.report.files import put, write
 from fmnist.report.leaderboard import NO_RUNS, render
 from fmnist.study.findings import Findings

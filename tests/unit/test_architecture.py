@@ -29,7 +29,6 @@ LEVELS = [  # a module imports from levels below its own, or from its own folder
     {"search"},
     COMMANDS,
 ]
-FIGURES = {name for name in MODULES if name.startswith("report.figures")}
 LIBRARIES = {
     "mlflow": {
         "tracking.store",
@@ -45,7 +44,7 @@ LIBRARIES = {
     "tensorflow": {"training.tensorflow_loop"},
     "jax": {"training.jax_loop"},
     "keras": {f"training.{name}" for name in ("engine", "model", "augment", "tensorflow_loop", "jax_loop", "pinned")},
-    "matplotlib": {"report.drawing", "report.run_pictures", "report.svg", *FIGURES},
+    "matplotlib": {"report.drawing", "report.run_pictures", "report.svg", "report.figures"},
     "rich": {
         "watch",
         "search.summary",

@@ -22,11 +22,9 @@ from fmnist import words
 from fmnist.analysis import classes
 from fmnist.analysis.claims import OtherBaseline
 from fmnist.config import CLASSES
-from fmnist.report import drawing, svg
+from fmnist.report import drawing, figures, svg
 from fmnist.report import page as report
 from fmnist.report.content import Content
-from fmnist.report.figures import classes as class_figures
-from fmnist.report.figures import costs, effects, epochs, registry
 
 EVIL = "<script>alert(1)</script>"
 NAMES = {"effects", "learning_accuracy", "learning_loss", "rungs", "recall", "pareto_parameters", "pareto_seconds"}
@@ -218,7 +216,7 @@ def test_fifty_variants_with_three_seeds_stay_under_five_megabytes() -> None:
 
 
 def test_figures_are_named_and_the_same_file_each_time(found: Content) -> None:
-    first, second = registry.draw(found), registry.draw(found)
+    first, second = figures.draw(found), figures.draw(found)
     assert set(first) == NAMES
     for name, figure in first.items():
         assert svg.document(figure) == svg.document(second[name])
@@ -226,7 +224,7 @@ def test_figures_are_named_and_the_same_file_each_time(found: Content) -> None:
 
 
 def test_a_forest_plot_shows_each_level_at_its_longest_budget_with_its_interval(found: Content) -> None:
-    figure = effects.forest(found)
+    figure = figures.forest(found)
     assert figure
     last = found.effects[found.effects["epochs"] == 10]
     drawn = [line.get_xdata() for line in figure.axes[0].lines if line.get_gid()]
@@ -238,7 +236,7 @@ def test_a_forest_plot_shows_each_level_at_its_longest_budget_with_its_interval(
 
 
 def test_learning_curves_are_means_over_seeds_with_baseline_and_best_marked(found: Content) -> None:
-    figure = epochs.learning(found, "val/accuracy")
+    figure = figures.learning(found, "val/accuracy")
     assert figure
     lines = {str(line.get_gid()): line for line in figure.axes[0].lines}
     assert len(lines) == 6
@@ -251,16 +249,16 @@ def test_learning_curves_are_means_over_seeds_with_baseline_and_best_marked(foun
 
 def test_what_cannot_be_drawn_is_no_figure(found: Content) -> None:
     none = found.leaderboard.iloc[:0]
-    assert registry.draw(replace(found, leaderboard=none, effects=found.effects.iloc[:0])) == {}
-    assert epochs.rungs(replace(found, leaderboard=found.leaderboard[found.leaderboard["epochs"] == 3])) is None
-    assert class_figures.recall(replace(found, runs=found.runs[["run_id"]])) is None
-    assert costs.pareto(replace(found, leaderboard=found.leaderboard.iloc[:1]), "parameters") is None
+    assert figures.draw(replace(found, leaderboard=none, effects=found.effects.iloc[:0])) == {}
+    assert figures.rungs(replace(found, leaderboard=found.leaderboard[found.leaderboard["epochs"] == 3])) is None
+    assert figures.recall(replace(found, runs=found.runs[["run_id"]])) is None
+    assert figures.pareto(replace(found, leaderboard=found.leaderboard.iloc[:1]), "parameters") is None
 
 
 def test_the_front_is_what_nothing_of_the_same_cost_or_less_equals() -> None:
     cost, accuracy = np.array([1, 1, 2, 3, 4, 5.0]), np.array([0.5, 0.6, 0.6, 0.8, 0.7, 0.9])
-    assert costs.front(cost, accuracy).tolist() == [1, 3, 5]
-    assert costs.front(np.array([]), np.array([])).tolist() == []
+    assert figures.front(cost, accuracy).tolist() == [1, 3, 5]
+    assert figures.front(np.array([]), np.array([])).tolist() == []
 
 
 def test_labels_are_moved_apart_no_further_than_needed_and_stay_inside() -> None:
