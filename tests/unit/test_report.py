@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from fmnist import words
 from fmnist.analysis import classes
-from fmnist.analysis.claims import OtherBaseline
+from fmnist.analysis.claims import Kind, Reason
 from fmnist.config import CLASSES
 from fmnist.report import drawing, figures, svg
 from fmnist.report import page as report
@@ -129,7 +129,9 @@ def test_what_is_recorded_is_escaped_wherever_it_stands(found: Content) -> None:
     evil = renamed("filters=32", EVIL, found)
     evil.question, evil.study, evil.command = f"Why {EVIL}?", EVIL, f"make {EVIL}"
     evil.notes, evil.provenance = [EVIL], {EVIL: EVIL}
-    evil.claims = [replace(found.claims[0], says=EVIL, reasons=(OtherBaseline(EVIL),), run_ids=(EVIL,))]
+    evil.claims = [
+        replace(found.claims[0], says=EVIL, reasons=(Reason(Kind.OTHER_BASELINE, {"name": EVIL}),), run_ids=(EVIL,))
+    ]
     failed, improving, *_ = found.diagnosis
     evil.diagnosis = [
         replace(improving, subject=EVIL),
