@@ -45,7 +45,7 @@ def leaderboard(
 
     Args:
         runs: a row a run, as `fmnist.tracking.load` returns them; accuracies and recalls in 0..1, times in seconds. Of
-            a variant that searches used (`fmnist.analysis.searched`) only runs that it was not chosen by count.
+            a variant that searches used (`fmnist.analysis.searches`) only runs that it was not chosen by count.
         baseline: the variant that the others are compared with, at the same epochs and `pair_columns`.
         metric: what ranks, a key of `schema.RANKING`.
         by: `variant`, or `run` for a row a run.
@@ -136,7 +136,7 @@ def _grouped(counted: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_searches(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs with the columns that `fmnist.analysis.searched` adds, empty where no search was looked up."""
+    """The runs with the columns that `fmnist.analysis.searches` adds, empty where no search was looked up."""
     return runs if "chosen" in runs else runs.assign(found_by="", chosen=False, changes=runs["variant"])
 
 

@@ -1,11 +1,15 @@
-"""The formats of tables: one list for every command, and one way to write each. Imports nothing heavy by itself."""
+"""The formats of tables, and the files that results are put into. Imports nothing heavy by itself."""
 
 import json
+import os
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from math import isnan
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fmnist.config import suggest
+from fmnist.config import UserError, suggest
 from fmnist.words import DASH
 
 if TYPE_CHECKING:
@@ -62,3 +66,29 @@ def _cell(value: float, low: float, high: float, unit: str, sign: str) -> str:
     form = f"{sign}.{digits}f"
     interval = f" [{scale * low:{form}}, {scale * high:{form}}]" if not isnan(low) else ""
     return f"{scale * value:{form}}{interval}"
+
+
+def write(file: Path, content: str) -> None:
+    """Write all of a file or nothing, and say so.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(content, encoding="utf-8")
+        part.replace(file)
+    except OSError as error:
+        with suppress(OSError):  # of a folder that is a file, say
+            part.unlink()
+        raise UserError(f"cannot write {file}: {error.strerror}") from error
+    print(f"wrote {file}", file=sys.stderr)
+
+
+def put(file: Path | None, text: str) -> None:
+    """Write lines into a file, or where there is none to standard output."""
+    if file is None:
+        print(text)
+    else:
+        write(file, text + "\n")

@@ -7,7 +7,7 @@ import textwrap
 import pandas as pd
 
 from fmnist.analysis.leaderboard import ranking_metric
-from fmnist.analysis.searched import is_named_by_search
+from fmnist.analysis.searches import is_named_by_search
 from fmnist.report import formats
 from fmnist.report.formats import WORDS
 from fmnist.schema import TEST_ACCURACY, VAL_ACCURACY, Comparison, Metric, Status

@@ -14,8 +14,8 @@ from fmnist.analysis.claims import Reason, Verdict
 from fmnist.analysis.diagnosis import Finding, Kind
 from fmnist.analysis.leaderboard import columns, leaderboard
 from fmnist.report import claims
-from fmnist.report.explanation import explanation
 from fmnist.report.leaderboard import NO_RUNS, render
+from fmnist.report.notes import explanation
 from fmnist.schema import Judgement
 
 NAN = float("nan")
