@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import pandas as pd
@@ -31,10 +32,7 @@ def statement(finding: Finding) -> Statement:
 
 def by_kind(findings: Sequence[Finding]) -> dict[str, list[Statement]]:
     """The findings in words, kind by kind."""
-    kinds: dict[str, list[Statement]] = {}
-    for each in map(statement, findings):
-        kinds.setdefault(each.kind, []).append(each)
-    return kinds
+    return {kind: list(map(statement, of_kind)) for kind, of_kind in groupby(findings, lambda each: each.kind)}
 
 
 def lines(findings: Sequence[Finding]) -> list[str]:

@@ -44,9 +44,6 @@ def _terminal() -> int:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
 
-# ---- Cells ----------------------------------------------------------------------------------------------
-
-
 def _texts(rows: pd.DataFrame) -> pd.DataFrame:
     """Every cell as it is read, under short headings."""
     metric = ranking_metric(rows)
@@ -90,9 +87,6 @@ def _numbers(rows: pd.DataFrame, metric: Metric) -> list[str]:
 def _short_ids(run_ids: str) -> str:
     first, *others = run_ids.split() or [DASH]
     return first[:8] + (f" +{len(others)}" if others else "")
-
-
-# ---- A table that fits ----------------------------------------------------------------------------------
 
 
 def _aligned(texts: pd.DataFrame, width: int) -> str:

@@ -96,9 +96,6 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in row.items()} for row in plain.to_dict("records")]
 
 
-# ---- Predictions ----------------------------------------------------------------------------------------
-
-
 def _predicting(content: Content) -> pd.DataFrame:
     """The runs whose predictions are known."""
     return content.runs[content.runs["run_id"].isin(list(content.predictions))]

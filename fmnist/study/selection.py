@@ -97,8 +97,7 @@ def all_searches(folder: str) -> pd.DataFrame:
 
 
 def _frame(summaries: Sequence[SearchSummary]) -> pd.DataFrame:
-    columns = [field.name for field in fields(SearchSummary)]
-    return pd.DataFrame([asdict(search) for search in summaries], columns=columns)
+    return pd.DataFrame(map(asdict, summaries), columns=[field.name for field in fields(SearchSummary)])
 
 
 def _designed(runs: pd.DataFrame) -> set[str]:
