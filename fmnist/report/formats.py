@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fmnist.config import UserError, suggest
 from fmnist.words import DASH
@@ -36,8 +36,13 @@ def data(frame: "pd.DataFrame", format: str) -> str:
     """A frame as `csv` or `json` (records), without a newline at its end; what is missing is empty, or null."""
     if format == "csv":
         return frame.to_csv(index=False).rstrip("\n")
-    plain = frame.astype(object).where(frame.notna(), None)
-    return json.dumps(plain.to_dict("records"), indent=1 if len(plain) else None)
+    return json.dumps(records(frame), indent=1 if len(frame) else None)
+
+
+def records(frame: "pd.DataFrame") -> list[dict[str, Any]]:
+    """The rows with None for what is missing."""
+    return [{str(key): value for key, value in row.items()}
+            for row in frame.astype(object).where(frame.notna(), None).to_dict("records")]  # fmt: skip
 
 
 def table(texts: "pd.DataFrame", format: str) -> str:

@@ -35,13 +35,10 @@ def render(rows: pd.DataFrame, format: str, width: int | None = None, empty: str
         return formats.data(rows, format)
     if rows.empty:
         return empty
-    if format == "table":
-        return _aligned(_texts(rows), _terminal() if width is None else width)
-    return formats.table(_texts(rows), format)
-
-
-def _terminal() -> int:
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    if format != "table":
+        return formats.table(_texts(rows), format)
+    terminal = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    return _aligned(_texts(rows), terminal if width is None else width)
 
 
 def _texts(rows: pd.DataFrame) -> pd.DataFrame:
@@ -103,11 +100,7 @@ def _aligned(texts: pd.DataFrame, width: int) -> str:
     if width and excess > 0:
         longest = max(len(word) for name in ["variant", *texts["variant"]] for word in name.split())
         widths["variant"] = max(widths["variant"] - excess, longest + 2)
-    lines = [
-        texts.columns.tolist(),
-        ["-" * (size - 2) for size in widths.values()],
-        *texts.to_numpy().tolist(),
-    ]
+    lines = [texts.columns.tolist(), ["-" * (size - 2) for size in widths.values()], *texts.to_numpy().tolist()]
     return "\n".join(_line(cells, widths) for cells in lines)
 
 

@@ -17,6 +17,7 @@ from fmnist.config import CLASSES
 from fmnist.report import claims, diagnosis, svg
 from fmnist.report.content import Content
 from fmnist.report.figures import FIGURES, draw
+from fmnist.report.formats import records
 
 _FILES = Path(__file__).parent
 _WIDE = 450 / 72  # inches
@@ -47,7 +48,7 @@ def render(content: Content) -> str:
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
         figures=_figures(content),
         summary=_summary(content),
-        rows=[{**row, "run_ids": str(row["run_id"] or "").split()} for row in _records(content.leaderboard)],
+        rows=[{**row, "run_ids": str(row["run_id"] or "").split()} for row in records(content.leaderboard)],
         variants=list(dict.fromkeys(content.measured["variant"].astype(str))),
         matrices=_matrices(content),
         missed=_missed(content),
@@ -90,12 +91,6 @@ def _summary(content: Content) -> dict[str, Any]:
     }
 
 
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows with None for what is missing."""
-    plain = frame.astype(object).where(frame.notna(), None)
-    return [{str(key): value for key, value in row.items()} for row in plain.to_dict("records")]
-
-
 def _predicting(content: Content) -> pd.DataFrame:
     """The runs whose predictions are known."""
     return content.runs[content.runs["run_id"].isin(list(content.predictions))]
@@ -114,7 +109,7 @@ def _matrices(content: Content) -> dict[str, Any]:
             "epochs": int(row["epochs"]),
             "counts": classes.confusion(content.labels, content.predictions[row["run_id"]]).ravel().tolist(),
         }
-        for row in _records(runs[["run_id", "run_name", "epochs"]])
+        for row in records(runs[["run_id", "run_name", "epochs"]])
     ]
     return {"classes": list(CLASSES), "runs": matrices}
 

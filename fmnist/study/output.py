@@ -1,7 +1,5 @@
 """What `python -m fmnist.compare` prints or writes of findings: the leaderboard, claims, the report."""
 
-import shutil
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -43,9 +41,8 @@ def _equals(column: pd.Series, value: str) -> pd.Series:
 def leaderboard_text(findings: Findings, format: str, fit: bool = False) -> str:
     """The leaderboard, and what it means where it is to be read; `fit` keeps a table within the terminal's width."""
     recorded = findings.selection.recorded
-    width = shutil.get_terminal_size().columns if fit and sys.stdout.isatty() else 0
     empty = f"none of the {recorded} recorded runs match" if recorded else NO_RUNS
-    table = render(_cut(findings), format, width=width, empty=empty)
+    table = render(_cut(findings), format, width=None if fit else 0, empty=empty)
     if format not in ("table", "md") or findings.leaderboard.empty:
         return table
     below = explanation(findings.claims, findings.notes, findings.shares, findings.diagnosis, format)
