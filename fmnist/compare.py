@@ -1,10 +1,11 @@
 """The command that shows results: `python -m fmnist.compare` ranks what the store holds and says what it means."""
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 
 from fmnist.cli.entry import Parser, enter
-from fmnist.report.formats import FORMATS, SEARCH_FORMATS
+from fmnist.report.formats import FORMATS, SEARCH_FORMATS, put
 from fmnist.schema import RANKING, VAL_ACCURACY
 
 EXAMPLES = """\
@@ -91,57 +92,41 @@ def _check_searches(parser: Parser, arguments: argparse.Namespace) -> None:
         parser.error(f"--searches is one table: give --out a file, {arguments.out / 'searches.csv'}")
 
 
-# ---- What is done ---------------------------------------------------------------------------------------
-
-
 def _compare_runs(arguments: argparse.Namespace) -> None:
     from fmnist.report import claims
-    from fmnist.report.files import put
     from fmnist.study.findings import answer
-    from fmnist.study.output import Cut, leaderboard_text, write_folder, write_report
+    from fmnist.study.output import leaderboard_text, write_folder, write_report
     from fmnist.study.selection import Question
 
-    question = Question(
-        folder=arguments.store,
-        study=arguments.study,
-        overrides=arguments.overrides,
-        epochs=arguments.epochs,
-        metric=arguments.metric,
-        baseline=arguments.baseline,
-        by=arguments.by,
-    )
-    findings, cut, out = answer(question), Cut(arguments.where, arguments.top), arguments.out
+    options = {field.name: getattr(arguments, field.name) for field in fields(Question) if field.name != "folder"}
+    findings, out = answer(Question(arguments.store, **options)), arguments.out
     file = out if out is not None and out.suffix else None
     if out is not None and file is None:
-        write_folder(findings, cut, out)
+        write_folder(findings, out)
     if arguments.format == "html":
         write_report(findings, out)
     elif arguments.claims:
         put(file, claims.render(findings.claims, arguments.format))
     else:
-        put(file, leaderboard_text(findings, cut, arguments.format, fit=out is None))
+        put(file, leaderboard_text(findings, arguments.format, fit=out is None))
 
 
 def _list_searches(arguments: argparse.Namespace) -> None:
     from fmnist.analysis.searches import overview
-    from fmnist.report.files import put
     from fmnist.report.searches import render
     from fmnist.study.selection import all_searches
 
     put(arguments.out, render(overview(all_searches(arguments.store)), arguments.format))
 
 
-def _body(argv: list[str] | None) -> None:
-    arguments = _arguments(argv)
-    if arguments.searches:
-        _list_searches(arguments)
-    else:
-        _compare_runs(arguments)
-
-
 def main(argv: list[str] | None = None) -> int:
     """Carry out the command line; see `fmnist.cli.entry` for the exit codes."""
-    return enter("fmnist.compare", lambda: _body(argv))
+
+    def body() -> None:
+        arguments = _arguments(argv)
+        (_list_searches if arguments.searches else _compare_runs)(arguments)
+
+    return enter("fmnist.compare", body)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import pandas as pd
 from idx import synthetic
 from scipy import stats
 
-from fmnist.analysis.claims import Missing, Reason, Step, Verdict, Weakest
+from fmnist.analysis.claims import Kind as ReasonKind
+from fmnist.analysis.claims import Reason, Verdict
 from fmnist.analysis.diagnosis import Finding, Kind
 from fmnist.config import CLASSES
 from fmnist.report.content import Content
@@ -202,7 +203,11 @@ def claims(seeds: int, rungs: tuple[int, ...]) -> list[Verdict]:
     last, ids, nan = max(rungs), ("0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"), float("nan")
 
     def step(before: str, after: str, gain: float) -> tuple[Reason, ...]:
-        return (Step(before, after, gain, gain - 0.001, 0.01, nan),)
+        numbers = {"before": before, "after": after, "validation": gain, "test": gain - 0.001, "p": 0.01}
+        return (Reason(ReasonKind.STEP, {**numbers, "p_images": nan}),)
+
+    weakest = Reason(ReasonKind.WEAKEST, {"name": "Shirt", "recall": 0.7, "other": "Coat", "other_recall": 0.8})
+    missing = Reason(ReasonKind.MISSING, {"names": ["the baseline"], "epochs": [10, 50]})
 
     return [
         Verdict("epochs", "50 epochs beat 10", Judgement.HOLDS, step("10 epochs", "50 epochs", 0.0124),
@@ -214,10 +219,10 @@ def claims(seeds: int, rungs: tuple[int, ...]) -> list[Verdict]:
                 ids),
         Verdict("augmentation", "the article's augmentation helps", Judgement.FAILS,
                 step("augment=none", "augment=article", -0.0043), -0.0043, -0.0071, -0.0015, 0.02, seeds, last, ids),
-        Verdict("shirt", "Shirt is the weakest class", Judgement.HOLDS, (Weakest("Shirt", 0.7, "Coat", 0.8),),
+        Verdict("shirt", "Shirt is the weakest class", Judgement.HOLDS, (weakest,),
                 seeds=seeds, epochs=last, run_ids=ids),
         Verdict("published", "the published accuracies are within our interval", Judgement.NOT_RUN,
-                (Missing(("the baseline",), (10, 50)),), epochs=50),
+                (missing,), epochs=50),
     ]  # fmt: skip
 
 

@@ -1,8 +1,10 @@
 """What is claimed, put to the test: a verdict with its numbers; `report.claims` says why."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,58 +45,22 @@ class Claim:
     published: bool = False  # the article's test accuracies lie where one more run of ours would
 
 
-# ---- What a verdict rests on ----------------------------------------------------------------------------
+class Kind(StrEnum):
+    """What a reason is, with the names of its numbers; those that are not known are NaN."""
+
+    MISSING = "missing"  # names, epochs: runs that the store lacks; without names, no seed is common to all sides
+    OTHER_BASELINE = "other baseline"  # name: the one that the claim is not about
+    STEP = "step"  # before, after: sides; validation, test: differences of means; p; p_images: McNemar's, of one seed
+    WEAKEST = "weakest"  # name, recall: the class; other, other_recall: the lowest of the others
+    PUBLISHED = "published"  # epochs, published; mean: ours; low, high: where one more run of ours would lie
 
 
 @dataclass(frozen=True)
-class Missing:
-    """Runs that the claim needs and the store lacks; without names there is no seed that all sides share."""
+class Reason:
+    """What a verdict rests on, in values."""
 
-    names: tuple[str, ...] = ()
-    epochs: tuple[int, ...] = ()  # any of them would do
-
-
-@dataclass(frozen=True)
-class OtherBaseline:
-    """The claim is about another baseline than this one."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Step:
-    """From a side to the next: differences of the means, and how sure the one in validation is."""
-
-    before: str
-    after: str
-    validation: float
-    test: float
-    p: float  # NaN with one seed
-    p_images: float  # McNemar's on the test images, of one seed's two networks; NaN where it is not known
-
-
-@dataclass(frozen=True)
-class Weakest:
-    """The recall of a class, and of the lowest of the others."""
-
-    name: str
-    recall: float
-    other: str
-    other_recall: float
-
-
-@dataclass(frozen=True)
-class PublishedPlace:
-    """A published test accuracy, our mean, and where one more run of ours would lie; NaN with one seed."""
-
-    epochs: int
-    published: float
-    mean: float
-    low: float
-    high: float
-
-
-Reason = Missing | OtherBaseline | Step | Weakest | PublishedPlace
+    kind: Kind
+    numbers: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -166,7 +132,7 @@ def _judged(claim: Claim, runs: pd.DataFrame, baseline: Side, correct: Correct) 
     if not claim.published:
         return _rising(claim, runs, correct)
     if baseline.name != BASELINE:
-        return _not_run(claim, OtherBaseline(baseline.name))
+        return _not_run(claim, Kind.OTHER_BASELINE, name=baseline.name)
     return _published(claim, _runs_of(baseline, runs))
 
 
@@ -183,8 +149,8 @@ def _runs_of(side: Side, runs: pd.DataFrame) -> pd.DataFrame:
     return own if side.epochs is None else own[own["epochs"] == side.epochs]
 
 
-def _not_run(claim: Claim, reason: Reason) -> Verdict:
-    return Verdict(claim.key, claim.says, Judgement.NOT_RUN, (reason,))
+def _not_run(claim: Claim, kind: Kind, **numbers: Any) -> Verdict:
+    return Verdict(claim.key, claim.says, Judgement.NOT_RUN, (Reason(kind, numbers),))
 
 
 # ---- Each better than the one before --------------------------------------------------------------------
@@ -201,7 +167,7 @@ def _rising(claim: Claim, runs: pd.DataFrame, correct: Correct) -> Verdict:
         common = set.intersection(*(set(table["seed"]) for table in tables))
     if not common:
         lacking = [side.name for side, table in zip(claim.sides, tables, strict=True) if table.empty]
-        return _not_run(claim, Missing(tuple(lacking)))
+        return _not_run(claim, Kind.MISSING, names=lacking)
     seeds = sorted(set.intersection(*(set(table["seed"]) for table in tables)))
     tables = [table.set_index("seed").loc[seeds] for table in tables]
     values = np.array([table[VAL_ACCURACY.key].to_numpy(dtype=float) for table in tables])
@@ -209,7 +175,7 @@ def _rising(claim: Claim, runs: pd.DataFrame, correct: Correct) -> Verdict:
     p, verdict = _every_step(steps.mean, steps.p)
     effect, low, high = (float(array[0]) for array in (whole.mean, whole.low, whole.high))
     epochs, run_ids = int(tables[-1]["epochs"].iloc[0]), [run for table in tables for run in table["run_id"]]
-    reasons = _steps(claim, tables, steps, correct)
+    reasons = tuple(_steps(claim, tables, steps, correct))
     return Verdict(claim.key, claim.says, verdict, reasons, effect, low, high, p, len(seeds), epochs, tuple(run_ids))
 
 
@@ -223,19 +189,21 @@ def _every_step(means: NDArray[np.float64], p: NDArray[np.float64]) -> tuple[flo
     return min(rises, falls), verdict
 
 
-def _steps(claim: Claim, tables: list[pd.DataFrame], steps: stats.Paired, correct: Correct) -> tuple[Step, ...]:
-    reasons = []
+def _steps(claim: Claim, tables: list[pd.DataFrame], steps: stats.Paired, correct: Correct) -> Iterator[Reason]:
     for index, (before, after) in enumerate(pairwise(tables)):
-        test = float((after[TEST_ACCURACY.key].astype(float) - before[TEST_ACCURACY.key].astype(float)).mean())
-        alone = steps.n[index] == 1
-        p_images = _p_images(before["run_id"].iloc[0], after["run_id"].iloc[0], correct) if alone else NAN
-        names = claim.sides[index].name, claim.sides[index + 1].name
-        reasons.append(Step(*names, float(steps.mean[index]), test, float(steps.p[index]), p_images))
-    return tuple(reasons)
+        numbers = {
+            "before": claim.sides[index].name,
+            "after": claim.sides[index + 1].name,
+            "validation": float(steps.mean[index]),
+            "test": float((after[TEST_ACCURACY.key].astype(float) - before[TEST_ACCURACY.key].astype(float)).mean()),
+            "p": float(steps.p[index]),
+            "p_images": _p_images(before, after, correct) if steps.n[index] == 1 else NAN,
+        }
+        yield Reason(Kind.STEP, numbers)
 
 
-def _p_images(before: str, after: str, correct: Correct) -> float:
-    theirs, ours = correct(before), correct(after)
+def _p_images(before: pd.DataFrame, after: pd.DataFrame, correct: Correct) -> float:
+    theirs, ours = (correct(table["run_id"].iloc[0]) for table in (before, after))
     if theirs is None or ours is None or len(theirs) != len(ours):
         return NAN
     return stats.mcnemar(ours, theirs)
@@ -247,7 +215,7 @@ def _p_images(before: str, after: str, correct: Correct) -> float:
 def _weakest(claim: Claim, name: str, runs: pd.DataFrame) -> Verdict:
     columns = [recall(other) for other in CLASSES]
     if runs.empty or not set(columns) <= set(runs.columns):
-        return _not_run(claim, Missing(("the baseline",)))
+        return _not_run(claim, Kind.MISSING, names=["the baseline"])
     runs = runs[runs["epochs"] == judged_budget(runs.groupby("epochs")["seed"].nunique())]
     recalls = pd.DataFrame(runs[columns].to_numpy(dtype=float).T, CLASSES)
     others, mean = recalls.drop(name), recalls.mean(axis=1)
@@ -256,7 +224,8 @@ def _weakest(claim: Claim, name: str, runs: pd.DataFrame) -> Verdict:
     nearest = int(np.argmin(above.mean))
     other = str(others.index[nearest])
     effect, low, high = (-float(array[nearest]) for array in (above.mean, above.high, above.low))
-    reasons = (Weakest(name, float(mean[name]), other, float(mean[other])),)
+    numbers = {"name": name, "recall": float(mean[name]), "other": other, "other_recall": float(mean[other])}
+    reasons = (Reason(Kind.WEAKEST, numbers),)
     epochs, run_ids = int(runs["epochs"].iloc[0]), tuple(runs["run_id"])
     return Verdict(claim.key, claim.says, verdict, reasons, effect, low, high, p, len(runs), epochs, run_ids)
 
@@ -266,25 +235,26 @@ def _published(claim: Claim, runs: pd.DataFrame) -> Verdict:
     runs = runs[runs[TEST_ACCURACY.key].notna()]
     trained = [run for run in RUNS if (runs["epochs"] == run.epochs).any()]
     if not trained:
-        return _not_run(claim, Missing(("the baseline",), tuple(run.epochs for run in RUNS)))
+        return _not_run(claim, Kind.MISSING, names=["the baseline"], epochs=[run.epochs for run in RUNS])
     ours = [runs[runs["epochs"] == run.epochs][TEST_ACCURACY.key].to_numpy(dtype=float) for run in trained]
     places = [_place(*each) for each in zip(trained, ours, strict=True)]
-    off = [place.published - place.mean for place in places]
-    p = [_p_of_one_more(place.published, values) for place, values in zip(places, ours, strict=True)]
+    off = [place["published"] - place["mean"] for place in places]
+    p = [_p_of_one_more(place["published"], values) for place, values in zip(places, ours, strict=True)]
     corrected = stats.holm(p)
     failed, unknown = (corrected < ALPHA).any(), np.isnan(corrected).any()
     worst = int(np.argmax(np.abs(off)) if np.isnan(p).all() else np.nanargmin(p))
     verdict = Judgement.FAILS if failed else Judgement.UNDECIDED if unknown else Judgement.HOLDS
-    place = places[worst]
-    effect, low, high = (place.published - end for end in (place.mean, place.high, place.low))
+    effect, low, high = (places[worst]["published"] - places[worst][end] for end in ("mean", "high", "low"))
+    reasons = tuple(Reason(Kind.PUBLISHED, place) for place in places)
     seeds, run_ids = min(map(len, ours)), tuple(runs[runs["epochs"].isin([run.epochs for run in trained])]["run_id"])
     p_value, epochs = float(corrected[worst]), trained[worst].epochs
-    return Verdict(claim.key, claim.says, verdict, tuple(places), effect, low, high, p_value, seeds, epochs, run_ids)
+    return Verdict(claim.key, claim.says, verdict, reasons, effect, low, high, p_value, seeds, epochs, run_ids)
 
 
-def _place(run: Published, ours: NDArray[np.float64]) -> PublishedPlace:
+def _place(run: Published, ours: NDArray[np.float64]) -> dict[str, Any]:
     low, high = (float(end[0]) for end in stats.prediction_interval(ours[None]))
-    return PublishedPlace(run.epochs, run.test_accuracy, float(ours.mean()), low, high)
+    numbers = {"mean": float(ours.mean()), "low": low, "high": high}
+    return {"epochs": run.epochs, "published": run.test_accuracy, **numbers}
 
 
 def _p_of_one_more(value: float, ours: NDArray[np.float64]) -> float:

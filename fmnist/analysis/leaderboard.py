@@ -45,7 +45,7 @@ def leaderboard(
 
     Args:
         runs: a row a run, as `fmnist.tracking.load` returns them; accuracies and recalls in 0..1, times in seconds. Of
-            a variant that searches used (`fmnist.analysis.searched`) only runs that it was not chosen by count.
+            a variant that searches used (`fmnist.analysis.searches`) only runs that it was not chosen by count.
         baseline: the variant that the others are compared with, at the same epochs and `pair_columns`.
         metric: what ranks, a key of `schema.RANKING`.
         by: `variant`, or `run` for a row a run.
@@ -89,7 +89,9 @@ def measured(rows: pd.DataFrame) -> pd.DataFrame:
 def _counted(runs: pd.DataFrame, measured: Sequence[Metric], by: str, pair_columns: Sequence[str]) -> pd.DataFrame:
     """The runs that count, with `_ranked`, the `_row` of the leaderboard and the `_family` of comparisons of each."""
     finished, ranking = runs["status"] == Status.FINISHED, measured[0].key
-    frame = _with_searches(runs).assign(_plain=runs["variant"].astype(object), variant=_names(runs))
+    if "chosen" not in runs:  # no search was looked up (`analysis.searches.add_searches`)
+        runs = runs.assign(found_by="", chosen=False, changes=runs["variant"])
+    frame = runs.assign(_plain=runs["variant"].astype(object), variant=_names(runs))
     for metric in measured:
         values = frame[metric.key].astype(float) if metric.key in frame else np.nan
         frame[metric.key] = pd.Series(values, frame.index, dtype=float)
@@ -135,11 +137,6 @@ def _grouped(counted: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
-def _with_searches(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs with the columns that `fmnist.analysis.searched` adds, empty where no search was looked up."""
-    return runs if "chosen" in runs else runs.assign(found_by="", chosen=False, changes=runs["variant"])
-
-
 def _names(runs: pd.DataFrame) -> pd.Series:
     """Variant names, with what tells them apart where one name stands for several signatures."""
     names = runs["variant"].astype(object)
@@ -147,18 +144,13 @@ def _names(runs: pd.DataFrame) -> pd.Series:
     for _, same in runs[several].groupby("variant"):
         signatures = same["variant_signature"]
         extra = pd.Series("", index=same.index, dtype=object)
-        if _differs(same, "compute.precision"):
-            extra += " (" + same["compute.precision"].astype(str) + ")"
-        if _differs(same, "data_digest"):
-            extra += " (data " + same["data_digest"].astype(str).str[:8] + ")"
+        for column, before, size in (("compute.precision", " (", None), ("data_digest", " (data ", 8)):
+            if column in same and same[column].nunique() > 1:
+                extra += before + same[column].astype(str).str[:size] + ")"
         ambiguous = signatures.groupby(extra).transform("nunique") > 1
         extra = extra.mask(ambiguous, extra + " (signature " + signatures.astype(str).str[:8] + ")")
         names = names.mask(names.index.isin(same.index), names + extra.reindex(names.index, fill_value=""))
     return names
-
-
-def _differs(runs: pd.DataFrame, column: str) -> bool:
-    return column in runs and runs[column].nunique() > 1
 
 
 def _worst(recalls: pd.DataFrame) -> tuple[pd.Series, pd.Series]:

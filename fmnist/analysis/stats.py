@@ -32,39 +32,21 @@ class Means:
 
 
 @dataclass(frozen=True)
-class Paired:
-    """Arrays (rows,) about the differences between pairs of runs with the same seed; p is not corrected."""
+class Paired(Means):
+    """The same of the differences between pairs of runs with the same seed; p (rows,) is not corrected."""
 
-    n: NDArray[np.int64]
-    mean: Array
-    sd: Array
-    low: Array
-    high: Array
     p: Array
 
 
 def means(values: Array, confidence: float = 0.95) -> Means:
-    """Mean over the seeds, with Student's t interval (NaN with one run, or where all are equal).
-
-    Args:
-        values: (rows, seeds).
-        confidence: of the interval, 0..1.
-    """
+    """Mean over the seeds, with Student's t interval (NaN with one run, or where all are equal)."""
     n, mean, sd = _moments(values, np.abs(values))
     half = _half_width(n, sd, confidence)
     return Means(n, mean, sd, mean - half, mean + half)
 
 
 def prediction_interval(values: Array, confidence: float = 0.95) -> tuple[Array, Array]:
-    """Where one more run would come out: mean ± t · sd · √(1 + 1/n), NaN as in `means`.
-
-    Args:
-        values: (rows, seeds).
-        confidence: that the next run lies within, 0..1.
-
-    Returns:
-        low and high, each (rows,).
-    """
+    """Low and high, each (rows,), of where one more run would lie: mean ± t · sd · √(1 + 1/n), NaN as in `means`."""
     n, mean, sd = _moments(values, np.abs(values))
     half = _half_width(n, sd, confidence) * np.sqrt(n + 1)
     return mean - half, mean + half
@@ -79,11 +61,8 @@ def paired(values: Array, reference: Array, confidence: float = 0.95) -> Paired:
 
     Args:
         values: (rows, seeds).
-        reference: (seeds,) for all rows, or (rows, seeds).
+        reference: (seeds,) for all rows, or (rows, seeds); it is subtracted.
         confidence: of the interval, 0..1.
-
-    Returns:
-        values minus reference; sd, interval and p are NaN with fewer than two pairs.
     """
     difference, scale = _differences(values, reference)
     n, mean, sd = _moments(difference, scale)
@@ -124,9 +103,6 @@ def bootstrap(values: Array, reference: Array, confidence: float = 0.95) -> tupl
 
     It leans on no normal distribution but is too narrow with few seeds, less than half of Student's with three: it
     supports, the t test decides. A row's numbers do not depend on what other rows there are.
-
-    Args:
-        values, reference, confidence: as in `paired`.
 
     Returns:
         low and high, each (rows,), NaN where `paired` has no interval.
@@ -189,12 +165,9 @@ def detectable(sd: float, n: int, alpha: float = 0.05, power: float = 0.8) -> fl
 
     Args:
         sd: standard deviation of the paired differences, whose unit the result has.
-        n: number of pairs.
+        n: number of pairs; with fewer than two the result is NaN.
         alpha: level of the two-sided test.
         power: probability of finding it.
-
-    Returns:
-        the difference; NaN with fewer than two pairs or an unknown deviation.
     """
     return sd * _detectable_effect(n, alpha, power) if n > 1 else float("nan")
 
@@ -207,14 +180,9 @@ def _detectable_effect(n: int, alpha: float, power: float) -> float:
 
 
 def pairs_needed(difference: float, sd: float, alpha: float = 0.05, power: float = 0.8) -> int | None:
-    """How many seeds a paired t test needs to find a difference with the given power.
+    """How many seeds a paired t test needs to find a true difference with the given power, at least 2.
 
-    Args:
-        difference: supposed to be the true one.
-        sd, alpha, power: as in `detectable`.
-
-    Returns:
-        the number of pairs, at least 2; None if it is above `MOST_PAIRS` or nothing can be said.
+    None if that is above `MOST_PAIRS` or nothing can be said; `sd`, `alpha` and `power` as in `detectable`.
     """
     from statsmodels.stats.power import TTestPower
 
@@ -227,16 +195,7 @@ def pairs_needed(difference: float, sd: float, alpha: float = 0.05, power: float
 
 
 def wilson(share: ArrayLike, n: ArrayLike, confidence: float = 0.95) -> tuple[Array, Array]:
-    """Wilson's interval of a share that was counted on n images: what the finite test set leaves open.
-
-    Args:
-        share: 0..1, any shape.
-        n: images, at least 1.
-        confidence: of the interval, 0..1.
-
-    Returns:
-        low and high, in the shape of `share`.
-    """
+    """Wilson's interval (low, high) of a share 0..1 of n images: what the finite test set leaves open."""
     from statsmodels.stats.proportion import proportion_confint
 
     shares, counts = np.broadcast_arrays(np.asarray(share, dtype=np.float64), n)

@@ -1,17 +1,16 @@
 """The verdicts on claims as text, and why."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 
 import pandas as pd
 
-from fmnist.analysis.claims import Missing, OtherBaseline, PublishedPlace, Reason, Step, Verdict, Weakest
+from fmnist.analysis.claims import Kind, Reason, Verdict
 from fmnist.report.formats import DATA, data, difference, table
-from fmnist.words import NARROW, interval, p_value, percent, plural, points
+from fmnist.words import interval, p_value, percent, plural, points
 
 _COLUMNS = [*(field.name for field in fields(Verdict) if field.name != "reasons"), "because"]
-_ADD_SEEDS = "one seed cannot show the noise of training: add seeds"
 
 
 def render(verdicts: Sequence[Verdict], format: str) -> str:
@@ -24,79 +23,69 @@ def render(verdicts: Sequence[Verdict], format: str) -> str:
 
 
 def _texts(frame: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "verdict": frame["verdict"],
-            "claim": frame["says"],
-            "effect": [difference(*ends) for ends in zip(frame["effect"], frame["low"], frame["high"], strict=True)],
-            "p": frame["p_value"].map(p_value),
-            "epochs": frame["epochs"].astype(str),
-            "seeds": frame["seeds"].astype(str),
-            "because": frame["because"],
-        }
-    )
+    ends = zip(frame["effect"], frame["low"], frame["high"], strict=True)
+    texts = frame.assign(effect=[difference(*each) for each in ends], p=frame["p_value"].map(p_value))
+    texts = texts.rename(columns={"says": "claim"})
+    return texts[["verdict", "claim", "effect", "p", "epochs", "seeds", "because"]]
 
 
 def _paragraph(verdict: Verdict) -> str:
     effect = "" if pd.isna(verdict.effect) else f" {difference(verdict.effect, verdict.low, verdict.high)} points"
     amount = f", {plural(verdict.epochs, 'epoch')}, {plural(verdict.seeds, 'seed')}" if verdict.seeds else ""
     p = "" if pd.isna(verdict.p_value) else f", p {p_value(verdict.p_value)}"
-    head = f"{verdict.verdict.upper()}: {verdict.says}.{effect}{amount}{p}".replace(NARROW, " ")
-    reason = because(verdict).replace(NARROW, " ")
-    return textwrap.fill(head, 118) + "\n" + textwrap.fill(reason, 118, initial_indent="    ", subsequent_indent="    ")
-
-
-# ---- Reasons --------------------------------------------------------------------------------------------
+    head = f"{verdict.verdict.upper()}: {verdict.says}.{effect}{amount}{p}"
+    return textwrap.fill(head, 118) + "\n" + textwrap.indent(textwrap.fill(because(verdict), 114), "    ")
 
 
 def because(verdict: Verdict) -> str:
     """What a verdict rests on, in words."""
-    texts = [_reason(reason, verdict) for reason in verdict.reasons]
+    one_of_several = len(verdict.reasons) > 1 and verdict.seeds > 1
+    texts = [_SENTENCES[reason.kind](**reason.numbers) + (_p_of_step(reason) if one_of_several else "")
+             for reason in verdict.reasons]  # fmt: skip
     if verdict.seeds == 1:
-        has_interval = any(isinstance(reason, PublishedPlace) for reason in verdict.reasons)
-        texts.append("one seed has no interval: add seeds" if has_interval else _ADD_SEEDS)
+        of_interval = verdict.reasons[0].kind == Kind.PUBLISHED
+        texts.append(f"one seed {'has no interval' if of_interval else 'cannot show the noise of training'}: add seeds")
     return "; ".join(texts)
 
 
-def _reason(reason: Reason, verdict: Verdict) -> str:
-    match reason:
-        case Missing():
-            return _missing(reason)
-        case OtherBaseline():
-            return f"the article trained another baseline than this {reason.name}"
-        case Step():
-            return _step(reason, verdict)
-        case Weakest():
-            return (
-                f"recall of {reason.name} {_share(reason.recall)}, lowest of the others {reason.other} "
-                f"{_share(reason.other_recall)}"
-            )
-        case PublishedPlace():
-            return _place(reason)
+# The sentences; their parameters are a reason's numbers.
 
 
-def _missing(reason: Missing) -> str:
-    if not reason.names:
+def _missing(names: Sequence[str], epochs: Sequence[int] = ()) -> str:
+    if not names:
         return "no seed that all sides share"
-    epochs = f" at {' or '.join(map(str, reason.epochs))} epochs" if reason.epochs else ""
-    return f"no run yet of {' or '.join(reason.names)}{epochs}"
+    return f"no run yet of {' or '.join(names)}" + (f" at {' or '.join(map(str, epochs))} epochs" if epochs else "")
 
 
-def _step(step: Step, verdict: Verdict) -> str:
-    text = (
-        f"{step.after} against {step.before}: {points(step.validation)} points in validation, "
-        f"{points(step.test)} in test"
-    )
-    if not pd.isna(step.p_images):
-        return f"{text} (McNemar on the test images, of these two networks alone: p {p_value(step.p_images)})"
-    return f"{text} (p {p_value(step.p)})" if len(verdict.reasons) > 1 and verdict.seeds > 1 else text
+def _other_baseline(name: str) -> str:
+    return f"the article trained another baseline than this {name}"
 
 
-def _place(place: PublishedPlace) -> str:
-    within = interval(place.low, place.high)
-    ours = f"one more run of ours lies within {within}" if within else f"ours {percent(place.mean)}"
-    return f"test accuracy {percent(place.published)} published for {place.epochs} epochs, {ours}"
+def _step(*, before: str, after: str, validation: float, test: float, p: float, p_images: float) -> str:
+    text = f"{after} against {before}: {points(validation)} points in validation, {points(test)} in test"
+    if pd.isna(p_images):
+        return text
+    return f"{text} (McNemar on the test images, of these two networks alone: p {p_value(p_images)})"
 
 
-def _share(recall: float) -> str:
-    return percent(recall, 1).replace(NARROW, " ")
+def _p_of_step(reason: Reason) -> str:
+    return f" (p {p_value(reason.numbers['p'])})" if reason.kind == Kind.STEP else ""
+
+
+def _weakest(name: str, recall: float, other: str, other_recall: float) -> str:
+    return f"recall of {name} {percent(recall, 1)}, lowest of the others {other} {percent(other_recall, 1)}"
+
+
+def _published(epochs: int, published: float, mean: float, low: float, high: float) -> str:
+    within = interval(low, high)
+    ours = f"one more run of ours lies within {within}" if within else f"ours {percent(mean)}"
+    return f"test accuracy {percent(published)} published for {epochs} epochs, {ours}"
+
+
+_SENTENCES: dict[Kind, Callable[..., str]] = {
+    Kind.MISSING: _missing,
+    Kind.OTHER_BASELINE: _other_baseline,
+    Kind.STEP: _step,
+    Kind.WEAKEST: _weakest,
+    Kind.PUBLISHED: _published,
+}

@@ -47,9 +47,6 @@ COUNT = FuncFormatter(lambda number, _: count(number))
 _UNPRINTABLE = re.compile("[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-# ---- Words ----------------------------------------------------------------------------------------------
-
-
 def clean(text: object) -> str:
     """The text without characters that XML forbids."""
     return _UNPRINTABLE.sub("\ufffd", str(text))
@@ -71,9 +68,6 @@ def count(number: float) -> str:
     if number >= 1e6:
         return f"{number / 1e6:g} M"
     return f"{number / 1e3:g} k" if number >= 1e3 else f"{number:g}"
-
-
-# ---- Panels and marks -----------------------------------------------------------------------------------
 
 
 def panel(width: float, height: float, *, left: float, right: float, bottom: float, top: float) -> tuple[Figure, Axes]:
@@ -133,9 +127,6 @@ def limit(axes: Axes, values: NDArray[np.float64], falling: bool = False) -> str
     axes.set_ylim(least - pad, most + pad)
     hidden = int(((finite < least) | (finite > most)).sum())
     return f"  ({hidden} {'value' if hidden == 1 else 'values'} beyond the scale)" if hidden else ""
-
-
-# ---- Places that do not overlap -------------------------------------------------------------------------
 
 
 def apart(falling: NDArray[np.float64], gap: float) -> NDArray[np.float64]:

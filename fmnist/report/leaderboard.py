@@ -7,11 +7,11 @@ import textwrap
 import pandas as pd
 
 from fmnist.analysis.leaderboard import ranking_metric
-from fmnist.analysis.searched import is_named_by_search
+from fmnist.analysis.searches import is_named_by_search
 from fmnist.report import formats
 from fmnist.report.formats import WORDS
 from fmnist.schema import TEST_ACCURACY, VAL_ACCURACY, Comparison, Metric, Status
-from fmnist.words import DASH, NARROW, duration, p_value, percent
+from fmnist.words import DASH, duration, p_value, percent
 
 NO_RUNS = "no runs yet: start some with 'make sweep'"
 _DISPENSABLE = ("run", "training", "parameters", "P(better)", "p", "worst class", "seeds", "test")  # in this order
@@ -35,16 +35,10 @@ def render(rows: pd.DataFrame, format: str, width: int | None = None, empty: str
         return formats.data(rows, format)
     if rows.empty:
         return empty
-    if format == "table":
-        return _aligned(_texts(rows), _terminal() if width is None else width)
-    return formats.table(_texts(rows), format)
-
-
-def _terminal() -> int:
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-
-
-# ---- Cells ----------------------------------------------------------------------------------------------
+    if format != "table":
+        return formats.table(_texts(rows), format)
+    terminal = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    return _aligned(_texts(rows), terminal if width is None else width)
 
 
 def _texts(rows: pd.DataFrame) -> pd.DataFrame:
@@ -72,7 +66,7 @@ def _texts(rows: pd.DataFrame) -> pd.DataFrame:
         "run": rows["run_id"].map(_short_ids),
         "status": rows["status"].astype(str),
     }
-    return pd.DataFrame(texts).replace(NARROW, " ", regex=True)
+    return pd.DataFrame(texts)
 
 
 def _name(variant: str, found_by: str) -> str:
@@ -92,9 +86,6 @@ def _short_ids(run_ids: str) -> str:
     return first[:8] + (f" +{len(others)}" if others else "")
 
 
-# ---- A table that fits ----------------------------------------------------------------------------------
-
-
 def _aligned(texts: pd.DataFrame, width: int) -> str:
     """An aligned table that keeps within the width as long as dropping columns and wrapping names helps."""
     if texts["status"].isin([Status.FINISHED, Comparison.PUBLISHED]).all():
@@ -109,11 +100,7 @@ def _aligned(texts: pd.DataFrame, width: int) -> str:
     if width and excess > 0:
         longest = max(len(word) for name in ["variant", *texts["variant"]] for word in name.split())
         widths["variant"] = max(widths["variant"] - excess, longest + 2)
-    lines = [
-        texts.columns.tolist(),
-        ["-" * (size - 2) for size in widths.values()],
-        *texts.to_numpy().tolist(),
-    ]
+    lines = [texts.columns.tolist(), ["-" * (size - 2) for size in widths.values()], *texts.to_numpy().tolist()]
     return "\n".join(_line(cells, widths) for cells in lines)
 
 

@@ -1,6 +1,7 @@
-"""How the numbers were come by, and what the seeds can and cannot show: sentences to stand below a leaderboard."""
+"""What stands below a leaderboard to read: how its numbers were come by, what the seeds show, claims, diagnosis."""
 
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,12 +10,46 @@ from scipy.stats import t as student
 
 from fmnist.analysis import stats
 from fmnist.analysis.budgets import common_budget
+from fmnist.analysis.claims import Verdict
+from fmnist.analysis.diagnosis import Finding
 from fmnist.analysis.leaderboard import ALPHA, measured, ranking_metric
-from fmnist.analysis.searched import is_named_by_search
+from fmnist.analysis.searches import is_named_by_search
+from fmnist.report import claims, diagnosis
 from fmnist.schema import VAL_ACCURACY, Comparison
-from fmnist.words import NARROW, plural, points
+from fmnist.words import p_value, plural, points
 
 _NAMED = 3  # variants that are spoken of by name
+
+
+def explanation(
+    verdicts: Sequence[Verdict], reading: Sequence[str], shares: pd.DataFrame, findings: Sequence[Finding], format: str
+) -> str:
+    """All of it as `table` (plain text) or `md`; empty if there is nothing."""
+    parts = {
+        "How to read it": list(reading),
+        "What explains the differences (linear model, seeds as blocks)": share_lines(shares),
+        "Diagnosis": diagnosis.lines(findings),
+    }
+    parts = {head: lines for head, lines in parts.items() if lines}
+    blocks = {"Claims": claims.render(verdicts, format)} if verdicts else {}
+    if format == "md":
+        blocks |= {head: "\n".join(f"- {line}" for line in lines) for head, lines in parts.items()}
+        return "\n\n".join(f"## {head}\n\n{body}" for head, body in blocks.items())
+    blocks |= {head: "\n".join(map(_bullet, lines)) for head, lines in parts.items()}
+    return "\n\n".join(f"{head}\n{body}" for head, body in blocks.items())
+
+
+def _bullet(line: str) -> str:
+    return textwrap.fill(line, 118, initial_indent="  - ", subsequent_indent="    ")
+
+
+def share_lines(shares: pd.DataFrame) -> list[str]:
+    """How much of a grid's variance each term explains, as `fmnist.analysis.variance.grid_effects` returned it."""
+    return [
+        f"{row['term']}: {100 * row['share']:.1f} % of the variance"
+        + ("" if pd.isna(row["p"]) else f", p {p_value(row['p'])}")
+        for row in shares.to_dict("records")
+    ]
 
 
 def notes(rows: pd.DataFrame) -> list[str]:
@@ -23,7 +58,7 @@ def notes(rows: pd.DataFrame) -> list[str]:
     Args:
         rows: what `leaderboard` returned.
     """
-    return [text.replace(NARROW, " ") for text in (*_statistics(rows), *_searched(rows))]
+    return [*_statistics(rows), *_searched(rows)]
 
 
 def _statistics(rows: pd.DataFrame) -> Iterator[str]:

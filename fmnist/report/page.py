@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from fmnist.analysis.budgets import common_budget
 from fmnist.config import CLASSES
 from fmnist.report import claims, diagnosis, svg
 from fmnist.report.content import Content
-from fmnist.report.figures.registry import FIGURES, draw
+from fmnist.report.figures import FIGURES, draw
+from fmnist.report.formats import records
 
 _FILES = Path(__file__).parent
 _WIDE = 450 / 72  # inches
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def render(content: Content) -> str:
@@ -32,8 +35,9 @@ def render(content: Content) -> str:
     page = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    page.filters |= {"percent": words.percent, "points": words.points, "p": words.p_value, "duration": words.duration}
-    page.filters |= {"count": words.count, "plural": words.plural, "because": claims.because}
+    numbers = (words.percent, words.points, words.p_value, words.duration, words.count, words.plural)
+    page.filters |= {number.__name__: _unbroken(number) for number in numbers}
+    page.filters |= {"because": lambda claim: claims.because(claim).replace(" %", NO_BREAK + "%")}
     script = (_FILES / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return page.get_template("page.html.j2").render(
@@ -44,7 +48,7 @@ def render(content: Content) -> str:
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
         figures=_figures(content),
         summary=_summary(content),
-        rows=[{**row, "run_ids": str(row["run_id"] or "").split()} for row in _records(content.leaderboard)],
+        rows=[{**row, "run_ids": str(row["run_id"] or "").split()} for row in records(content.leaderboard)],
         variants=list(dict.fromkeys(content.measured["variant"].astype(str))),
         matrices=_matrices(content),
         missed=_missed(content),
@@ -52,9 +56,14 @@ def render(content: Content) -> str:
     )
 
 
+def _unbroken(say: Callable[..., str]) -> Callable[..., str]:
+    """The same words on one line."""
+    return lambda *values: say(*values).replace(" ", NO_BREAK)
+
+
 def _figures(content: Content) -> dict[str, list[dict[str, Any]]]:
     """The figures that could be drawn, by section."""
-    drawn, budget = draw(content), words.plural(content.budget, "epoch")
+    drawn, budget = draw(content), _unbroken(words.plural)(content.budget, "epoch")
     sections: dict[str, list[dict[str, Any]]] = {entry.section: [] for entry in FIGURES}
     for entry in (entry for entry in FIGURES if entry.name in drawn):
         figure = drawn[entry.name]
@@ -82,15 +91,6 @@ def _summary(content: Content) -> dict[str, Any]:
     }
 
 
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows with None for what is missing."""
-    plain = frame.astype(object).where(frame.notna(), None)
-    return [{str(key): value for key, value in row.items()} for row in plain.to_dict("records")]
-
-
-# ---- Predictions ----------------------------------------------------------------------------------------
-
-
 def _predicting(content: Content) -> pd.DataFrame:
     """The runs whose predictions are known."""
     return content.runs[content.runs["run_id"].isin(list(content.predictions))]
@@ -109,7 +109,7 @@ def _matrices(content: Content) -> dict[str, Any]:
             "epochs": int(row["epochs"]),
             "counts": classes.confusion(content.labels, content.predictions[row["run_id"]]).ravel().tolist(),
         }
-        for row in _records(runs[["run_id", "run_name", "epochs"]])
+        for row in records(runs[["run_id", "run_name", "epochs"]])
     ]
     return {"classes": list(CLASSES), "runs": matrices}
 

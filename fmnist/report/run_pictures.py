@@ -34,8 +34,8 @@ def curves(history: pd.DataFrame, title: str) -> Figure:
     """
     if history.empty:
         raise ValueError("curves need a history of at least 1 epoch, but got 0")
-    figure, heading = _figure(11, 4.6), _wrapped(title, 95)
-    figure.text(0.5, 0.975, heading, fontsize=13, ha="center", va="top")
+    heading = _wrapped(title, 95)
+    figure = _figure(11, 4.6, heading, 0.975, fontsize=13)
     accuracy, loss = figure.subplots(1, 2)
     top = 0.83 - 0.05 * heading.count("\n")
     figure.subplots_adjust(left=0.07, right=0.985, bottom=0.12, top=top, wspace=0.17)
@@ -83,8 +83,7 @@ def confusion(matrix: NDArray[Any], classes: Sequence[str], title: str) -> Figur
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     accuracy = 100 * np.trace(counts) / max(counts.sum(), 1)
     heading = _wrapped(f"{title} · accuracy {accuracy:.2f} %", 64)
-    figure = _figure(9, 9)
-    figure.text(0.5, 0.988, heading, fontsize=15, ha="center", va="top", fontweight="bold")
+    figure = _figure(9, 9, heading, 0.988, fontsize=15, fontweight="bold")
     axes = figure.add_axes((0.13, 0.09, 0.855, 0.86 - 0.028 * heading.count("\n")))
     # The root spreads the few per cent of the errors, which a linear scale would leave white.
     axes.imshow(shares, cmap=_SHARES, norm=PowerNorm(0.5, vmin=0, vmax=1), aspect="auto")
@@ -93,8 +92,8 @@ def confusion(matrix: NDArray[Any], classes: Sequence[str], title: str) -> Figur
     axes.set_yticks(ticks, names, fontsize=12)
     axes.set_xlabel("predicted", fontsize=13)
     axes.set_ylabel("actual", fontsize=13, labelpad=2)
-    axes.set_xticks(np.arange(len(classes) + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(len(classes) + 1) - 0.5, minor=True)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(np.arange(len(classes) + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="#d0d0d0", linewidth=0.8)
     axes.tick_params(which="both", length=0)
     _cells(axes, counts, shares)
@@ -107,8 +106,7 @@ def _cells(axes: Axes, counts: NDArray[Any], shares: NDArray[np.float64]) -> Non
         colour = "white" if share > 0.3 else "#202020"
         place: dict[str, Any] = {"ha": "center", "color": colour}
         weight = "bold" if row == column else "normal"
-        count = f"{counts[row, column]:d}"
-        axes.text(column, row + 0.02, count, va="bottom", fontsize=16, weight=weight, **place)
+        axes.text(column, row + 0.02, f"{counts[row, column]:d}", va="bottom", fontsize=16, weight=weight, **place)
         axes.text(column, row + 0.1, f"{100 * share:.1f} %", va="top", fontsize=10.5, **place)
 
 
@@ -143,8 +141,7 @@ def _mosaic(canvas: NDArray[Any], lefts: Sequence[int], row_names: Sequence[str]
     whole_width = max(width + side + below, 6.0)
     heading = _wrapped(title, int(9 * whole_width))
     whole_height = height + below + 0.7 + 0.22 * heading.count("\n")
-    figure = _figure(whole_width, whole_height)
-    figure.text(0.5, 1 - 0.1 / whole_height, heading, fontsize=13, ha="center", va="top")
+    figure = _figure(whole_width, whole_height, heading, 1 - 0.1 / whole_height, fontsize=13)
     axes = figure.add_axes((side / whole_width, below / whole_height, width / whole_width, height / whole_height))
     axes.imshow(canvas, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     centres = [row * (_SIDE + _GAP) + _SIDE / 2 for row in range(len(row_names))]
@@ -169,9 +166,10 @@ def to_image(figure: Figure, dpi: int = 110) -> NDArray[np.uint8]:
         figure.set_dpi(before)
 
 
-def _figure(width: float, height: float) -> Figure:
+def _figure(width: float, height: float, heading: str, top: float, **style: Any) -> Figure:
     figure = Figure(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)
+    figure.text(0.5, top, heading, ha="center", va="top", **style)
     return figure
 
 

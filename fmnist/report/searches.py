@@ -38,7 +38,6 @@ def render(overview: pd.DataFrame, format: str) -> str:
 
 def _texts(overview: pd.DataFrame) -> pd.DataFrame:
     """Every cell as it is read; an accuracy in per cent."""
-    rows = overview.to_dict("records")
     expected = [name for name in map(str, overview) if name.startswith("expected_")]
     texts = [
         {
@@ -51,7 +50,7 @@ def _texts(overview: pd.DataFrame) -> pd.DataFrame:
             "compared": f"{row['compared']} at {plural(row['compared_epochs'], 'epoch')}" if row["compared"] else DASH,
             **{name.replace("expected_", "best of "): _score(row, name) for name in expected},
         }
-        for row in rows
+        for row in overview.to_dict("records")
     ]
     return pd.DataFrame(texts)
 
@@ -67,9 +66,8 @@ def importance_warning(importance: Importance) -> str:
     if not importance.is_known:
         return f"{trials} trials say nothing about importance"
     if trials < importance.needed:
-        return (
-            f"too few to trust: {trials} trials for {dimensions} dimensions, {importance.needed} would be a beginning"
-        )
+        beginning = f"{importance.needed} would be a beginning"
+        return f"too few to trust: {trials} trials for {dimensions} dimensions, {beginning}"
     if not importance.explained > 0:
         return "not to be trusted: the forest predicts trials that it has not seen no better than their mean"
     return ""

@@ -118,12 +118,8 @@ def declare(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> Declare
 
 def _composer(overrides: Sequence[str]) -> plan.Compose:
     """Composes these overrides with more, the same ones once."""
-
-    @cache
-    def composed(more: tuple[str, ...]) -> Config:
-        return compose_config([*overrides, *more])
-
-    return lambda more: composed(tuple(more))
+    composed = cache(lambda *more: compose_config([*overrides, *more]))
+    return lambda more: composed(*more)
 
 
 def _contexts(runs: pd.DataFrame) -> list[tuple[str, str]]:

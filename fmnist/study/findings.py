@@ -1,13 +1,14 @@
 """What the runs of a question show: worked out when it is asked for, for the terminal, for files and for the report."""
 
 import time
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fmnist.analysis import claims, effects, variance
+from fmnist.analysis import claims, effects
 from fmnist.analysis.budgets import common_budget, own_longest
 from fmnist.analysis.claims import Verdict
 from fmnist.analysis.diagnosis import Finding, diagnose
@@ -15,22 +16,23 @@ from fmnist.analysis.leaderboard import leaderboard, measured
 from fmnist.analysis.searches import curves
 from fmnist.config import UserError
 from fmnist.report.content import Content
-from fmnist.report.explanation import share_lines
-from fmnist.report.notes import notes
+from fmnist.report.notes import notes, share_lines
 from fmnist.schema import VAL_ACCURACY, Comparison
 from fmnist.study.compose import compose_config
 from fmnist.study.declared import DeclaredStudy
-from fmnist.study.records import Records
 from fmnist.study.selection import Question, Selection, select
+from fmnist.tracking import Store
+
+Classes = NDArray[np.uint8]  # (n,) of the test images
 
 
 class Findings:
     """Leaderboard, claims, effects, diagnosis of a selection of runs; each costs time only if it is asked for."""
 
-    def __init__(self, selection: Selection, records: Records) -> None:
-        """Of these runs, whose epochs and predictions are read from these records."""
+    def __init__(self, selection: Selection) -> None:
+        """Of these runs."""
         self.selection, self.question, self.study = selection, selection.question, selection.study
-        self._records = records
+        self._answers: dict[str, tuple[Classes, Classes] | None] = {}
 
     @cached_property
     def leaderboard(self) -> pd.DataFrame:
@@ -58,7 +60,7 @@ class Findings:
             self.study.claims,
             self.selection.own,
             self.study.baseline,
-            self._records.correct,
+            self._correct,
             epochs=self.question.epochs,
             pair_columns=self.selection.pair_columns,
         )
@@ -83,17 +85,18 @@ class Findings:
         """Of a grid: how much of the variance each axis and each pair of them explains at the leaderboard's budget."""
         runs = self._alike(self.selection.own)
         if self.study is None or self.study.design != "grid" or runs.empty:
-            return pd.DataFrame(columns=list(variance.EFFECT_COLUMNS))
+            return pd.DataFrame(columns=list(effects.SHARE_COLUMNS))
         runs = runs[runs["epochs"] == self.budget]
         levels = pd.DataFrame([self.study.levels[signature] for signature in runs["variant_signature"]], runs.index)
         frame = levels.assign(seed=runs["seed"], accuracy=runs[VAL_ACCURACY.key].astype(float))
-        return variance.grid_effects(frame, "accuracy", list(self.study.axes), "seed")
+        return effects.grid_effects(frame, "accuracy", list(self.study.axes), "seed")
 
     @cached_property
     def histories(self) -> dict[str, pd.DataFrame]:
         """The epochs of each variant's runs at its longest budget."""
         ranked = self.leaderboard[self.leaderboard["rank"].notna()]
-        return self._records.histories(_run_ids(own_longest(ranked)))
+        run_ids = _run_ids(own_longest(ranked))
+        return self._store.histories(run_ids) if run_ids else {}
 
     @cached_property
     def diagnosis(self) -> list[Finding]:
@@ -104,7 +107,7 @@ class Findings:
         rows = self.leaderboard[self.leaderboard["variant_signature"].isin(own["variant_signature"])]
         compared = rows[rows["rank"].notna() & (rows["epochs"] == self.budget)]
         compared = compared[(compared["verdict"] == Comparison.BASELINE) | (compared.index == compared.index.min())]
-        predictions, labels = self._records.predictions(_run_ids(compared))
+        predictions, labels = self._predictions(_run_ids(compared))
         return diagnose(
             self.selection.at_epochs(own),
             rows,
@@ -120,12 +123,34 @@ class Findings:
         """How the numbers were come by."""
         return notes(self.leaderboard)
 
-    # ---- For the report ---------------------------------------------------------------------------------
+    @cached_property
+    def _store(self) -> Store:
+        """Opened when the first record is read, as opening a store makes it."""
+        return Store(self.question.folder)
+
+    def _predictions(self, run_ids: Sequence[str]) -> tuple[dict[str, Classes], Classes]:
+        """The classes that runs predict for each test image, and the true ones; runs without are left out."""
+        answers = {run_id: pair for run_id in run_ids if (pair := self._answer(run_id)) is not None}
+        labels = next((labels for labels, _ in answers.values()), np.zeros(0, np.uint8))
+        return {key: predicted for key, (own, predicted) in answers.items() if np.array_equal(own, labels)}, labels
+
+    def _correct(self, run_id: str) -> NDArray[np.bool_] | None:
+        """Whether a run is right on each test image (n,), if it is known."""
+        pair = self._answer(run_id)
+        return None if pair is None else np.asarray(pair[0] == pair[1])
+
+    def _answer(self, run_id: str) -> tuple[Classes, Classes] | None:
+        """The true classes and the predicted ones, read once."""
+        if run_id not in self._answers:
+            arrays = self._store.predictions(run_id) or {}
+            whole = {"test_labels", "test_predicted"} <= arrays.keys()
+            self._answers[run_id] = (arrays["test_labels"], arrays["test_predicted"]) if whole else None
+        return self._answers[run_id]
 
     def content(self) -> Content:
         """All of it."""
         finished = self.selection.finished(self.selection.runs)
-        predictions, labels = self._records.predictions(list(finished["run_id"]))
+        predictions, labels = self._predictions(list(finished["run_id"]))
         return Content(
             study=self.question.study or "all runs",
             question=self.study.question if self.study else "",
@@ -175,7 +200,7 @@ def answer(question: Question) -> Findings:
     Raises:
         UserError: the study, an override or the baseline is unknown.
     """
-    return Findings(select(question), Records(question.folder))
+    return Findings(select(question))
 
 
 def _run_ids(rows: pd.DataFrame) -> list[str]:

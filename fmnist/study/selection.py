@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from fmnist.analysis.leaderboard import PAIR_COLUMNS
-from fmnist.analysis.searched import add_searches
+from fmnist.analysis.searches import add_searches
 from fmnist.config import UserError, suggest
 from fmnist.schema import BASELINE, VAL_ACCURACY, Status
 from fmnist.study.declared import SCORING, DeclaredStudy, declare
@@ -25,6 +25,8 @@ class Question:
     metric: str = VAL_ACCURACY.key
     baseline: str = ""  # none: the study's own
     by: str = "variant"
+    where: Sequence[tuple[str, str]] = ()  # options that the runs of a row must have, and their values
+    top: int | None = None  # the first so many rows; rows are cut after the statistics, which do not depend on it
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,7 @@ def all_searches(folder: str) -> pd.DataFrame:
 
 
 def _frame(summaries: Sequence[SearchSummary]) -> pd.DataFrame:
-    columns = [field.name for field in fields(SearchSummary)]
-    return pd.DataFrame([asdict(search) for search in summaries], columns=columns)
+    return pd.DataFrame(map(asdict, summaries), columns=[field.name for field in fields(SearchSummary)])
 
 
 def _designed(runs: pd.DataFrame) -> set[str]:

@@ -29,7 +29,6 @@ LEVELS = [  # a module imports from levels below its own, or from its own folder
     {"search"},
     COMMANDS,
 ]
-FIGURES = {name for name in MODULES if name.startswith("report.figures")}
 LIBRARIES = {
     "mlflow": {
         "tracking.store",
@@ -47,7 +46,7 @@ LIBRARIES = {
     "keras": {
         f"training.{name}" for name in ("engine", "model", "augment", "tensorflow_loop", "jax_loop", "libraries")
     },
-    "matplotlib": {"report.drawing", "report.run_pictures", "report.svg", *FIGURES},
+    "matplotlib": {"report.drawing", "report.run_pictures", "report.svg", "report.figures"},
     "rich": {
         "watch",
         "search.summary",

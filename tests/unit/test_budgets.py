@@ -9,7 +9,7 @@ from invented import write
 from fmnist import tracking
 from fmnist.analysis.budgets import common_budget, judged_budget, own_longest
 from fmnist.analysis.diagnosis import Kind
-from fmnist.analysis.variance import grid_effects
+from fmnist.analysis.effects import grid_effects
 from fmnist.config import Config, from_flat
 from fmnist.report import page
 from fmnist.study.findings import answer

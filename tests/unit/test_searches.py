@@ -12,7 +12,7 @@ from invented import dataset
 from fmnist import compare, tracking
 from fmnist.analysis import searches, stats
 from fmnist.analysis.leaderboard import leaderboard
-from fmnist.analysis.searched import add_searches
+from fmnist.analysis.searches import add_searches
 from fmnist.config import Config, from_flat
 from fmnist.identity import parameters, run_name, sign
 from fmnist.report.searches import render

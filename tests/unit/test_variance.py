@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from fmnist.analysis import variance
+from fmnist.analysis.effects import SHARE_COLUMNS, grid_effects
 
 
 def grid(response, **levels):
@@ -21,7 +21,7 @@ def signed(filters, scale, seed):
 
 
 def effects(frame, axes=("filters", "scale")):
-    return variance.grid_effects(frame, "val/accuracy", list(axes), "seed")
+    return grid_effects(frame, "val/accuracy", list(axes), "seed")
 
 
 def test_a_grids_variance_is_shared_among_axes_their_interaction_seeds_and_the_rest():
@@ -63,7 +63,7 @@ def test_an_axis_of_one_level_and_runs_without_a_number_are_left_out():
 @pytest.mark.parametrize("rows", [[], [0], [0, 3, 6], [0, 1]])
 def test_where_effects_cannot_be_told_apart_nothing_is_said(rows):
     found = effects(grid(signed, filters=[0, 1], scale=[0, 1], seed=[0, 1]).iloc[rows])
-    assert found.empty and list(found.columns) == list(variance.EFFECT_COLUMNS) and found["share"].dtype == float
+    assert found.empty and list(found.columns) == list(SHARE_COLUMNS) and found["share"].dtype == float
 
 
 def test_a_response_that_never_varies_has_no_effects():

@@ -9,19 +9,21 @@ import pandas as pd
 import pytest
 from runs import frame, run, seeds
 
-from fmnist.analysis.claims import Missing, Step, Verdict
+from fmnist.analysis.claims import Kind as ReasonKind
+from fmnist.analysis.claims import Reason, Verdict
 from fmnist.analysis.diagnosis import Finding, Kind
 from fmnist.analysis.leaderboard import columns, leaderboard
 from fmnist.report import claims
-from fmnist.report.explanation import explanation
 from fmnist.report.leaderboard import NO_RUNS, render
+from fmnist.report.notes import explanation
 from fmnist.schema import Judgement
 
 NAN = float("nan")
-HOLDS = Verdict("filters", "more filters are better", Judgement.HOLDS,
-                (Step("model.filters=32", "model.filters=64", 0.0124, -0.001, 0.0031, NAN),),
+STEP = {"before": "model.filters=32", "after": "model.filters=64", "validation": 0.0124, "test": -0.001, "p": 0.0031,
+        "p_images": NAN}  # fmt: skip
+HOLDS = Verdict("filters", "more filters are better", Judgement.HOLDS, (Reason(ReasonKind.STEP, STEP),),
                 0.0124, 0.0081, 0.0167, 0.0031, 3, 10, ("a", "b"))  # fmt: skip
-NOT_RUN = Verdict("x", "x", Judgement.NOT_RUN, (Missing(("50 epochs",)),))
+NOT_RUN = Verdict("x", "x", Judgement.NOT_RUN, (Reason(ReasonKind.MISSING, {"names": ["50 epochs"]}),))
 NO_SHARES = pd.DataFrame(columns=["term", "share", "p"])
 
 

@@ -1,1 +1,0 @@
-"""The figures of a study: a function each, and their list in `registry`."""
