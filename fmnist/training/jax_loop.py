@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fmnist.config import Config
 from fmnist.training import augment
-from fmnist.training.model import cross_entropy
+from fmnist.training.model import loss_of
 
 FORWARD_BATCH = 500  # one compiled size; what a batch lacks of it is filled up
 State = tuple[list[Any], list[Any], list[Any]]  # trainable weights, other variables of the network, the optimizer's
@@ -46,7 +46,8 @@ class Loop:
         self, config: Config, network: keras.Model, optimizer: Any, images: NDArray[np.uint8], labels: NDArray[np.int64]
     ) -> None:
         """For a network that gives logits, Keras's optimizer, and the training set."""
-        self._network, self._optimizer, self._warped = network, optimizer, augment.augments(config.augment)
+        self._config, self._network, self._optimizer = config, network, optimizer
+        self._warped = augment.augments(config.augment)
         self.data = jnp.asarray(images), jnp.asarray(labels.astype(np.int32))
         self._train = jax.jit(self.segment, donate_argnums=0)
         self._forward = jax.jit(lambda state, batch: network.stateless_call(state[0], state[1], batch)[0])
@@ -85,11 +86,11 @@ class Loop:
         return state, results
 
     def _step(self, state: State, images: Any, labels: Any) -> tuple[State, tuple[Any, Any]]:
-        def loss_of(weights: list[Any]) -> tuple[Any, tuple[Any, list[Any]]]:
+        def forward(weights: list[Any]) -> tuple[Any, tuple[Any, list[Any]]]:
             logits, others = self._network.stateless_call(weights, state[1], images, training=True)
-            return cross_entropy(logits, labels), (logits, others)
+            return loss_of(self._config, logits, labels), (logits, others)
 
-        (loss, (logits, others)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state[0])
+        (loss, (logits, others)), gradients = jax.value_and_grad(forward, has_aux=True)(state[0])
         weights, moments = self._optimizer.stateless_apply(state[2], gradients, state[0])
         hits = (logits.argmax(axis=1) == labels).sum(dtype=jnp.int32)
         return (weights, others, moments), (loss, hits)

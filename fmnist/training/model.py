@@ -75,8 +75,8 @@ def logits_of(model: keras.Model) -> keras.Model:
     return keras.Model(pixels, x)
 
 
-def cross_entropy(logits: Any, labels: Any) -> Any:
-    """What training lowers: the mean in nats of logits (n, 10) against labels (n,)."""
+def loss_of(config: Config, logits: Any, labels: Any) -> Any:
+    """What training lowers, as a config says: the mean cross-entropy in nats of logits (n, 10) against labels (n,)."""
     return keras.ops.mean(keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True))
 
 

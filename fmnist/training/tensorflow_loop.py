@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fmnist.config import IMAGE_SIZE, Config
 from fmnist.training import augment
 from fmnist.training.libraries import quiet_stderr
-from fmnist.training.model import cross_entropy
+from fmnist.training.model import loss_of
 
 tf.get_logger().setLevel("ERROR")  # or a worker that builds many networks warns of retracing
 
@@ -38,7 +38,8 @@ class Loop:
         # There is one replica, so nothing to sum; and TensorFlow would keep what sums (a custom gradient), and with it
         # the graph and the images of every loop, for as long as the process lives.
         optimizer._all_reduce_sum_gradients = list
-        self._network, self._optimizer, self._warped = network, optimizer, augment.augments(config.augment)
+        self._config, self._network, self._optimizer = config, network, optimizer
+        self._warped = augment.augments(config.augment)
         self._images, self._labels = tf.constant(images), tf.constant(labels.astype(np.int32))
         steps = [tf.TensorSpec((None, config.batch_size), tf.int32), tf.TensorSpec((None, None, 8), tf.float32)]
         self._train = tf.function(self._train_steps, input_signature=steps)
@@ -78,7 +79,7 @@ class Loop:
         variables = self._network.trainable_variables
         with tf.GradientTape() as tape:
             logits = self._network(images, training=True)
-            loss = cross_entropy(logits, labels)
+            loss = loss_of(self._config, logits, labels)
         gradients = tape.gradient(loss, [variable.value for variable in variables])
         self._optimizer.apply(gradients, variables)
         hits = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)
