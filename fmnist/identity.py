@@ -30,9 +30,10 @@ _NOT_NUMBERS = ("data.source", "data.dir", "data.train_csv", "data.test_csv", "s
 def parameters(config: Config) -> dict[str, Any]:
     """All options that determine a run's numbers, flat, in one spelling.
 
-    Filters are one number if equal, and TensorFlow is the backend that `auto` stands for.
+    Filters are one number if equal, 0 is 0.0 where the default is a float, and TensorFlow is the backend of `auto`.
     """
     flat = {key: value for key, value in flatten(config).items() if not key.startswith(_NOT_NUMBERS)}
+    flat |= {key: float(flat[key]) for key, default in flatten(Config()).items() if isinstance(default, float)}
     first, second = filters_per_convolution(config.model)
     flat["model.filters"] = first if first == second else [first, second]
     flat["compute.backend"] = config.compute.backend.replace("auto", "tensorflow")

@@ -180,6 +180,7 @@ def test_paths_store_and_spelling_do_not_change_a_signature():
     base = sign(resolved(), "data")
     assert sign(resolved(data__dir="/elsewhere", store="other"), "data") == base
     assert sign(resolved(model__filters=[128, 128]), "data") == base
+    assert sign(resolved(augment__zoom=0), "data") == sign(resolved(augment__zoom=0.0), "data")
 
 
 def test_an_unresolved_config_cannot_be_signed():

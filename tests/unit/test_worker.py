@@ -39,7 +39,7 @@ class Records:
         if signature not in self.runs:
             return None
         status, ended = self.runs[signature]
-        return SimpleNamespace(info=SimpleNamespace(run_id=f"id {signature}", status=status, end_time=ended))
+        return SimpleNamespace(run_id=f"id {signature}", status=status, ended=ended)
 
 
 @pytest.fixture
