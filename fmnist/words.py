@@ -2,57 +2,57 @@
 
 import math
 from datetime import timedelta
-from typing import Any
+from typing import TypeGuard
 
-DASH, NARROW = "–", "\N{NO-BREAK SPACE}"
+DASH = "–"
 
 
-def _missing(value: Any) -> bool:
-    return value is None or not math.isfinite(value)
+def _is_known(value: float | None) -> TypeGuard[float]:
+    return value is not None and math.isfinite(value)
 
 
 def percent(share: float | None, digits: int = 2) -> str:
     """0.91234 as `91.23 %`."""
-    return DASH if share is None or _missing(share) else f"{100 * share:.{digits}f}{NARROW}%"
+    return f"{100 * share:.{digits}f} %" if _is_known(share) else DASH
 
 
 def points(share: float | None) -> str:
     """0.0123 as `+1.23`, in percentage points."""
-    return DASH if share is None or _missing(share) else f"{100 * share:+.2f}".replace("-", "−")
+    return f"{100 * share:+.2f}".replace("-", "−") if _is_known(share) else DASH
 
 
 def interval(low: float | None, high: float | None, signed: bool = False) -> str:
     """`90.9 to 91.5`, or with signs `+0.80 to +1.60`; empty if an end is missing."""
-    if low is None or high is None or _missing(low) or _missing(high):
+    if not (_is_known(low) and _is_known(high)):
         return ""
     return f"{points(low)} to {points(high)}" if signed else f"{100 * low:.2f} to {100 * high:.2f}"
 
 
 def p_value(p: float | None) -> str:
     """0.0123 as `0.012`, and what is smaller than 0.001 as that."""
-    if p is None or _missing(p):
+    if not _is_known(p):
         return DASH
-    return "< 0.001".replace(" ", NARROW) if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{p:.2f}"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{p:.2f}"
 
 
 def duration(seconds: float | None) -> str:
     """Seconds as `12.3 s`, `4.5 min` or `2.1 h`."""
-    if seconds is None or _missing(seconds):
+    if not _is_known(seconds):
         return DASH
     for unit, size in (("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
-            return f"{seconds / size:.1f}{NARROW}{unit}"
-    return f"{seconds:.1f}{NARROW}s"
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
 
 
 def count(number: float | None) -> str:
     """940170 as `940,170`."""
-    return DASH if number is None or _missing(number) else f"{int(number):,}"
+    return f"{int(number):,}" if _is_known(number) else DASH
 
 
 def plural(number: int, noun: str) -> str:
     """`1 run`, `2 runs`."""
-    return f"{number:,}{NARROW}{noun}" + "s"[: number != 1]
+    return f"{number:,} {noun}" + "s"[: number != 1]
 
 
 def clock(seconds: float) -> str:

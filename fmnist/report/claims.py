@@ -8,7 +8,7 @@ import pandas as pd
 
 from fmnist.analysis.claims import Missing, OtherBaseline, PublishedPlace, Reason, Step, Verdict, Weakest
 from fmnist.report.formats import DATA, data, difference, table
-from fmnist.words import NARROW, interval, p_value, percent, plural, points
+from fmnist.words import interval, p_value, percent, plural, points
 
 _COLUMNS = [*(field.name for field in fields(Verdict) if field.name != "reasons"), "because"]
 _ADD_SEEDS = "one seed cannot show the noise of training: add seeds"
@@ -41,9 +41,8 @@ def _paragraph(verdict: Verdict) -> str:
     effect = "" if pd.isna(verdict.effect) else f" {difference(verdict.effect, verdict.low, verdict.high)} points"
     amount = f", {plural(verdict.epochs, 'epoch')}, {plural(verdict.seeds, 'seed')}" if verdict.seeds else ""
     p = "" if pd.isna(verdict.p_value) else f", p {p_value(verdict.p_value)}"
-    head = f"{verdict.verdict.upper()}: {verdict.says}.{effect}{amount}{p}".replace(NARROW, " ")
-    reason = because(verdict).replace(NARROW, " ")
-    return textwrap.fill(head, 118) + "\n" + textwrap.fill(reason, 118, initial_indent="    ", subsequent_indent="    ")
+    head = f"{verdict.verdict.upper()}: {verdict.says}.{effect}{amount}{p}"
+    return textwrap.fill(head, 118) + "\n" + textwrap.indent(textwrap.fill(because(verdict), 114), "    ")
 
 
 # ---- Reasons --------------------------------------------------------------------------------------------
@@ -68,8 +67,8 @@ def _reason(reason: Reason, verdict: Verdict) -> str:
             return _step(reason, verdict)
         case Weakest():
             return (
-                f"recall of {reason.name} {_share(reason.recall)}, lowest of the others {reason.other} "
-                f"{_share(reason.other_recall)}"
+                f"recall of {reason.name} {percent(reason.recall, 1)}, lowest of the others {reason.other} "
+                f"{percent(reason.other_recall, 1)}"
             )
         case PublishedPlace():
             return _place(reason)
@@ -96,7 +95,3 @@ def _place(place: PublishedPlace) -> str:
     within = interval(place.low, place.high)
     ours = f"one more run of ours lies within {within}" if within else f"ours {percent(place.mean)}"
     return f"test accuracy {percent(place.published)} published for {place.epochs} epochs, {ours}"
-
-
-def _share(recall: float) -> str:
-    return percent(recall, 1).replace(NARROW, " ")

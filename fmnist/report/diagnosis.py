@@ -8,7 +8,7 @@ import pandas as pd
 
 from fmnist.analysis.diagnosis import Finding, Kind
 from fmnist.analysis.leaderboard import ALPHA
-from fmnist.words import NARROW, percent, plural
+from fmnist.words import percent, plural
 
 _SPELLED_OUT = 2  # findings of a kind, where there is little room
 Pair = tuple[float, float]
@@ -25,7 +25,7 @@ class Statement:
 
 def statement(finding: Finding) -> Statement:
     """A finding in words."""
-    subject = _epochs(int(finding.subject)) if finding.kind == Kind.SHORTER else finding.subject
+    subject = plural(int(finding.subject), "epoch") if finding.kind == Kind.SHORTER else finding.subject
     return Statement(finding.kind, subject, _SENTENCES[finding.kind](subject, **finding.numbers))
 
 
@@ -52,13 +52,13 @@ def lines(findings: Sequence[Finding]) -> list[str]:
 
 def _failed(subject: str, *, failed: int, ended: int, variants: dict[str, int]) -> str:
     names = ", ".join(f"{name} ({count})" for name, count in variants.items())
-    return f"{failed} of {ended} runs failed or diverged ({_percent(failed / ended)}): {names}"
+    return f"{failed} of {ended} runs failed or diverged ({percent(failed / ended)}): {names}"
 
 
 def _improving(variant: str, *, epochs: int, since: int, rise: float, accuracy: float, p: float) -> str:
     return (
         f"{variant} still improves at epoch {epochs}: its validation accuracy has risen by "
-        f"{100 * rise:.2f} points since epoch {since}, to {_percent(accuracy)} ({_p(p)})"
+        f"{100 * rise:.2f} points since epoch {since}, to {percent(accuracy)} ({_p(p)})"
     )
 
 
@@ -72,7 +72,7 @@ def _overfitting(variant: str, *, since: int, validation: Pair, training: Pair) 
 def _saturated(variant: str, *, epochs: int, reached: int, accuracy: float, best: float) -> str:
     return (
         f"{variant} is saturated from epoch {reached} of {epochs} on: its validation accuracy "
-        f"was {_percent(accuracy)} then and {_percent(best)} at its best"
+        f"was {percent(accuracy)} then and {percent(best)} at its best"
     )
 
 
@@ -80,8 +80,9 @@ def _edge(axis: str, *, epochs: int, is_largest: bool, levels: Pair, accuracies:
     end, beyond = ("largest", "larger") if is_largest else ("smallest", "smaller")
     sure = "too few seeds to tell them apart" if np.isnan(p) else f"{_p(p)} over {seeds} seeds"
     return (
-        f"the {end} {axis} tried, {levels[0]:g}, is the best at {_epochs(epochs)}, with {_percent(accuracies[0])} "
-        f"validation accuracy against {_percent(accuracies[1])} for {levels[1]:g} ({sure}); {beyond} ones are untried"
+        f"the {end} {axis} tried, {levels[0]:g}, is the best at {plural(epochs, 'epoch')}, with "
+        f"{percent(accuracies[0])} validation accuracy against {percent(accuracies[1])} for {levels[1]:g} ({sure}); "
+        f"{beyond} ones are untried"
     )
 
 
@@ -89,10 +90,10 @@ def _shorter(
     epochs: str, *, longer: int, picked: str, winner: str, place: int, behind: float, variants: int, spearman: float,
     kendall: float,
 ) -> str:  # fmt: skip
-    outcome = f"the winner at {_epochs(longer)} too"
+    outcome = f"the winner at {plural(longer, 'epoch')} too"
     if picked != winner:
         below = f"{100 * behind:.2f} points of validation accuracy below {winner}"
-        outcome = f"number {place} at {_epochs(longer)}, {below}"
+        outcome = f"number {place} at {plural(longer, 'epoch')}, {below}"
     return (
         f"{epochs} would have picked {picked}, {outcome}; rank correlation over {variants} variants: "
         f"Spearman {spearman:.2f}, Kendall {kendall:.2f}"
@@ -102,7 +103,7 @@ def _shorter(
 def _classes(variant: str, *, epochs: int, seeds: int, changes: pd.DataFrame) -> str:
     amount = f"{seeds} seeds" if seeds > 1 else "one seed, whose luck the test cannot see"
     return (
-        f"against the baseline at {_epochs(epochs)} {variant} {_gains_and_losses(changes)} "
+        f"against the baseline at {plural(epochs, 'epoch')} {variant} {_gains_and_losses(changes)} "
         f"(test set; McNemar with Holm; {amount})"
     )
 
@@ -123,16 +124,8 @@ def _changes(rows: pd.DataFrame) -> str:
     )
 
 
-def _percent(share: float) -> str:
-    return percent(share).replace(NARROW, " ")
-
-
 def _p(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
-
-
-def _epochs(number: int) -> str:
-    return plural(number, "epoch").replace(NARROW, " ")
 
 
 _SENTENCES: dict[Kind, Callable[..., str]] = {

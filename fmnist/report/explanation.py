@@ -8,7 +8,7 @@ import pandas as pd
 from fmnist.analysis.claims import Verdict
 from fmnist.analysis.diagnosis import Finding
 from fmnist.report import claims, diagnosis
-from fmnist.words import NARROW, p_value
+from fmnist.words import p_value
 
 
 def explanation(
@@ -24,11 +24,9 @@ def explanation(
     blocks = {"Claims": claims.render(verdicts, format)} if verdicts else {}
     if format == "md":
         blocks |= {head: "\n".join(f"- {line}" for line in lines) for head, lines in parts.items()}
-        text = "\n\n".join(f"## {head}\n\n{body}" for head, body in blocks.items())
-    else:
-        blocks |= {head: "\n".join(map(_bullet, lines)) for head, lines in parts.items()}
-        text = "\n\n".join(f"{head}\n{body}" for head, body in blocks.items())
-    return text.replace(NARROW, " ")
+        return "\n\n".join(f"## {head}\n\n{body}" for head, body in blocks.items())
+    blocks |= {head: "\n".join(map(_bullet, lines)) for head, lines in parts.items()}
+    return "\n\n".join(f"{head}\n{body}" for head, body in blocks.items())
 
 
 def _bullet(line: str) -> str:

@@ -6,7 +6,7 @@ from math import isnan
 from typing import TYPE_CHECKING
 
 from fmnist.config import suggest
-from fmnist.words import DASH, NARROW
+from fmnist.words import DASH
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,9 +40,14 @@ def table(texts: "pd.DataFrame", format: str) -> str:
     """A frame of texts as an aligned table (`table`), for GitHub (`md`) or for a paper (`latex`, needs booktabs)."""
     from tabulate import tabulate
 
-    cells = [[str(cell).replace(NARROW, " ") for cell in row] for row in texts.to_numpy()]
     align = ["left" if heading in WORDS else "right" for heading in texts.columns]
-    return tabulate(cells, list(texts.columns), tablefmt=_MARKUP[format], disable_numparse=True, colalign=align)
+    return tabulate(
+        texts.astype(str).to_numpy().tolist(),
+        list(texts.columns),
+        tablefmt=_MARKUP[format],
+        disable_numparse=True,
+        colalign=align,
+    )
 
 
 def number(value: float, low: float, high: float, unit: str = "share") -> str:

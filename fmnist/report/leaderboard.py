@@ -11,7 +11,7 @@ from fmnist.analysis.searched import is_named_by_search
 from fmnist.report import formats
 from fmnist.report.formats import WORDS
 from fmnist.schema import TEST_ACCURACY, VAL_ACCURACY, Comparison, Metric, Status
-from fmnist.words import DASH, NARROW, duration, p_value, percent
+from fmnist.words import DASH, duration, p_value, percent
 
 NO_RUNS = "no runs yet: start some with 'make sweep'"
 _DISPENSABLE = ("run", "training", "parameters", "P(better)", "p", "worst class", "seeds", "test")  # in this order
@@ -72,7 +72,7 @@ def _texts(rows: pd.DataFrame) -> pd.DataFrame:
         "run": rows["run_id"].map(_short_ids),
         "status": rows["status"].astype(str),
     }
-    return pd.DataFrame(texts).replace(NARROW, " ", regex=True)
+    return pd.DataFrame(texts)
 
 
 def _name(variant: str, found_by: str) -> str:

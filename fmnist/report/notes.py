@@ -12,7 +12,7 @@ from fmnist.analysis.budgets import common_budget
 from fmnist.analysis.leaderboard import ALPHA, measured, ranking_metric
 from fmnist.analysis.searched import is_named_by_search
 from fmnist.schema import VAL_ACCURACY, Comparison
-from fmnist.words import NARROW, plural, points
+from fmnist.words import plural, points
 
 _NAMED = 3  # variants that are spoken of by name
 
@@ -23,7 +23,7 @@ def notes(rows: pd.DataFrame) -> list[str]:
     Args:
         rows: what `leaderboard` returned.
     """
-    return [text.replace(NARROW, " ") for text in (*_statistics(rows), *_searched(rows))]
+    return [*_statistics(rows), *_searched(rows)]
 
 
 def _statistics(rows: pd.DataFrame) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from fmnist.report.figures.registry import FIGURES, draw
 
 _FILES = Path(__file__).parent
 _WIDE = 450 / 72  # inches
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def render(content: Content) -> str:
@@ -32,8 +34,9 @@ def render(content: Content) -> str:
     page = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    page.filters |= {"percent": words.percent, "points": words.points, "p": words.p_value, "duration": words.duration}
-    page.filters |= {"count": words.count, "plural": words.plural, "because": claims.because}
+    numbers = (words.percent, words.points, words.p_value, words.duration, words.count, words.plural)
+    page.filters |= {number.__name__: _unbroken(number) for number in numbers}
+    page.filters |= {"because": lambda claim: claims.because(claim).replace(" %", NO_BREAK + "%")}
     script = (_FILES / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return page.get_template("page.html.j2").render(
@@ -52,9 +55,14 @@ def render(content: Content) -> str:
     )
 
 
+def _unbroken(say: Callable[..., str]) -> Callable[..., str]:
+    """The same words on one line."""
+    return lambda *values: say(*values).replace(" ", NO_BREAK)
+
+
 def _figures(content: Content) -> dict[str, list[dict[str, Any]]]:
     """The figures that could be drawn, by section."""
-    drawn, budget = draw(content), words.plural(content.budget, "epoch")
+    drawn, budget = draw(content), _unbroken(words.plural)(content.budget, "epoch")
     sections: dict[str, list[dict[str, Any]]] = {entry.section: [] for entry in FIGURES}
     for entry in (entry for entry in FIGURES if entry.name in drawn):
         figure = drawn[entry.name]

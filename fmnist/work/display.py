@@ -171,10 +171,10 @@ def _line(outcome: Outcome) -> Text:
 
 
 def counted(number: int, noun: str) -> str:
-    """`1 worker`, `2 workers`, with a plain space, which a terminal's users search for."""
-    return words.plural(number, noun).replace(words.NARROW, " ")
+    """`1 worker`, `2 workers`."""
+    return words.plural(number, noun)
 
 
 def percent(share: float | None) -> str:
-    """`84.31 %`, with a plain space."""
+    """`84.31 %`."""
     return "-" if share is None else f"{100 * share:.2f} %"

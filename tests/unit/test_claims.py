@@ -288,8 +288,7 @@ def test_published_numbers_hold_where_one_more_run_of_ours_could_have_them():
     # 0.902 -+ 4.302653 * 0.002 * sqrt(4 / 3) = 0.0099365
     assert (found.low, found.high) == pytest.approx((0.0001 - 0.0099365, 0.0001 + 0.0099365), abs=1e-6)
     assert because(found) == (
-        "test accuracy 90.21\N{NO-BREAK SPACE}% published for 10 epochs, "
-        "one more run of ours lies within 89.21 to 91.19"
+        "test accuracy 90.21 % published for 10 epochs, one more run of ours lies within 89.21 to 91.19"
     )
 
 

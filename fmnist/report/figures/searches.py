@@ -10,7 +10,7 @@ from fmnist.analysis.searches import ExpectedBest
 from fmnist.report import drawing
 from fmnist.report.content import Content
 from fmnist.report.drawing import BLUE, INK, MUTED, PERCENT, TIP, VERMILION, clean
-from fmnist.words import NARROW, plural
+from fmnist.words import plural
 
 _INKS, _DASHES = (BLUE, VERMILION, INK, MUTED), ("-", "--", ":")  # twelve that can be told apart
 
@@ -48,5 +48,4 @@ def expected(content: Content) -> Figure | None:
 
 
 def _name(curve: ExpectedBest) -> str:
-    text = f"{curve.search}: {plural(len(curve.best), 'trial')} of {plural(curve.epochs, 'epoch')}"
-    return text.replace(NARROW, " ")
+    return f"{curve.search}: {plural(len(curve.best), 'trial')} of {plural(curve.epochs, 'epoch')}"
