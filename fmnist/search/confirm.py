@@ -141,10 +141,8 @@ def _lacking(search: Search, left: list[PlannedRun]) -> str:
 
 def _carry_out(search: Search, planned: list[PlannedRun]) -> None:
     """Which is a sweep like any other."""
-    config, study = search.config, planned[0].config.study
-    workers = max(1, min(config.tuner.workers, sum(not run.done for run in planned)))
-    began = int(time.time() * 1000)
-    Sweep(planned, study, config.store, config.patience, began, workers, search.launcher, search.console).carry_out()
+    workers = max(1, min(search.config.tuner.workers, sum(not run.done for run in planned)))
+    Sweep(planned, int(time.time() * 1000), workers, search.launcher, search.console).carry_out()
 
 
 def _pairs(search: Search, planned: list[PlannedRun], seeds: list[int], store: "Store") -> Pairs:

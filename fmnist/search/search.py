@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from rich.console import Console
 
-from fmnist import machine
-from fmnist.config import Config, RunError, UserError, flatten
+from fmnist import machine, words
+from fmnist.config import Config, UserError, flatten
 from fmnist.identity import parameters
 from fmnist.schema import Status
 from fmnist.search import summary, trials
@@ -24,8 +24,8 @@ from fmnist.signals import GRACE_SECONDS
 from fmnist.study import pace
 from fmnist.study.plan import STARTUP_SECONDS, operations
 from fmnist.training import data
-from fmnist.work.display import counted, showing
-from fmnist.work.launcher import Deaths, Launcher, Starter
+from fmnist.work.display import showing
+from fmnist.work.launcher import LaunchingSweeper, in_spite_of_deaths
 from fmnist.work.sweep import CLOSING_SECONDS, close_orphans
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Search:
     """A search that this process carries out with its workers; others may be at it too."""
 
     config: SearchConfig
-    launcher: Launcher
+    launcher: LaunchingSweeper
     console: Console
     began: float = field(default_factory=time.time)
 
@@ -108,26 +108,24 @@ class Search:
         progress = SearchProgress(store, limits, self.folder, self.direction, self.data_digest, self.began)
         self._announce(limits)
 
-        def log(ended: list[trials.TrialRecord]) -> None:
+        def log() -> None:
             summary.log(record, progress.records, self.direction)
 
+        def recover() -> None:
+            close_orphans(store, self.config.store, CLOSING_SECONDS)
+            _wait_for_workers(self.folder, CLOSING_SECONDS)
+
         worker = partial(_search, limits, self.folder, record.run_id)
-        starter = Starter(self.config.store, record.run_id, machine.this_process())
-        deaths = Deaths("ending a trial", "tuner.workers=1")
         with _Parent(self.folder), showing(progress, self.console, log):
-            reached = None
-            while reached is None:
-                before = len(trials.ended(trials.load_trials(self.folder)))
-                try:
-                    reached = self.launcher.launch([worker] * self.config.tuner.workers, starter)
-                except (RunError, UserError):
-                    raise
-                except Exception as error:
-                    close_orphans(store, self.config.store, CLOSING_SECONDS)
-                    _wait_for_workers(self.folder, CLOSING_SECONDS)
-                    has_progressed = len(trials.ended(trials.load_trials(self.folder))) > before
-                    self.console.print(deaths.add(error, has_progressed), soft_wrap=True)
-        log([])
+            reached = in_spite_of_deaths(
+                lambda: self.launcher.launch([worker] * self.config.tuner.workers, record.run_id),
+                recover,
+                count=lambda: len(trials.ended(trials.load_trials(self.folder))),
+                what="ending a trial",
+                remedy="tuner.workers=1",
+                tell=partial(self.console.print, soft_wrap=True),
+            )
+        log()
         self.reached = next((limit for limit in reached if limit), "")
 
     def _announce(self, limits: Limits) -> None:
@@ -135,7 +133,7 @@ class Search:
         tuner, total, over = self.config.tuner, limits.total(), trials.ended(trials.load_trials(self.folder))
         size = f"{total[0] or 'some'} trials, {total[1]} epochs" if total else f"{tuner.minutes:g} minutes"
         before = f"; {len(over)} trials have ended before" if over else ""
-        workers = counted(tuner.workers, "worker")
+        workers = words.plural(tuner.workers, "worker")
         self.console.print(
             f"Search {self.name}: {size} in {len(self.space)} dimensions, {workers}{before}", soft_wrap=True
         )

@@ -30,8 +30,9 @@ class SearchSweeper(LaunchingSweeper):
                     f"{override.get_key_element()} names several values, but a search chooses its points itself; "
                     "what it may choose is tuner.space, and a list stands in [brackets]"
                 )
+        self.overrides = arguments
         console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
         config = to_config(self.config, TUNE)
         assert isinstance(config, SearchConfig)
-        search = Search(config, self.make_launcher(arguments), console)
+        search = Search(config, self, console)
         conclude(search, search.carry_out())

@@ -9,7 +9,7 @@ from fmnist import words
 from fmnist.config import StudyConfig
 from fmnist.network import disk_bytes
 from fmnist.study.plan import PlannedRun, estimate
-from fmnist.work.display import counted
+from fmnist.work.display import table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,28 +17,25 @@ if TYPE_CHECKING:
 
 def plan_table(planned: list[PlannedRun], study: StudyConfig, workers: int) -> Table:
     """The plan as a table, a row a rung, with the estimated time on so many workers."""
-    table = Table(title=f"Study {study.name}: {study.question or 'a plain sweep'}", title_justify="left")
-    for heading in ("epochs", "runs", "done", "continuing", "new", "estimated time"):
-        table.add_column(heading, justify="right")
+    title = f"Study {study.name}: {study.question or 'a plain sweep'}"
+    rows = table("epochs", "runs", "done", "continuing", "new", "estimated time", title=title, title_justify="left")
     for rung in sorted({entry.config.epochs for entry in planned}):
         of_rung = [entry for entry in planned if entry.config.epochs == rung]
         done = sum(entry.done for entry in of_rung)
         continuing = sum(entry.start > 0 and not entry.done for entry in of_rung)
         counts = (rung, len(of_rung), done, continuing, len(of_rung) - done - continuing)
-        table.add_row(*map(str, counts), words.clock(estimate(of_rung, workers)))
-    table.caption = f"{counted(workers, 'worker')}, about {words.clock(estimate(planned, workers))} in all"
-    return table
+        rows.add_row(*map(str, counts), words.clock(estimate(of_rung, workers)))
+    rows.caption = f"{words.plural(workers, 'worker')}, about {words.clock(estimate(planned, workers))} in all"
+    return rows
 
 
 def run_table(planned: list[PlannedRun]) -> Table:
     """Every run of a plan, whether it is done, continues from an epoch, or is new, and its estimated time."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("run", "state", "one worker"):
-        table.add_column(heading, justify="right" if heading == "one worker" else "left")
+    rows = table("run", "state", "one worker", box=None, pad_edge=False)
     for entry in planned:
         state = "done" if entry.done else f"continues from epoch {entry.start}" if entry.start else "new"
-        table.add_row(escape(entry.name), state, "" if entry.done else words.clock(entry.seconds))
-    return table
+        rows.add_row(escape(entry.name), state, "" if entry.done else words.clock(entry.seconds))
+    return rows
 
 
 def plan_summary(planned: list[PlannedRun], runs: "pd.DataFrame") -> str:

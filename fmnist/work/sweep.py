@@ -3,20 +3,21 @@
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
 from rich.console import Console
 
 from fmnist import machine, words
-from fmnist.config import RunError, StudyConfig, UserError
+from fmnist.config import RunError
 from fmnist.schema import Status
 from fmnist.study.plan import PlannedRun, estimate
 from fmnist.training import checkpoint
 from fmnist.training.locking import BusyError, checkpoint_folder, exclusively, was_used_here
 from fmnist.work.display import showing
-from fmnist.work.launcher import Deaths, Launcher, Starter
-from fmnist.work.sweep_progress import AnnouncedSweep, SweepProgress
+from fmnist.work.launcher import HopelessError, LaunchingSweeper, in_spite_of_deaths
+from fmnist.work.sweep_progress import SweepProgress, announcement
 from fmnist.work.worker import Attempt, Worker, next_runs
 
 if TYPE_CHECKING:
@@ -30,12 +31,9 @@ class Sweep:
     """The runs of a plan, launched until none is left."""
 
     planned: list[PlannedRun]
-    study: StudyConfig
-    folder: str  # of the store
-    patience: int
     began: int  # ms
     workers: int
-    launcher: Launcher
+    launcher: LaunchingSweeper
     console: Console
     _failed_before: frozenset[Attempt] = frozenset()
     _shown: set[int] = field(default_factory=set)  # rungs whose leaderboard has been printed
@@ -48,19 +46,22 @@ class Sweep:
         """
         from fmnist.tracking import Store, StoreError
 
-        self.store = Store(self.folder, self.patience)
+        config = self.planned[0].config
+        self.study, self.folder = config.study, config.store
+        self.store = Store(config.store, config.patience)
         close_orphans(self.store, self.folder)
-        _close_sweeps(self.store)
+        self._close_sweeps()
         self._failed_before = frozenset((run.run_id, run.ended) for run in self.store.failed())
         self._show_rungs()
-        missing = [run for run in self.planned if not run.done]
-        if not missing:
+        self.missing = [run for run in self.planned if not run.done]
+        if not self.missing:
             return
-        announced = AnnouncedSweep.of(self.planned, self.study.name, self.workers, self.began)
-        record = self.store.announce(announced.study, announced.to_json())
+        announced = announcement(self.planned, self.workers, self.began)
+        record = self.store.announce(self.study.name, announced)
+        progress = SweepProgress.of(self.store, announced)
         try:
-            with showing(SweepProgress(self.store, announced), self.console, self._on_end):
-                self._until_done(Starter(self.folder, record, announced.process))
+            with showing(progress, self.console, lambda: self._on_end(progress.fresh)):
+                self._until_done(record)
             close_orphans(self.store, self.folder, CLOSING_SECONDS)
             failed = self._failed()
         except BaseException:
@@ -69,35 +70,50 @@ class Sweep:
                 close_orphans(self.store, self.folder, CLOSING_SECONDS)
             raise
         self.store.close(record, Status.FAILED if failed else Status.FINISHED)
-        self._sum_up(missing, failed)
+        self._sum_up(failed)
 
-    def _until_done(self, starter: Starter) -> None:
-        deaths = Deaths("finishing an epoch", "fewer with hydra.launcher.n_jobs=1")
-        while runs := self._left():
-            before = self._epochs()
-            try:
-                self._launch(runs, starter)
-            except (RunError, UserError):
-                raise
-            except Exception as error:
-                lost = close_orphans(self.store, self.folder, CLOSING_SECONDS)
-                try:
-                    self.console.print(deaths.add(error, self._epochs() > before), soft_wrap=True)
-                except RunError:
-                    for run in lost:
-                        self.store.close(run.run_id, Status.FAILED)
-                    raise
+    def _close_sweeps(self) -> None:
+        """Close the sweeps whose process was killed before it could."""
+        for sweep, status in self.store.sweeps():
+            if status == Status.RUNNING:
+                announced = self.store.plan(sweep)
+                if announced is None or machine.is_gone(announced["process"]):
+                    self.store.close(sweep, Status.KILLED)
 
-    def _launch(self, runs: list[PlannedRun], starter: Starter) -> None:
+    def _until_done(self, record: str) -> None:
+        lost: list[RunSummary] = []
+
+        def recover() -> None:
+            lost[:] = close_orphans(self.store, self.folder, CLOSING_SECONDS)
+
+        try:
+            in_spite_of_deaths(
+                partial(self._launch, record),
+                recover,
+                count=self._epochs,
+                what="finishing an epoch",
+                remedy="fewer with hydra.launcher.n_jobs=1",
+                tell=partial(self.console.print, soft_wrap=True),
+            )
+        except HopelessError:
+            for run in lost:
+                self.store.close(run.run_id, Status.FAILED)
+            raise
+
+    def _launch(self, record: str) -> None:
         """Here as many workers as asked for, each with the whole list; on a cluster one for each trajectory."""
-        missing = [run for run in self.planned if not run.done]
-        if self.launcher.is_local:
-            worker = Worker(missing, self._failed_before, self.study.fail_fast)
-            self.launcher.launch([worker] * min(self.workers, len(runs)), starter)
-            return
-        paths = [[run for run in missing if run.signatures.trajectory == first.signatures.trajectory] for first in runs]
-        workers = [Worker(path, self._failed_before, self.study.fail_fast) for path in paths]
-        self.launcher.launch(workers, starter, [worker.label for worker in workers])
+        while runs := self._left():
+            if self.launcher.is_local:
+                self.launcher.launch([self._worker(self.missing)] * min(self.workers, len(runs)), record)
+            else:
+                paths = [run.signatures.trajectory for run in runs]
+                workers = [
+                    self._worker([run for run in self.missing if run.signatures.trajectory == path]) for path in paths
+                ]
+                self.launcher.launch(workers, record, [worker.label for worker in workers])
+
+    def _worker(self, runs: list[PlannedRun]) -> Worker:
+        return Worker(runs, self._failed_before, self.study.fail_fast)
 
     # ---- What the store says, by signatures and statuses alone: clocks of machines differ
 
@@ -153,18 +169,15 @@ class Sweep:
             text = render(leaderboard(runs[runs["signature"].isin(signed)]), "table")
             self.console.print(text, markup=False, soft_wrap=True)
 
-    def _sum_up(self, missing: list[PlannedRun], failed: list["RunSummary"]) -> None:
+    def _sum_up(self, failed: list["RunSummary"]) -> None:
         if failed:
-            reasons = "; ".join(f"{run.name}: {self._reason(run)}" for run in failed)
-            raise RunError(f"{len(failed)} of {len(missing)} runs failed: {reasons}")
+            ends = [(run.name, self.store.error(run.run_id).rstrip().splitlines()) for run in failed]
+            reasons = "; ".join(f"{name}: {lines[-1] if lines else 'its worker died'}" for name, lines in ends)
+            raise RunError(f"{len(failed)} of {len(self.missing)} runs failed: {reasons}")
         took, estimated = time.time() - self.began / 1000, estimate(self.planned, self.workers)
         off = 100 * (estimated - took) / took
         clocks = f"{words.clock(took)}; the plan said {words.clock(estimated)}"
-        self.console.print(f"\n{len(missing)} runs in {clocks} ({off:+.0f} %)")
-
-    def _reason(self, run: "RunSummary") -> str:
-        lines = self.store.error(run.run_id).rstrip().splitlines()
-        return lines[-1] if lines else "its worker died"
+        self.console.print(f"\n{len(self.missing)} runs in {clocks} ({off:+.0f} %)")
 
 
 def _finished(runs: pd.DataFrame) -> set[str]:
@@ -189,12 +202,3 @@ def close_orphans(store: "Store", folder: str, patience: float = 0.0) -> list["R
             break
         time.sleep(0.1)
     return closed
-
-
-def _close_sweeps(store: "Store") -> None:
-    """Close the sweeps whose process was killed before it could."""
-    for sweep, status in store.sweeps():
-        if status == Status.RUNNING:
-            announced = store.plan(sweep)
-            if announced is None or machine.is_gone(announced["process"]):
-                store.close(sweep, Status.KILLED)

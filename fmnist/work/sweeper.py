@@ -45,8 +45,8 @@ class StudySweeper(LaunchingSweeper):
         points = self._points(fixed, study)
         dataset = data.load(points[0].config.data)
         runs = load(self.config.store)
-        launcher = self.make_launcher(fixed)
-        workers = launcher.workers(len(points) * len(set(study.seeds)))
+        self.overrides = fixed
+        workers = self.workers(len(points) * len(set(study.seeds)))
         planned = self._plan(points, study, dataset, runs, workers)
         console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
         if study.dry_run:
@@ -55,8 +55,7 @@ class StudySweeper(LaunchingSweeper):
         console.print(plan_summary(planned, runs), soft_wrap=True)
         if study.dry_run:
             return
-        folder, patience = self.config.store, self.config.patience
-        Sweep(planned, study, folder, patience, began, workers, launcher, console).carry_out()
+        Sweep(planned, began, workers, self, console).carry_out()
 
     def _points(self, fixed: list[str], study: StudyConfig) -> list["Variant"]:
         from fmnist.study.plan import variants
