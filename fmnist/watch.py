@@ -47,14 +47,10 @@ def watch(store: str) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Carry out the command line; see `fmnist.cli.entry` for the exit codes."""
 
-    def body() -> None:
-        parser = Parser(
-            "fmnist.watch", "Show a store's sweep that is going on, or its latest; Ctrl-C ends only the showing."
-        )
-        parser.add_argument("--store", metavar="DIR", default="mlruns", help="folder of the runs (mlruns)")
-        watch(parser.parse_args(argv).store)
-
-    return enter("fmnist.watch", body)
+    description = "Show a store's sweep that is going on, or its latest; Ctrl-C ends only the showing."
+    parser = Parser("fmnist.watch", description)
+    parser.add_argument("--store", metavar="DIR", default="mlruns", help="folder of the runs (mlruns)")
+    return enter("fmnist.watch", lambda: watch(parser.parse_args(argv).store))
 
 
 if __name__ == "__main__":

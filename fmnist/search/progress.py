@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fmnist import words
 from fmnist.config import UserError
@@ -13,21 +12,17 @@ from fmnist.identity import run_name, sign
 from fmnist.search import trials
 from fmnist.search.limits import Limits
 from fmnist.search.trials import COMPLETED, RUNNING, TrialRecord
+from fmnist.tracking import Store
 from fmnist.work.display import ExpectedRun, View, active_runs
-
-if TYPE_CHECKING:
-    from fmnist.tracking import Store
 
 
 @dataclass
 class SearchProgress:
     """How far a search is; see `fmnist.work.display.Observed`."""
 
-    store: "Store"
+    store: Store
     limits: Limits
     folder: Path
-    direction: str
-    data_digest: str
     began: float  # s
     records: list[TrialRecord] = field(init=False)
     ended: list[TrialRecord] = field(init=False)
@@ -47,12 +42,12 @@ class SearchProgress:
 
     def _line(self, number: int, trial: TrialRecord) -> str:
         """What a trial came to, the best so far, and how far the search is."""
-        total, left = self.limits.total(), self.seconds_left()
-        of_all = f"/{total[0]}" if total and total[0] else ""
+        (total, _), left = self.limits.total(), self.seconds_left()
+        of_all = f"/{total}" if total else ""
         continued = f", continued from epoch {trial.start}" if trial.start else ""
         outcome = words.percent(trial.score) if trial.status == COMPLETED else f"FAILED: {trial.message}"
         line = f"{number}{of_all}  trial {trial.number}: {trial.name or 'no run'}{continued}: {outcome}"
-        leader = trials.best(self.ended, self.direction)
+        leader = trials.best(self.ended, self.limits.search.tuner.direction)
         if leader is not None:
             best = f"best {words.percent(leader.score)} (trial {leader.number})"
             line += f"; {best}, epochs so far: {self._epochs}"
@@ -65,16 +60,16 @@ class SearchProgress:
 
     def seconds_left(self) -> float | None:
         """By the pace of this process so far; None where nothing bounds the search, or nothing has ended."""
-        total = self.limits.total()
+        _, total = self.limits.total()
         done = sum(trial.epochs for trial in self.ended if trial.trial not in self._before)
         if total is None or not done:
             return None
-        left = max(0, total[1] - self._epochs) * (time.time() - self.began) / done
+        left = max(0, total - self._epochs) * (time.time() - self.began) / done
         return min(left, max(0.0, self.limits.until - time.time())) if self.limits.until else left
 
     def view(self) -> View:
         """With the epochs so far; which runs go on says the store, the last that was asked where it does not answer."""
-        total, left = self.limits.total(), self.seconds_left()
+        (total, _), left = self.limits.total(), self.seconds_left()
         text = f"{self._epochs} epochs" + ("" if left is None else f", left about {words.clock(left)}")
         last = [
             (f"{words.percent(trial.score)}  trial {trial.number}: {trial.name}", False)
@@ -83,7 +78,7 @@ class SearchProgress:
             for trial in reversed(self.ended)
         ]
         active = active_runs(self.store, self._expected())
-        return View(text, len(self.ended), total[0] or None if total else None, "trials", active, last)
+        return View(text, len(self.ended), total, "trials", active, last)
 
     def _expected(self) -> Iterator[ExpectedRun]:
         """The runs of trials that go on."""
@@ -92,5 +87,5 @@ class SearchProgress:
                 with suppress(UserError):  # an impossible point, which will fail at once
                     for config in self.limits.configs(trial.values):
                         name = f"trial {trial.number}: {run_name(config)}"
-                        signature = sign(config, self.data_digest).run
+                        signature = sign(config, self.limits.data_digest).run
                         yield ExpectedRun(name, signature, config.epochs, trial.start, None)

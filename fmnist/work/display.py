@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,9 +14,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from fmnist import words
-
-if TYPE_CHECKING:
-    from fmnist.tracking import Store
+from fmnist.tracking import Store, StoreError
 
 REFRESH_SECONDS = 1.0
 LEAVE_SECONDS = 1.0  # for a look that is under way when the block is interrupted: the store may hang
@@ -73,7 +71,7 @@ class View:
 class Observed(Protocol):
     """A sweep or a search as the display needs it."""
 
-    store: "Store"
+    store: Store
 
     def refresh(self) -> list[str]:
         """Look again; returns a line for each run or trial that has ended since the last look."""
@@ -82,7 +80,7 @@ class Observed(Protocol):
         """What the last look has shown."""
 
 
-def active_runs(store: "Store", expected: Iterable[ExpectedRun]) -> list[ActiveRun]:
+def active_runs(store: Store, expected: Iterable[ExpectedRun]) -> list[ActiveRun]:
     """Those of the expected runs that processes work on."""
     runs = {run.signature: run for run in expected}
     active = [record for record in store.running() if record.signature in runs] if runs else []
@@ -93,8 +91,6 @@ def active_runs(store: "Store", expected: Iterable[ExpectedRun]) -> list[ActiveR
 @contextmanager
 def showing(observed: Observed, console: Console, on_end: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Show a sweep or a search until the block ends; `on_end` is called when runs have ended, and may print."""
-    from fmnist.tracking import StoreError
-
     over = threading.Event()
     live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
 

@@ -6,6 +6,7 @@ Locally joblib, elsewhere Ray or submitit. In all of them a worker that dies tak
 import importlib
 import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from functools import cache, partial
@@ -19,6 +20,7 @@ from hydra.core.utils import JobStatus
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
 
 from fmnist import machine, signals
 from fmnist.config import RunError, UserError
@@ -33,6 +35,10 @@ HOPELESS = 3  # launches in a row that end with dead workers and without progres
 Task = Callable[[], Any]  # what a process does; it must be picklable
 
 
+class HopelessError(RunError):
+    """Workers die whenever they are started."""
+
+
 class LaunchingSweeper(Sweeper):
     """What Hydra calls a sweeper: starts processes by the launcher that the command line chooses."""
 
@@ -43,6 +49,11 @@ class LaunchingSweeper(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra before `sweep`."""
         self.hydra_context, self.config = hydra_context, config
+        self.console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+    def say(self, text: str) -> None:
+        """Print a text, of which no line is broken."""
+        self.console.print(text, soft_wrap=True)
 
     def parsed(self, arguments: list[str]) -> list[Override]:
         """The command line's overrides."""
@@ -73,7 +84,6 @@ class LaunchingSweeper(Sweeper):
         """A process for each task; returns what they return, once all have ended.
 
         Args:
-            tasks: what the processes do.
             record: of the sweep or search in the store, its run's id; on other machines processes end when it is over.
             labels: overrides of each task, which replace those of the same keys; by them a cluster names its jobs.
 
@@ -98,6 +108,34 @@ class LaunchingSweeper(Sweeper):
             if one.status == JobStatus.FAILED:
                 raise one._return_value
         return [one.return_value for one in returned]
+
+    def in_spite_of_deaths(
+        self, launch: Task, recover: Task, *, count: Callable[[], int], progress: str, remedy: str
+    ) -> Any:
+        """Launch, and recover and launch again until no worker dies; returns what `launch` returns.
+
+        `count` says how often there has been progress ("finishing an epoch"), and `remedy` what people may try.
+
+        Raises:
+            HopelessError: workers died time after time without progress.
+        """
+        deaths = 0  # without progress
+        while True:
+            before = count()
+            try:
+                return launch()
+            except (RunError, UserError):
+                raise
+            except Exception as error:
+                recover()
+                deaths = 0 if count() > before else deaths + 1
+                if deaths == HOPELESS:
+                    last = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+                    raise HopelessError(
+                        f"workers died {HOPELESS} times without {progress}, for lack of memory perhaps; "
+                        f"try {remedy} (the last error: {last})"
+                    ) from error
+                self.say(f"a worker died ({type(error).__name__}); what it worked on is started again")
 
     def _merged(self, label: list[str]) -> list[str]:
         keys = {text.split("=")[0] for text in label}
@@ -135,42 +173,3 @@ def _start_ray(options: DictConfig) -> None:
         chosen: Any = OmegaConf.to_container(options, resolve=True)
         with signals.preserved(signal.SIGTERM):
             ray.init(**RAY | chosen)
-
-
-class HopelessError(RunError):
-    """Workers die whenever they are started."""
-
-
-def in_spite_of_deaths(
-    launch: Task, recover: Task, *, count: Callable[[], int], what: str, remedy: str, tell: Callable[[str], None]
-) -> Any:
-    """Launch until no worker dies; returns what `launch` returns.
-
-    Args:
-        launch: starts workers, and goes on where the last ones ended.
-        recover: is called when one has died.
-        count: how often workers have done what counts as progress.
-        what: they have done then, "finishing an epoch".
-        remedy: what people may try.
-        tell: is called with a sentence about each death.
-
-    Raises:
-        HopelessError: workers died time after time without progress.
-    """
-    deaths = 0  # without progress
-    while True:
-        before = count()
-        try:
-            return launch()
-        except (RunError, UserError):
-            raise
-        except Exception as error:
-            recover()
-            deaths = 0 if count() > before else deaths + 1
-            if deaths == HOPELESS:
-                last = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-                raise HopelessError(
-                    f"workers died {HOPELESS} times without {what}, for lack of memory perhaps; "
-                    f"try {remedy} (the last error: {last})"
-                ) from error
-            tell(f"a worker died ({type(error).__name__}); what it worked on is started again")

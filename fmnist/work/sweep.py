@@ -4,24 +4,22 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
 
 import pandas as pd
-from rich.console import Console
 
-from fmnist import machine, words
+from fmnist import machine, tracking, words
+from fmnist.analysis.leaderboard import leaderboard
 from fmnist.config import RunError
+from fmnist.report.leaderboard import render
 from fmnist.schema import Status
 from fmnist.study.plan import PlannedRun, estimate
+from fmnist.tracking import RunSummary, Store, StoreError
 from fmnist.training import checkpoint
 from fmnist.training.locking import BusyError, checkpoint_folder, exclusively, was_used_here
 from fmnist.work.display import showing
-from fmnist.work.launcher import HopelessError, LaunchingSweeper, in_spite_of_deaths
+from fmnist.work.launcher import HopelessError, LaunchingSweeper
 from fmnist.work.sweep_progress import SweepProgress, announcement
 from fmnist.work.worker import Attempt, Worker, next_runs
-
-if TYPE_CHECKING:
-    from fmnist.tracking import RunSummary, Store
 
 CLOSING_SECONDS = 3.0  # that killed workers may take to let go of their locks
 
@@ -34,7 +32,6 @@ class Sweep:
     began: int  # ms
     workers: int
     launcher: LaunchingSweeper
-    console: Console
     _failed_before: frozenset[Attempt] = frozenset()
     _shown: set[int] = field(default_factory=set)  # rungs whose leaderboard has been printed
 
@@ -44,8 +41,6 @@ class Sweep:
         Raises:
             RunError: runs failed; all others are done.
         """
-        from fmnist.tracking import Store, StoreError
-
         config = self.planned[0].config
         self.study, self.folder = config.study, config.store
         self.store = Store(config.store, config.patience)
@@ -60,7 +55,7 @@ class Sweep:
         record = self.store.announce(self.study.name, announced)
         progress = SweepProgress.of(self.store, announced)
         try:
-            with showing(progress, self.console, lambda: self._on_end(progress.fresh)):
+            with showing(progress, self.launcher.console, lambda: self._on_end(progress.fresh)):
                 self._until_done(record)
             close_orphans(self.store, self.folder, CLOSING_SECONDS)
             failed = self._failed()
@@ -87,13 +82,12 @@ class Sweep:
             lost[:] = close_orphans(self.store, self.folder, CLOSING_SECONDS)
 
         try:
-            in_spite_of_deaths(
+            self.launcher.in_spite_of_deaths(
                 partial(self._launch, record),
                 recover,
                 count=self._epochs,
-                what="finishing an epoch",
+                progress="finishing an epoch",
                 remedy="fewer with hydra.launcher.n_jobs=1",
-                tell=partial(self.console.print, soft_wrap=True),
             )
         except HopelessError:
             for run in lost:
@@ -103,21 +97,18 @@ class Sweep:
     def _launch(self, record: str) -> None:
         """Here as many workers as asked for, each with the whole list; on a cluster one for each trajectory."""
         while runs := self._left():
+            options = self._failed_before, self.study.fail_fast
             if self.launcher.is_local:
-                self.launcher.launch([self._worker(self.missing)] * min(self.workers, len(runs)), record)
+                self.launcher.launch([Worker(self.missing, *options)] * min(self.workers, len(runs)), record)
             else:
                 paths = [run.signatures.trajectory for run in runs]
-                workers = [
-                    self._worker([run for run in self.missing if run.signatures.trajectory == path]) for path in paths
-                ]
+                of_path = [[run for run in self.missing if run.signatures.trajectory == path] for path in paths]
+                workers = [Worker(missing, *options) for missing in of_path]
                 self.launcher.launch(workers, record, [worker.label for worker in workers])
-
-    def _worker(self, runs: list[PlannedRun]) -> Worker:
-        return Worker(runs, self._failed_before, self.study.fail_fast)
 
     # ---- What the store says, by signatures and statuses alone: clocks of machines differ
 
-    def _failed(self) -> list["RunSummary"]:
+    def _failed(self) -> list[RunSummary]:
         """The runs of the plan that have failed since the sweep began."""
         signatures = {run.signatures.run for run in self.planned}
         return [
@@ -128,8 +119,6 @@ class Sweep:
 
     def _left(self) -> list[PlannedRun]:
         """What workers could carry out now."""
-        from fmnist import tracking
-
         failed = {run.trajectory for run in self._failed()}
         if failed and self.study.fail_fast:
             return []
@@ -143,18 +132,14 @@ class Sweep:
 
     # ---- What people see
 
-    def _on_end(self, ended: list["RunSummary"]) -> None:
+    def _on_end(self, ended: list[RunSummary]) -> None:
         for run in ended:
             if run.status == Status.FAILED:
-                self.console.print(self.store.error(run.run_id).rstrip(), markup=False, soft_wrap=True)
+                self.launcher.console.print(self.store.error(run.run_id).rstrip(), markup=False, soft_wrap=True)
         self._show_rungs()
 
     def _show_rungs(self) -> None:
         """Print the leaderboard of every rung that has become complete."""
-        from fmnist import tracking
-        from fmnist.analysis.leaderboard import leaderboard
-        from fmnist.report.leaderboard import render
-
         runs = tracking.frame(self.store)
         finished, failed = _finished(runs), {run.trajectory for run in self._failed()}
         for rung in sorted({run.config.epochs for run in self.planned} - self._shown):
@@ -164,12 +149,12 @@ class Sweep:
             self._shown.add(rung)
             fresh = sum(not run.done for run in of_rung)
             after = f"{fresh} runs, {words.clock(time.time() - self.began / 1000)} after the start"
-            self.console.print(f"\n[bold]Rung {rung}[/]: {after if fresh else 'nothing to do'}")
+            self.launcher.console.print(f"\n[bold]Rung {rung}[/]: {after if fresh else 'nothing to do'}")
             signed = {run.signatures.run for run in of_rung}
             text = render(leaderboard(runs[runs["signature"].isin(signed)]), "table")
-            self.console.print(text, markup=False, soft_wrap=True)
+            self.launcher.console.print(text, markup=False, soft_wrap=True)
 
-    def _sum_up(self, failed: list["RunSummary"]) -> None:
+    def _sum_up(self, failed: list[RunSummary]) -> None:
         if failed:
             ends = [(run.name, self.store.error(run.run_id).rstrip().splitlines()) for run in failed]
             reasons = "; ".join(f"{name}: {lines[-1] if lines else 'its worker died'}" for name, lines in ends)
@@ -177,7 +162,7 @@ class Sweep:
         took, estimated = time.time() - self.began / 1000, estimate(self.planned, self.workers)
         off = 100 * (estimated - took) / took
         clocks = f"{words.clock(took)}; the plan said {words.clock(estimated)}"
-        self.console.print(f"\n{len(self.missing)} runs in {clocks} ({off:+.0f} %)")
+        self.launcher.console.print(f"\n{len(self.missing)} runs in {clocks} ({off:+.0f} %)")
 
 
 def _finished(runs: pd.DataFrame) -> set[str]:
@@ -185,13 +170,13 @@ def _finished(runs: pd.DataFrame) -> set[str]:
     return set(runs.loc[runs["status"] == Status.FINISHED, "signature"])
 
 
-def close_orphans(store: "Store", folder: str, patience: float = 0.0) -> list["RunSummary"]:
+def close_orphans(store: Store, folder: str, patience: float = 0.0) -> list[RunSummary]:
     """Close the runs that stand as running though no process works on them, and return them.
 
     Only runs that were carried out with this folder are judged; `patience` is how many seconds a process that is
     about to end gets to let go.
     """
-    deadline, closed = time.monotonic() + patience, list["RunSummary"]()
+    deadline, closed = time.monotonic() + patience, list[RunSummary]()
     while running := [run for run in store.running() if was_used_here(folder, run.trajectory)]:
         for run in running:
             with suppress(BusyError), exclusively(folder, run.trajectory, wait=False):

@@ -1,16 +1,59 @@
-"""What a sweep is expected to do, as it announces it in the store, and how far it has come by what the store says."""
+"""What a sweep is expected to do, for people and as it announces it in the store, and how far it has come since."""
 
 import time
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+from rich.markup import escape
+from rich.table import Table
 
 from fmnist import machine, words
+from fmnist.config import StudyConfig
+from fmnist.network import disk_bytes
 from fmnist.schema import Status
-from fmnist.study.plan import PlannedRun
-from fmnist.work.display import ActiveRun, ExpectedRun, View, active_runs
+from fmnist.study.plan import PlannedRun, estimate
+from fmnist.tracking import RunSummary, Store
+from fmnist.work.display import ActiveRun, ExpectedRun, View, active_runs, table
 
-if TYPE_CHECKING:
-    from fmnist.tracking import RunSummary, Store
+
+def plan_table(planned: list[PlannedRun], study: StudyConfig, workers: int) -> Table:
+    """The plan as a table, a row a rung, with the estimated time on so many workers."""
+    title = f"Study {study.name}: {study.question or 'a plain sweep'}"
+    rows = table("epochs", "runs", "done", "continuing", "new", "estimated time", title=title, title_justify="left")
+    for rung in sorted({entry.config.epochs for entry in planned}):
+        of_rung = [entry for entry in planned if entry.config.epochs == rung]
+        done = sum(entry.done for entry in of_rung)
+        continuing = sum(entry.start > 0 and not entry.done for entry in of_rung)
+        counts = (rung, len(of_rung), done, continuing, len(of_rung) - done - continuing)
+        rows.add_row(*map(str, counts), words.clock(estimate(of_rung, workers)))
+    rows.caption = f"{words.plural(workers, 'worker')}, about {words.clock(estimate(planned, workers))} in all"
+    return rows
+
+
+def run_table(planned: list[PlannedRun]) -> Table:
+    """Every run of a plan, whether it is done, continues from an epoch, or is new, and its estimated time."""
+    rows = table("run", "state", "one worker", box=None, pad_edge=False)
+    for entry in planned:
+        state = "done" if entry.done else f"continues from epoch {entry.start}" if entry.start else "new"
+        rows.add_row(escape(entry.name), state, "" if entry.done else words.clock(entry.seconds))
+    return rows
+
+
+def plan_summary(planned: list[PlannedRun], runs: pd.DataFrame) -> str:
+    """What the plan shares: epochs that continuing saves, trajectories of other studies, and the disk it needs."""
+    left = [entry for entry in planned if not entry.done]
+    trained = sum(entry.config.epochs - entry.start for entry in left)
+    alone = sum(entry.config.epochs for entry in left)
+    others = runs[runs["trajectory_signature"].isin({entry.signatures.trajectory for entry in planned})]
+    shared = others[~others["study"].isin(["", planned[0].config.study.name])]
+    lines = [f"trains {trained} epochs; each run by itself would need {alone}"]
+    if len(shared):
+        count = shared["trajectory_signature"].nunique()
+        lines.append(f"{count} trajectories are shared with {', '.join(sorted(set(shared['study'])))}")
+    megabytes = sum(disk_bytes(entry.config.model) for entry in left) / 1e6
+    lines.append(f"needs about {megabytes:,.0f} MB of disk")
+    return "; ".join(lines)
 
 
 def announcement(planned: list[PlannedRun], workers: int, began: int) -> dict[str, Any]:
@@ -28,18 +71,18 @@ def announcement(planned: list[PlannedRun], workers: int, began: int) -> dict[st
 class SweepProgress:
     """How far a sweep is: its announcement beside the runs that have ended and those that go on."""
 
-    store: "Store"
+    store: Store
     study: str
     workers: int
     began: int  # ms
     process: str  # that carries it out
     runs: list[ExpectedRun]
-    ended: dict[str, "RunSummary"] = field(default_factory=dict)  # signature -> its record, in the order of their ends
+    ended: dict[str, RunSummary] = field(default_factory=dict)  # signature -> its record, in the order of their ends
     active: list[ActiveRun] = field(default_factory=list)
-    fresh: list["RunSummary"] = field(default_factory=list)  # have ended between the last two looks
+    fresh: list[RunSummary] = field(default_factory=list)  # have ended between the last two looks
 
     @classmethod
-    def of(cls, store: "Store", announced: dict[str, Any]) -> "SweepProgress":
+    def of(cls, store: Store, announced: dict[str, Any]) -> "SweepProgress":
         """Of a sweep by what it has announced."""
         return cls(store, **{**announced, "runs": [ExpectedRun(**run) for run in announced["runs"]]})
 
@@ -77,7 +120,7 @@ class SweepProgress:
         pace = done / elapsed if done > 0 and elapsed > 0 else self.workers
         return (sum(seconds.values()) - done) / pace
 
-    def _line(self, record: "RunSummary") -> str:
+    def _line(self, record: RunSummary) -> str:
         """`3/6  filters=64 · 10 epochs · seed 0: validation 91.23 %, left about 0:01:00`."""
         left = "" if self.complete else f", left about {words.clock(self.seconds_left())}"
         number = list(self.ended).index(record.signature) + 1
@@ -95,5 +138,5 @@ class SweepProgress:
         return View(text, len(self.ended), len(expected), "runs", self.active, last)
 
 
-def _outcome(record: "RunSummary") -> str:
+def _outcome(record: RunSummary) -> str:
     return f"validation {words.percent(record.val_accuracy)}" if record.status == Status.FINISHED else record.status

@@ -6,14 +6,13 @@ from types import SimpleNamespace
 import pytest
 from omegaconf import OmegaConf
 
-from fmnist import run
 from fmnist.config import Config, UserError
 from fmnist.identity import Signatures
 from fmnist.schema import Status
 from fmnist.study.plan import PlannedRun
 from fmnist.training.locking import exclusively
 from fmnist.work import worker
-from fmnist.work.launcher import HopelessError, in_spite_of_deaths
+from fmnist.work.launcher import HopelessError
 from fmnist.work.sweeper import StudySweeper
 from fmnist.work.worker import Worker, next_runs
 
@@ -56,8 +55,8 @@ def records(monkeypatch):
         if key in store.failing:
             raise ValueError(key)
 
-    monkeypatch.setattr("fmnist.tracking.Store", lambda *arguments, **options: store)
-    monkeypatch.setattr(run, "execute", execute)
+    monkeypatch.setattr("fmnist.work.worker.Store", lambda *arguments, **options: store)
+    monkeypatch.setattr(worker, "execute", execute)
     monkeypatch.setattr(worker, "POLL_SECONDS", 0.01)
     return store
 
@@ -100,6 +99,8 @@ def test_a_path_that_another_process_works_on_is_not_asked_about(records, tmp_pa
 
 def test_three_launches_that_come_no_further_are_hopeless_and_progress_begins_the_count_again():
     progress, epochs, told = iter((False, False, True, False, False, False)), [], []
+    workers = sweeper({})
+    workers.say = told.append
 
     def launch():
         if next(progress):
@@ -110,13 +111,12 @@ def test_three_launches_that_come_no_further_are_hopeless_and_progress_begins_th
     with pytest.raises(
         HopelessError, match=r"died 3 times without finishing an epoch.*\(the last error: OSError: gone\)"
     ):
-        in_spite_of_deaths(
+        workers.in_spite_of_deaths(
             launch,
             lambda: recovered.append(1),
             count=lambda: len(epochs),
-            what="finishing an epoch",
+            progress="finishing an epoch",
             remedy="fewer",
-            tell=told.append,
         )
     assert len(told) == 5 and len(recovered) == 6 and all("a worker died (OSError)" in line for line in told)
 
