@@ -81,14 +81,70 @@ def until(true, seconds=60.0):
         time.sleep(0.05)
 
 
+class Line:
+    """A port behind which another one answers, until it is cut: then nobody listens there."""
+
+    def __init__(self, port):
+        self.port, self._behind, self._listener, self._ends = free_port(), port, None, []
+
+    def mend(self):
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def cut(self):
+        for end in filter(None, (self._listener, *self._ends)):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+        self._listener, self._ends = None, []
+
+    @property
+    def is_cut(self):
+        return self._listener is None
+
+    def _accept(self, listener):
+        with suppress(OSError):  # of a listener that is closed
+            while True:
+                self._connect(listener.accept()[0])
+
+    def _connect(self, near):
+        try:
+            far = socket.create_connection(("127.0.0.1", self._behind))
+        except OSError:
+            near.close()
+            return
+        self._ends += [near, far]
+        for one, other in ((near, far), (far, near)):
+            threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
+
+    def _pass_on(self, one, other):
+        with suppress(OSError):
+            while content := one.recv(65536):
+                other.sendall(content)
+        for end in (one, other):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 class Server:
-    """MLflow's own tracking server, with its artifacts behind it; it can be killed and started again."""
+    """MLflow's own tracking server, with its artifacts behind it.
+
+    It is spoken to by a line, which is cut and mended at once: another start takes seconds. It can be killed too.
+    """
 
     def __init__(self, folder):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.folder, self.process = folder, None
+        self.folder, self.process, self._own_port = folder, None, free_port()
+        self.line = Line(self._own_port)
+
+    @property
+    def port(self):
+        return self.line.port
 
     @property
     def uri(self):
@@ -96,7 +152,7 @@ class Server:
 
     def start(self):
         quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        place = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
+        place = ["--host", "127.0.0.1", "--port", str(self._own_port), "--workers", "1"]
         data = [
             "--backend-store-uri",
             f"sqlite:///{self.folder}/mlflow.db",
@@ -114,6 +170,8 @@ class Server:
         return self
 
     def wait(self):
+        if self.line.is_cut:
+            self.line.mend()
         until(self._answers)
         return self
 
@@ -128,6 +186,7 @@ class Server:
             connection.close()
 
     def kill(self):
+        self.line.cut()
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -249,12 +308,12 @@ def test_a_server_that_hangs_holds_training_up_once_and_is_waited_for_at_the_end
 
     def hang(epoch, record):
         if epoch == 2:
-            server.kill()
+            server.line.cut()
             until(binds)  # once the system has let go of it
             silent.listen()  # the system accepts; nobody answers
         heard.append(time.monotonic())
         if epoch == 6:
-            threading.Timer(3.0, lambda: (silent.close(), server.start())).start()
+            threading.Timer(3.0, lambda: (silent.close(), server.line.mend())).start()
 
     with silent:
         outcome = run.execute(config, run.Listener(on_epoch=hang))
@@ -268,8 +327,8 @@ def test_a_trained_run_waits_for_a_server_that_is_away_at_its_end(server, images
 
     def outage(epoch, record):
         if epoch == 2:
-            server.kill()
-            threading.Timer(2.0, server.start).start()
+            server.line.cut()
+            threading.Timer(2.0, server.line.mend).start()
 
     outcome = run.execute(config, run.Listener(on_epoch=outage))
     assert MlflowClient(server.uri).get_run(outcome.run_id).info.status == "FINISHED"
@@ -282,14 +341,14 @@ def test_a_run_gives_up_on_a_server_that_stays_away_and_its_record_is_completed_
     arguments = [*TINY_THREAD, f"data.dir={images}", f"store={tmp_path}", "seed=2", "patience=3", "epochs=100"]
     with started(*arguments, server=server.uri) as process:
         until(lambda: list(tmp_path.glob("checkpoints/*/epoch-0003.ckpt")))
-        server.kill()
+        server.line.cut()
         _, err = ended(process, 1, seconds=60)
     warning, last = err.splitlines()
     assert "training goes on" in warning
     assert last == f"fmnist.train: {server.uri} does not answer: [Errno 111] Connection refused"
     (file,) = tmp_path.glob("checkpoints/*/rung-0100.ckpt")
     checkpoint.load(file)
-    server.start().wait()
+    server.wait()
     assert statuses(tmp_path).count("RUNNING") == 1
     out, _ = train(*arguments, server=server.uri)
     assert "nothing was trained" in out
@@ -301,7 +360,7 @@ def test_who_is_interrupted_does_not_wait_for_a_server_that_is_away(server, imag
     arguments = [*TINY_THREAD, f"data.dir={images}", f"store={tmp_path}", "seed=3", "epochs=9999"]
     with started(*arguments, server=server.uri) as process:
         until(lambda: list(tmp_path.glob("checkpoints/*/epoch-0003.ckpt")))
-        server.kill()
+        server.line.cut()
         process.send_signal(signal.SIGINT)
         _, err = ended(process, 130, seconds=10)
     assert "interrupted; the same command goes on where this stopped" in err and "Traceback" not in err
@@ -332,7 +391,7 @@ def test_a_sweep_outlives_an_outage_of_its_server(server, images, tmp_path, calm
         until(lambda: list(tmp_path.glob("checkpoints/*/*.ckpt")))
         server.kill()
         time.sleep(3)
-        server.start()
+        server.start().wait()
         _, err = ended(sweep, 0)
     assert "Traceback" not in err
     pd.testing.assert_frame_equal(finals(tmp_path, study=True)[calm.columns], calm, check_exact=True)
