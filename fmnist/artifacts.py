@@ -14,52 +14,45 @@ from fmnist.training.evaluation import Evaluation
 from fmnist.training.trajectory import Trajectory
 
 
-def pictures(path: Trajectory, test: Evaluation) -> dict[str, NDArray[np.uint8]]:
+def pictures(trajectory: Trajectory, test: Evaluation) -> dict[str, NDArray[np.uint8]]:
     """The pictures (h, w, 3) of a trajectory where it stands, by their names in `schema.PICTURES`."""
-    title = run_name(path.config)
-    names = [CLASSES[label] for label in path.dataset.train_labels[path.train_rows[:6]]]
+    title = run_name(trajectory.config)
+    names = [CLASSES[label] for label in trajectory.dataset.train_labels[trajectory.train_rows[:6]]]
     figures = {
         CONFUSION_MATRIX: run_pictures.confusion(test.confusion, CLASSES, title),
-        CURVES: run_pictures.curves(_history(path), title),
-        SAMPLES: run_pictures.samples(path.augmented(len(names), versions=7), names, title),
+        CURVES: run_pictures.curves(_history(trajectory), title),
+        SAMPLES: run_pictures.samples(trajectory.augmented(len(names), versions=7), names, title),
     }
     return {name: run_pictures.to_image(figure) for name, figure in figures.items()}
 
 
-def tables(path: Trajectory, test: Evaluation) -> dict[str, str]:
+def tables(trajectory: Trajectory, test: Evaluation) -> dict[str, str]:
     """Scores by class, confusion matrix and history, as file -> text."""
-    by_class = {
-        name: {
-            "precision": test.precision[index],
-            "recall": test.recall[index],
-            "f1-score": test.f1[index],
-            "support": int(test.support[index]),
-        }
-        for index, name in enumerate(CLASSES)
-    }
+    scores = {"precision": test.precision, "recall": test.recall, "f1-score": test.f1, "support": test.support}
+    by_class = pd.DataFrame(scores, index=CLASSES).to_dict("index")
     matrix = pd.DataFrame(test.confusion, index=pd.Index(CLASSES, name="actual"), columns=CLASSES)
     return {
         "classification_report.json": json.dumps({**by_class, "accuracy": test.accuracy}, indent=1),
         "confusion_matrix.csv": matrix.to_csv(),
-        "history.csv": _history(path).to_csv(),
+        "history.csv": _history(trajectory).to_csv(),
     }
 
 
-def predictions(path: Trajectory, test: Evaluation, validation: Evaluation) -> dict[str, NDArray[np.generic]]:
+def predictions(trajectory: Trajectory, test: Evaluation, validation: Evaluation) -> dict[str, NDArray[np.generic]]:
     """What the network says of every test and validation image, by name; `val_rows` are rows of the training file."""
-    dataset = path.dataset
+    dataset = trajectory.dataset
     return {
         "test_labels": dataset.test_labels.astype(np.uint8),
         "test_predicted": test.predicted.astype(np.uint8),
         "test_probabilities": test.probabilities.astype(np.float16),
-        "val_rows": path.val_rows.astype(np.int32),
-        "val_labels": dataset.train_labels[path.val_rows].astype(np.uint8),
+        "val_rows": trajectory.val_rows.astype(np.int32),
+        "val_labels": dataset.train_labels[trajectory.val_rows].astype(np.uint8),
         "val_predicted": validation.predicted.astype(np.uint8),
         "val_probabilities": validation.probabilities.astype(np.float16),
     }
 
 
-def _history(path: Trajectory) -> pd.DataFrame:
+def _history(trajectory: Trajectory) -> pd.DataFrame:
     """The numbers of every epoch, a row an epoch from 1 on."""
-    epochs = pd.RangeIndex(1, len(path.history) + 1, name="epoch")
-    return pd.DataFrame(path.history, index=epochs).drop(columns="time/ended_ms")
+    epochs = pd.RangeIndex(1, len(trajectory.history) + 1, name="epoch")
+    return pd.DataFrame(trajectory.history, index=epochs).drop(columns="time/ended_ms")

@@ -5,6 +5,7 @@ The defaults are the baseline, the run of the 2020 article. Imports nothing of t
 
 import difflib
 import math
+import operator
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -31,54 +32,34 @@ class RunError(Exception):
 
 # ---- What an option may be ------------------------------------------------------------------------------
 
-
-@dataclass(frozen=True)
-class Allowed:
-    """The values of an option; a range never holds what is not a finite number."""
-
-    one_of: tuple[str, ...] = ()
-    least: float | None = None
-    most: float | None = None
-    above: float | None = None
-    below: float | None = None
-
-    def check(self, key: str, value: Any) -> None:
-        """Refuse a value that the option of that key may not have; None stands for an option that is left open.
-
-        Raises:
-            UserError: names key, value and what is allowed.
-        """
-        if value is None:
-            return
-        if self.one_of:
-            if value not in self.one_of:
-                known = ", ".join(self.one_of)
-                raise UserError(f"{key} must be one of {known}, but got '{value}'{suggest(str(value), self.one_of)}")
-        elif not self._holds(value):
-            raise UserError(f"{key} must be {self}, but got {value}")
-
-    def _holds(self, value: float) -> bool:
-        return (
-            math.isfinite(value)
-            and (self.least is None or value >= self.least)
-            and (self.most is None or value <= self.most)
-            and (self.above is None or value > self.above)
-            and (self.below is None or value < self.below)
-        )
-
-    def __str__(self) -> str:
-        """`at least 0 and below 1`."""
-        bounds = {"at least": self.least, "above": self.above, "at most": self.most, "below": self.below}
-        return " and ".join(f"{word} {_number(bound)}" for word, bound in bounds.items() if bound is not None)
-
-
-def _number(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:g}"
+_BOUNDS = {
+    "least": ("at least", operator.ge),
+    "above": ("above", operator.gt),
+    "most": ("at most", operator.le),
+    "below": ("below", operator.lt),
+}
 
 
 def option(default: Any, *one_of: str, **bounds: float) -> Any:
     """A field with its default and its values: texts, or `least`, `most`, `above`, `below` of a number."""
-    return field(default=default, metadata={"allowed": Allowed(one_of, **bounds)})
+    return field(default=default, metadata={"allowed": (one_of, bounds)})
+
+
+def check_value(key: str, value: Any, *one_of: str, **bounds: float) -> None:
+    """Refuse a value that the option of that key may not have, as NaN in any range; None stands for one left open.
+
+    Raises:
+        UserError: names key, value and what is allowed.
+    """
+    if value is None:
+        return
+    if one_of and value not in one_of:
+        raise UserError(f"{key} must be one of {', '.join(one_of)}, but got '{value}'{suggest(str(value), one_of)}")
+    holds = (_BOUNDS[name][1](value, bound) for name, bound in bounds.items())
+    if bounds and not (math.isfinite(value) and all(holds)):
+        numbers = {name: str(bound) if isinstance(bound, int) else f"{bound:g}" for name, bound in bounds.items()}
+        allowed = " and ".join(f"{_BOUNDS[name][0]} {number}" for name, number in numbers.items())
+        raise UserError(f"{key} must be {allowed}, but got {value}")
 
 
 def check_options(node: Any, prefix: str = "") -> None:
@@ -92,7 +73,8 @@ def check_options(node: Any, prefix: str = "") -> None:
         if is_dataclass(value):
             check_options(value, f"{prefix}{part.name}.")
         elif "allowed" in part.metadata:
-            part.metadata["allowed"].check(prefix + part.name, value)
+            one_of, bounds = part.metadata["allowed"]
+            check_value(prefix + part.name, value, *one_of, **bounds)
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
@@ -154,12 +136,10 @@ class OptimizerConfig:
 class ComputeConfig:
     """How the numbers are computed; all are part of what determines a run's bits."""
 
-    precision: str = option(
-        "auto", "auto", "float32", "bfloat16"
-    )  # bfloat16 where the hardware multiplies it, else float32
-    threads: int | None = option(
-        None, least=1, most=512
-    )  # none: all cores for a single run, one for each worker of a sweep
+    # auto: bfloat16 where the hardware multiplies it, else float32
+    precision: str = option("auto", "auto", "float32", "bfloat16")
+    # none: all cores for a single run, one for each worker of a sweep
+    threads: int | None = option(None, least=1, most=512)
     backend: str = option("auto", "auto", "tensorflow", "jax")  # jax: for GPUs; auto: as KERAS_BACKEND says
 
 
@@ -193,9 +173,7 @@ class Config:
     epochs: int = option(10, least=1, most=100_000)
     seed: int = option(0, least=0, most=2**32 - 1)
     store: str = "mlruns"  # folder of the database, artifacts, checkpoints and Hydra's files
-    patience: int = option(
-        600, least=0, most=10_000_000
-    )  # seconds that a trained run waits for an MLflow server that is away
+    patience: int = option(600, least=0, most=10_000_000)  # seconds that a trained run waits for a server that is away
     study: StudyConfig = field(default_factory=StudyConfig)  # without a name: none
 
 
@@ -206,10 +184,11 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     """`{"model": {"filters": 64}}` or a dataclass as `{"model.filters": 64}`."""
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        flat.update(flatten(item, f"{prefix}{key}.") if isinstance(item, dict) else {prefix + key: item})
-    return flat
+    parts = (
+        flatten(item, f"{prefix}{key}.") if isinstance(item, dict) else {prefix + key: item}
+        for key, item in value.items()
+    )
+    return {key: item for part in parts for key, item in part.items()}
 
 
 def from_flat(base: Config, options: dict[str, Any]) -> Config:
@@ -217,8 +196,5 @@ def from_flat(base: Config, options: dict[str, Any]) -> Config:
     config = replace(base)
     for key, value in options.items():
         group, _, name = key.rpartition(".")
-        if group:
-            setattr(config, group, replace(getattr(config, group), **{name: value}))
-        else:
-            setattr(config, name, value)
+        setattr(config, group or name, replace(getattr(config, group), **{name: value}) if group else value)
     return config

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -37,9 +37,6 @@ def parameters(config: Config) -> dict[str, Any]:
     flat["model.filters"] = first if first == second else [first, second]
     flat["compute.backend"] = config.compute.backend.replace("auto", "tensorflow")
     return flat
-
-
-# ---- Signatures -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -81,37 +78,29 @@ def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-# ---- Names ----------------------------------------------------------------------------------------------
-
-
 def differences(config: Config) -> dict[str, str]:
     """What a variant changes of the baseline, as option -> level; {} is the baseline.
 
     An augmentation equal to one of conf/augment/ goes by its name. How it is computed (`compute`) is no part of
     a variant, unless its study varies it; the seed and the epochs never are.
     """
-    changes: dict[str, str] = {}
-    if config.augment != AugmentConfig():
-        presets = [name for name, ranges in _presets().items() if ranges == asdict(config.augment)]
-        if presets:
-            changes["augment"] = presets[0]
+    presets = [name for name, ranges in _presets().items() if ranges == config.augment != AugmentConfig()]
+    changes = {"augment": presets[0]} if presets else {}
     for key, value in differing(parameters(config), parameters(Config()), always=()).items():
         group = key.split(".")[0]
-        is_computing = group == "compute" and key not in config.study.axes
-        if group not in ("seed", "epochs", *changes) and not is_computing:
+        if group not in ("seed", "epochs", *changes) and (group != "compute" or key in config.study.axes):
             changes[key] = _text(value)
     return changes
 
 
 @cache
-def _presets() -> dict[str, dict[str, Any]]:
+def _presets() -> dict[str, AugmentConfig]:
     """The ranges of each file of conf/augment/."""
     files = sorted((CONF / "augment").glob("*.yaml"))
-    return {file.stem: asdict(AugmentConfig(**(yaml.safe_load(file.read_text()) or {}))) for file in files}
+    return {file.stem: AugmentConfig(**(yaml.safe_load(file.read_text()) or {})) for file in files}
 
 
 def _text(value: Any) -> str:
-    """A value as it is written on the command line."""
     return json.dumps(value).replace(" ", "").strip('"')
 
 

@@ -2,12 +2,11 @@
 
 import os
 import platform
-import time
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-import numpy as np
+import psutil
 
 from fmnist.config import ComputeConfig, Config
 
@@ -16,16 +15,12 @@ _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # x86, x86, Arm
 
 def cores() -> int:
     """Physical cores that this process may use."""
-    import psutil
-
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
 
 
 def free_memory() -> int:
     """Bytes that processes can still get without swapping."""
-    import psutil
-
     return int(psutil.virtual_memory().available)
 
 
@@ -45,9 +40,8 @@ def cpu() -> str:
 def gpus() -> tuple[str, ...]:
     """Names of the NVIDIA GPUs that the driver shows."""
     files = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
-    return tuple(
-        line.split(":", 1)[1].strip() for file in files for line in file.read_text().splitlines() if "Model" in line
-    )
+    lines = (line for file in files for line in file.read_text().splitlines())
+    return tuple(line.split(":", 1)[1].strip() for line in lines if "Model" in line)
 
 
 @cache
@@ -74,15 +68,11 @@ def use_backend(config: Config) -> None:
 
 def this_process() -> str:
     """A name for this process that no other gets, on no machine."""
-    import psutil
-
     return f"{platform.node()} {os.getpid()} {psutil.Process().create_time()}"
 
 
 def is_gone(process: str) -> bool:
     """Whether a process of that name has ended; False also where only another machine could tell."""
-    import psutil
-
     host, pid, created = process.rsplit(" ", 2)
     if host != platform.node():
         return False
@@ -102,17 +92,3 @@ def describe() -> dict[str, str]:
         "machine.system": platform.platform(),
         "machine.python": platform.python_version(),
     }
-
-
-def matmul_flops_per_second() -> float:
-    """What one thread achieves on a float32 matrix product, in a fifth of a second: a guess at its pace."""
-    from threadpoolctl import threadpool_limits
-
-    matrix = np.ones((512, 512), np.float32)
-    with threadpool_limits(1):
-        matrix @ matrix
-        began, count = time.perf_counter(), 0
-        while time.perf_counter() - began < 0.2:
-            matrix @ matrix
-            count += 1
-    return count * 2 * 512**3 / (time.perf_counter() - began)

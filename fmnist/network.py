@@ -3,7 +3,7 @@
 A change of the network in `training.model` is a change here too; a test compares the two.
 """
 
-from fmnist.config import CLASS_COUNT, IMAGE_SIZE, Allowed, ModelConfig, UserError
+from fmnist.config import CLASS_COUNT, IMAGE_SIZE, ModelConfig, UserError, check_value
 
 
 def filters_per_convolution(model: ModelConfig) -> tuple[int, int]:
@@ -20,7 +20,7 @@ def filters_per_convolution(model: ModelConfig) -> tuple[int, int]:
             f"(64 or [32,64]), but got {filters}"
         )
     for number in numbers:
-        Allowed(least=1, most=4096).check("model.filters", number)
+        check_value("model.filters", number, least=1, most=4096)
     return numbers[0], numbers[1]
 
 
@@ -49,16 +49,10 @@ def feature_sizes(model: ModelConfig) -> list[tuple[int, int]]:
 def parameter_count(model: ModelConfig) -> int:
     """Trainable and non-trainable parameters of the network; the baseline has 940,170."""
     first, second = filters_per_convolution(model)
-    area = model.kernel_size**2
-    flat = feature_sizes(model)[-1][1] ** 2 * second
+    area, flat = model.kernel_size**2, feature_sizes(model)[-1][1] ** 2 * second
+    convolutions = (area + 1) * first + (area * first + 1) * second
     norm = 4 * (first + second) if model.batch_norm else 0
-    return (
-        (area + 1) * first
-        + (area * first + 1) * second
-        + norm
-        + (flat + 1) * model.dense_units
-        + (model.dense_units + 1) * CLASS_COUNT
-    )
+    return convolutions + norm + (flat + 1) * model.dense_units + (model.dense_units + 1) * CLASS_COUNT
 
 
 def flops_per_image(model: ModelConfig) -> int:
@@ -69,12 +63,9 @@ def flops_per_image(model: ModelConfig) -> int:
     """
     first, second = filters_per_convolution(model)
     (size_one, _), (size_two, pooled) = feature_sizes(model)
-    area = model.kernel_size**2
-    conv_one = size_one**2 * area * first
-    others = (
-        size_two**2 * area * first * second + pooled**2 * second * model.dense_units + model.dense_units * CLASS_COUNT
-    )
-    return 4 * conv_one + 6 * others
+    area, dense = model.kernel_size**2, model.dense_units
+    conv_one, conv_two = size_one**2 * area * first, size_two**2 * area * first * second
+    return 4 * conv_one + 6 * (conv_two + pooled**2 * second * dense + dense * CLASS_COUNT)
 
 
 def disk_bytes(model: ModelConfig) -> int:

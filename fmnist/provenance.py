@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import subprocess
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 
@@ -46,9 +47,7 @@ def _git(*arguments: str) -> str:
     """
     if not (PACKAGE.parent / ".git").exists():
         return ""
-    try:
-        return subprocess.run(
-            ["git", *arguments], cwd=PACKAGE.parent, capture_output=True, text=True, check=True, errors="replace"
-        ).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return ""
+    command = ["git", *arguments]
+    with suppress(OSError, subprocess.CalledProcessError):
+        return subprocess.check_output(command, cwd=PACKAGE.parent, stderr=subprocess.DEVNULL, errors="replace")
+    return ""

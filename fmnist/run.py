@@ -16,7 +16,7 @@ from fmnist.config import Config
 from fmnist.identity import RECIPE, Signatures, command, parameters, run_name, sign, variant_name
 from fmnist.network import flops_per_image, parameter_count
 from fmnist.schema import Status
-from fmnist.training.data import Dataset, check_rows, load, validation_count
+from fmnist.training.data import Dataset, check_rows, load, part_sizes
 from fmnist.training.locking import checkpoint_folder, exclusively
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def execute(
         config: the run.
         listener: is called while it goes on.
         wait: for another process that works on the run's trajectory.
-        store: the config's store, if it is open already.
+        store: the config's, if it is open already.
 
     Raises:
         BusyError: another process works on its trajectory, and we do not wait.
@@ -67,10 +67,10 @@ def execute(
     folder = checkpoint_folder(config.store, signatures.trajectory)
     with exclusively(config.store, signatures.trajectory, wait):
         record = store.find(signatures.run)
-        if record is not None and record.info.status == Status.FINISHED:
-            return Outcome(record.info.run_id, record.data.metrics, trained=0)
-        description = describe(config, signatures, dataset)
-        writer = store.begin(run_name(config), signatures.run, parameters(config), description)
+        if record is not None and record.status == Status.FINISHED:
+            return Outcome(record.run_id, record.metrics, trained=0)
+        name, description = run_name(config), describe(config, signatures, dataset)
+        writer = store.begin(name, signatures.run, parameters(config), description)
         with _closing(writer, store):
             outcome = _carry_out(config, dataset, folder, writer, listener or Listener())
         from fmnist.training.engine import release
@@ -106,39 +106,39 @@ def _carry_out(
     writer.texts(provenance.files(config))
     sizes = {"train_images": len(dataset.train_labels), "test_images": len(dataset.test_labels)}
     writer.dataset("fashion-mnist", dataset.digest, dataset.source, sizes)
-    path = Trajectory(config, dataset, folder)
-    resumed = path.resume(config.epochs)
-    writer.epochs(path.history)
+    trajectory = Trajectory(config, dataset, folder)
+    resumed = trajectory.resume(config.epochs)
+    writer.epochs(trajectory.history)
     listener.on_start(resumed)
 
     def on_epoch(epoch: int, record: dict[str, float]) -> None:
-        writer.epochs(path.history)
+        writer.epochs(trajectory.history)
         listener.on_epoch(epoch, record)
 
-    path.advance(config.epochs, listener.on_step, on_epoch)
-    writer.epochs(path.history, wait=True)  # what could not be sent while the store was away
-    test = evaluate(path.test_logits(), dataset.test_labels)
-    validation = evaluate(path.validation_logits(), dataset.train_labels[path.val_rows])
-    for name, picture in artifacts.pictures(path, test).items():
+    trajectory.advance(config.epochs, listener.on_step, on_epoch)
+    writer.epochs(trajectory.history, wait=True)  # what could not be sent while the store was away
+    test = evaluate(trajectory.test_logits(), dataset.test_labels)
+    validation = evaluate(trajectory.validation_logits(), dataset.train_labels[trajectory.val_rows])
+    for name, picture in artifacts.pictures(trajectory, test).items():
         writer.image(name, picture)
-    writer.texts(artifacts.tables(path, test))
-    writer.arrays(tracking.PREDICTIONS, **artifacts.predictions(path, test, validation))
+    writer.texts(artifacts.tables(trajectory, test))
+    writer.arrays(tracking.PREDICTIONS, **artifacts.predictions(trajectory, test, validation))
     images = dataset.test_images[:2].astype(np.float32)
-    writer.model(path.engine.model, images, test.probabilities[:2], provenance.requirements(config))
+    writer.model(trajectory.engine.model, images, test.probabilities[:2], provenance.requirements(config))
     metrics = {
         **test.metrics("test"),
-        "model/parameters": float(path.engine.model.count_params()),
-        **_times(path, resumed, time.monotonic() - began),
+        "model/parameters": float(trajectory.engine.model.count_params()),
+        **_times(trajectory, resumed, time.monotonic() - began),
     }
     writer.metrics(metrics, step=config.epochs)
-    return Outcome(writer.run_id, {**path.history[-1], **metrics}, trained=config.epochs - resumed)
+    return Outcome(writer.run_id, {**trajectory.history[-1], **metrics}, trained=config.epochs - resumed)
 
 
-def _times(path: "Trajectory", resumed: int, wall: float) -> dict[str, float]:
-    """Seconds of the whole path and of this run alone; what compiling takes is no part of the pace."""
-    epochs = [record["time/epoch_s"] for record in path.history]
-    trained = sum(epochs[resumed:]) - path.compiling if len(epochs) > resumed else 0.0
-    images = path.steps_per_epoch * path.config.batch_size
+def _times(trajectory: "Trajectory", resumed: int, wall: float) -> dict[str, float]:
+    """Seconds of the whole trajectory and of this run alone; what compiling takes is no part of the pace."""
+    epochs = [record["time/epoch_s"] for record in trajectory.history]
+    trained = sum(epochs[resumed:]) - trajectory.compiling if len(epochs) > resumed else 0.0
+    images = trajectory.steps_per_epoch * trajectory.config.batch_size
     return {
         "time/train_s": sum(epochs),
         "time/images_per_s": images * (len(epochs) - resumed) / trained if trained > 0 else images / min(epochs),
@@ -148,21 +148,15 @@ def _times(path: "Trajectory", resumed: int, wall: float) -> dict[str, float]:
 
 
 def describe(config: Config, signatures: Signatures, dataset: Dataset) -> dict[str, Any]:
-    """What a run's record says of it from its first moment on, besides its options, as `tracking.as_tags` takes it.
-
-    Args:
-        config: the run, resolved.
-        signatures: its signatures.
-        dataset: the data that it is to see.
-    """
-    rows = len(dataset.train_labels)
+    """What a resolved run's record says of it from the start, besides its options, as `tracking.as_tags` takes it."""
+    _, validation_images = part_sizes(len(dataset.train_labels), config.data.validation, config.data.limit)
     return {
         "variant": variant_name(config),
         "trajectory_signature": signatures.trajectory,
         "variant_signature": signatures.variant,
         "data_digest": dataset.digest,
         "test_images": len(dataset.test_labels),
-        "validation_images": validation_count(rows, config.data.validation, config.data.limit),
+        "validation_images": validation_images,
         "recipe": RECIPE,
         "parameters": parameter_count(config.model),
         "flops_per_image": flops_per_image(config.model),

@@ -36,9 +36,6 @@ class Judgement(StrEnum):
     NOT_RUN = "not yet run"
 
 
-# ---- Metrics --------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Metric:
     """A number that runs are measured by; its key is MLflow's, its column a leaderboard's."""
@@ -77,9 +74,6 @@ PICTURES = CONFUSION_MATRIX, CURVES, SAMPLES = "confusion_matrix", "curves", "sa
 def recall(class_name: str) -> str:
     """The metric of a class's recall on the test set."""
     return f"test/recall/{class_name}"
-
-
-# ---- Columns --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -46,14 +46,14 @@ def scores(planned: list[PlannedRun], limits: Limits, store: Store, **marks: Any
     best_scores, baseline_scores = list[float](), list[float]()
     for run in sorted(planned, key=lambda run: run.config.seed):
         record = store.find(run.signatures.run)
-        if record is None or record.info.status != Status.FINISHED:
+        if record is None or record.status != Status.FINISHED:
             raise RunError(f"{run.name} failed; see its record")
-        score = record.data.metrics[limits.search.tuner.objective]
+        score = record.metrics[limits.search.tuner.objective]
         if run.signatures.variant == baseline:
             baseline_scores.append(score)
         else:
             best_scores.append(score)
-            store.mark(record.info.run_id, run.config.study.name, confirms=True, **marks)
+            store.mark(record.run_id, run.config.study.name, confirms=True, **marks)
     return best_scores or baseline_scores, baseline_scores  # the best trial may be the baseline itself
 
 

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 import fmnist.training.engine  # noqa: F401  # before Keras Tuner, which would load TensorFlow with all that it prints
 from fmnist.search.space import Dimension, TunerConfig
 from fmnist.search.trials import COMPLETED, FAILED, LOCK, STATE, is_free, read, write
-from fmnist.training.quiet import quiet_stderr
+from fmnist.training.libraries import quiet_stderr
 
 with quiet_stderr(), warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of old names in other libraries

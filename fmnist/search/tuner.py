@@ -72,7 +72,7 @@ class TrialRunner(BaseTuner):  # type: ignore[misc]  # Keras Tuner has no types
                 raise
             record = self.store.find(sign(config, self.limits.data_digest).run)
             if record is not None:
-                self.store.mark(record.info.run_id, search, trial=trial, parent=self.parent)
+                self.store.mark(record.run_id, search, trial=trial, parent=self.parent)
             raise FailedTrialError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
         self.store.mark(outcome.run_id, search, trial=trial, parent=self.parent)
         return outcome

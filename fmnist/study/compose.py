@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -59,7 +59,8 @@ def to_config(composed: DictConfig, application: Application = TRAIN) -> Config:
     composed.pop("hydra", None)
     config = OmegaConf.to_object(composed)
     assert isinstance(config, Config)
-    _refuse_unknown(config, application)
+    if unknown := next(_unknown(config), None):
+        raise UserError(_no_option(unknown, application))
     study = replace(config.study, dry_run=False, fail_fast=False)  # which are of use to a plain sweep too
     if not study.name and study != StudyConfig():
         raise UserError("options of a study need one: begin with study=NAME (a file of conf/study/)")
@@ -68,13 +69,12 @@ def to_config(composed: DictConfig, application: Application = TRAIN) -> Config:
     return config
 
 
-def _refuse_unknown(node: Any, application: Application, prefix: str = "") -> None:
-    options = [field.name for field in fields(node)]
+def _unknown(node: Any, prefix: str = "") -> Iterator[str]:
     for key, value in vars(node).items():
-        if key not in options:
-            raise UserError(_no_option(prefix + key, application))
-        if is_dataclass(value):
-            _refuse_unknown(value, application, f"{prefix}{key}.")
+        if key not in [field.name for field in fields(node)]:
+            yield prefix + key
+        elif is_dataclass(value):
+            yield from _unknown(value, f"{prefix}{key}.")
 
 
 def compose_config(overrides: Sequence[str] = (), application: Application = TRAIN) -> Config:
@@ -124,23 +124,22 @@ def explain(error: HydraException | YAMLError, application: Application = TRAIN)
     text, cause = str(error), str(error.__cause__ or "")
     if isinstance(error, YAMLError):
         return f"no YAML: {' '.join(text.split())}"
-    return _unknown(text, application) or _wrong_value(text, cause) or _first_lines(text, cause)
+    first, reason = (" ".join(part.splitlines()[:1]).strip() for part in (text, cause))
+    in_short = f"{first}: {reason}" if reason and reason not in first else first
+    return _not_there(text, application) or _wrong_value(text, cause) or in_short
 
 
-def _unknown(text: str, application: Application) -> str:
+def _not_there(text: str, application: Application) -> str:
     """An option or a file that does not exist, or what is wrong within a file."""
-    option = re.search(r"Could not override '([^']+)'", text) or re.search(r"Key '([^']+)' is not in struct", text)
-    if option:
-        return _no_option(option[1], application)
-    in_file = re.search(r"In '([^']+)': \w+ raised while composing config:\n(.*)(?:\n\s+full_key: (\S+))?", text)
-    if in_file:
-        file, reason, key = in_file.groups()
+    if option := re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", text):
+        return _no_option(option[1] or option[2], application)
+    if wrong := re.search(r"In '([^']+)': \w+ raised while composing config:\n(.*)(?:\n\s+full_key: (\S+))?", text):
+        file, reason, key = wrong.groups()
         if key:
             is_missing = re.match(r"Key '.+' (is )?not in", reason)
             reason = _no_option(key, application) if is_missing else f"{key}: {reason}"
         return f"conf/{file}.yaml: {reason}"
-    choice = re.search(r"Could not find '(.+)/([^/']+)'\s+Available options in '[^']+':\n((?:\t\S+\n?)+)", text)
-    if choice:
+    if choice := re.search(r"Could not find '(.+)/([^/']+)'\s+Available options in '[^']+':\n((?:\t\S+\n?)+)", text):
         group, name, names = choice[1], choice[2], choice[3].split()
         return f"there is no {group} '{name}'; known are {', '.join(names)}{suggest(name, names)}"
     return ""
@@ -148,15 +147,13 @@ def _unknown(text: str, application: Application) -> str:
 
 def _wrong_value(text: str, cause: str) -> str:
     """A value that its option cannot have."""
-    several = re.search(r"Ambiguous value for argument '([^']+)'", text)
-    if several:
-        return (
-            f"{several[1]} names several values: put -m before it for a sweep over them, or write a list in [brackets]"
-        )
-    group = re.search(r"Error merging override (\w+)=(\S+)", text)
-    if group and "is not a subclass of" in f"{text} {cause}":
-        names = ", ".join(key for key in flatten(Config()) if key.startswith(f"{group[1]}."))
-        return f"{group[1]}={group[2]}: {group[1]} is a group of options; set one of {names}"
+    if several := re.search(r"Ambiguous value for argument '([^']+)'", text):
+        remedy = "put -m before it for a sweep over them, or write a list in [brackets]"
+        return f"{several[1]} names several values: {remedy}"
+    merged = re.search(r"Error merging override (\w+)=(\S+)", text)
+    if merged and "is not a subclass of" in f"{text} {cause}":
+        options = ", ".join(key for key in flatten(Config()) if key.startswith(f"{merged[1]}."))
+        return f"{merged[1]}={merged[2]}: {merged[1]} is a group of options; set one of {options}"
     if text.startswith("Error parsing override"):
         return f"{text.splitlines()[0]}; write KEY=VALUE, with quotes around what the shell would change"
     return ""
@@ -165,8 +162,3 @@ def _wrong_value(text: str, cause: str) -> str:
 def _no_option(key: str, application: Application) -> str:
     nearest = suggest(key, list(flatten(application.schema())))
     return f"there is no option '{key}'{nearest} (python -m fmnist.{application.command} --help lists all)"
-
-
-def _first_lines(text: str, cause: str) -> str:
-    first, reason = (" ".join(part.splitlines()[:1]).strip() for part in (text, cause))
-    return f"{first}: {reason}" if reason and reason not in first else first

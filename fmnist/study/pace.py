@@ -12,7 +12,7 @@ import pandas as pd
 
 from fmnist.config import CLASS_COUNT, IMAGE_SIZE, PACKAGE, Config, from_flat
 from fmnist.identity import parameters
-from fmnist.machine import cpu, matmul_flops_per_second, use_backend
+from fmnist.machine import cpu, use_backend
 from fmnist.network import flops_per_image
 from fmnist.schema import Status
 
@@ -41,7 +41,17 @@ class Pace:
 
     @cached_property
     def _guess(self) -> float:
-        return 0.6 * matmul_flops_per_second()
+        """By what one thread achieves on a float32 matrix product, in a fifth of a second."""
+        from threadpoolctl import threadpool_limits
+
+        matrix = np.ones((512, 512), np.float32)
+        with threadpool_limits(1):
+            matrix @ matrix
+            began, count = time.perf_counter(), 0
+            while time.perf_counter() - began < 0.2:
+                matrix @ matrix
+                count += 1
+        return 0.6 * count * 2 * 512**3 / (time.perf_counter() - began)
 
     def unknown(self, configs: Sequence[Config]) -> list[Config]:
         """The cheapest and the dearest config of each way of computing, where no pace of a similar cost is known."""
@@ -50,10 +60,11 @@ class Pace:
         for computing in dict.fromkeys(map(_computing, ordered)):
             same = [config for config in ordered if _computing(config) == computing]
             ends |= {(computing, flops_per_image(config.model)): config for config in (same[0], same[-1])}
-        return [config for (computing, cost), config in ends.items() if not self._is_known(computing, cost)]
-
-    def _is_known(self, computing: Computing, cost: float) -> bool:
-        return any(1 / SIMILAR <= cost / other <= SIMILAR for other in self._speeds[computing])
+        return [
+            config
+            for (computing, cost), config in ends.items()
+            if not any(1 / SIMILAR <= cost / other <= SIMILAR for other in self._speeds[computing])
+        ]
 
     def measure(self, configs: Sequence[Config], workers: int) -> None:
         """Measure configs in as many processes as will work side by side; a few seconds for each config."""

@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 
 from fmnist.checks import check
-from fmnist.config import Allowed, Config, StudyConfig, UserError, check_options, flatten, from_flat
-from fmnist.identity import Signatures, parameters, run_name, sign
+from fmnist.config import Config, StudyConfig, UserError, check_options, check_value, flatten, from_flat
+from fmnist.identity import Signatures, differing, parameters, run_name, sign
 from fmnist.network import flops_per_image
 from fmnist.schema import Status
-from fmnist.training.data import validation_count
+from fmnist.training.data import part_sizes
 
 STARTUP_SECONDS = 10.0  # of a sweep: starting the workers, and importing TensorFlow in each
 TEST_IMAGES = 10_000  # Fashion-MNIST's; scoring them is a small part of a run
@@ -66,20 +66,12 @@ def check_study(study: StudyConfig) -> None:
     for key, numbers, least in (("study.rungs", study.rungs, 1), ("study.seeds", study.seeds, 0)):
         if not numbers:
             raise UserError(f"{key} is empty; give at least one, {key}=[{least}]")
-        Allowed(least=least).check(key, min(numbers))
+        check_value(key, min(numbers), least=least)
     for axis, levels in study.axes.items():
         for key in {axis, axis.split(".")[0]} & NOT_AXES.keys():
             raise UserError(f"a study or sweep cannot vary {axis}{NOT_AXES[key]}")
         if not isinstance(levels, list) or not levels:
             raise UserError(f"study.axes.{axis} must be a list of levels like [32,64], but got {levels}")
-
-
-@dataclass(frozen=True)
-class _Level:
-    """A level of an axis: its override, and the options that it changes of the study's baseline."""
-
-    text: str
-    changes: dict[str, Any]
 
 
 def variants(study: StudyConfig, compose: Compose) -> list[Variant]:
@@ -91,19 +83,16 @@ def variants(study: StudyConfig, compose: Compose) -> list[Variant]:
         UserError: the study or any of its points is impossible; all impossible points are named at once.
     """
     check_study(study)
-    base = compose(())
-    axes = [[_level(override(axis, level), base, compose) for level in levels] for axis, levels in study.axes.items()]
-    if study.design == "grid":
-        points: list[tuple[_Level, ...]] = list(itertools.product(*axes))
-    else:
-        points = [(), *((level,) for levels in axes for level in levels)]
+    base, axes = compose(()), [[override(axis, level) for level in levels] for axis, levels in study.axes.items()]
+    levels = list(itertools.chain(*axes))
+    changes = {level: differing(parameters(compose((level,))), parameters(base), always=()) for level in levels}
+    points = list(itertools.product(*axes)) if study.design == "grid" else [(), *((level,) for level in levels)]
     distinct: dict[str, Variant] = {}
     errors: list[str] = []
-    for point in points:
-        changes = {key: value for level in point for key, value in level.changes.items()}
-        overrides = tuple(level.text for level in point)
+    for overrides in points:
+        options = {key: value for level in overrides for key, value in changes[level].items()}
         try:
-            config = check(from_flat(base, changes))
+            config = check(from_flat(base, options))
         except UserError as error:
             errors.append(f"{' '.join(overrides) or 'the baseline'}: {error}")
         else:
@@ -111,11 +100,6 @@ def variants(study: StudyConfig, compose: Compose) -> list[Variant]:
     if errors:
         raise UserError(f"{len(errors)} of {len(points)} points of the study are impossible: " + " | ".join(errors))
     return list(distinct.values())
-
-
-def _level(text: str, base: Config, compose: Compose) -> _Level:
-    options = parameters(base)
-    return _Level(text, {key: value for key, value in parameters(compose((text,))).items() if value != options[key]})
 
 
 def work_out(
@@ -160,15 +144,15 @@ def work_out(
 
 def operations(config: Config, images: int, start: int) -> float:
     """Floating-point operations of a run from epoch `start` on; a forward pass is a third of a training step."""
-    validation = validation_count(images, config.data.validation, config.data.limit)
-    per_epoch = (config.data.limit or images) - validation + validation / 3
+    training, validating = part_sizes(images, config.data.validation, config.data.limit)
+    per_epoch = training + validating / 3
     return flops_per_image(config.model) * (per_epoch * (config.epochs - start) + TEST_IMAGES / 3)
 
 
 def estimate(planned: Sequence[PlannedRun], workers: int) -> float:
     """Seconds that so many workers will need: their share of the work, but no less than the longest trajectory."""
-    paths: dict[str, float] = {}
+    seconds: dict[str, float] = {}  # by trajectory
     for run in planned:
-        paths[run.signatures.trajectory] = paths.get(run.signatures.trajectory, 0.0) + run.seconds
-    work = max(sum(paths.values()) / workers, max(paths.values(), default=0.0))
+        seconds[run.signatures.trajectory] = seconds.get(run.signatures.trajectory, 0.0) + run.seconds
+    work = max(sum(seconds.values()) / workers, max(seconds.values(), default=0.0))
     return STARTUP_SECONDS + work if work else 0.0

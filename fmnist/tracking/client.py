@@ -17,16 +17,18 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines at the end of every run
 
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import Metric, Run
 from mlflow.exceptions import MlflowException
 from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from fmnist.config import RunError
+from fmnist.tracking.stored import StoredRun
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # it announces every table that it creates
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # and prints tracebacks that it raises too
 PAGE = 250  # runs of one answer: a busy server needs seconds for them, and 20 s is all that a call waits
+BATCH = 1000  # metrics of one call
 _AWAY = ("failed with exception", "Connection refused", "database is locked", "error 502", "error 503", "error 504")
 
 
@@ -70,13 +72,27 @@ class Client:
         """A method that does not wait."""
         return self._waiting(getattr(self._client, name), 0.0)
 
-    def all_runs(self, experiment: str, condition: str = "") -> Iterator[Run]:
+    def new_run(self, experiment: str, name: str, tags: dict[str, str] | None = None) -> str:
+        """Create a run and return its id."""
+        return str(self.create_run(experiment, run_name=name, tags=tags).info.run_id)
+
+    def log_metrics(self, run_id: str, metrics: list[Metric], wait: bool = True) -> None:
+        """Log numbers in as many calls as they need, waiting in each or in none."""
+        send = self.log_batch if wait else self.at_once("log_batch")
+        for start in range(0, len(metrics), BATCH):
+            send(run_id, metrics=metrics[start : start + BATCH])
+
+    def by_step(self, run_id: str, key: str) -> dict[int, float]:
+        """The values of a metric that a run has logged; of a step the last."""
+        return {metric.step: metric.value for metric in self.get_metric_history(run_id, key)}
+
+    def all_runs(self, experiment: str, condition: str = "") -> Iterator[StoredRun]:
         """The runs of an experiment that are not deleted and meet MLflow's filter, newest first."""
         token: str | None = None
         while True:
             with _no_garbage_collection():
                 page = self.search_runs([experiment], condition, max_results=PAGE, page_token=token)
-            yield from page
+            yield from map(_stored, page)
             token = page.token
             if not token:
                 return
@@ -100,6 +116,12 @@ class Client:
         return call
 
 
+def _stored(run: Run) -> StoredRun:
+    info, data = run.info, run.data
+    head = (info.run_id, info.run_name, info.status, info.start_time, info.end_time or 0)
+    return StoredRun(*head, data.tags, data.params, data.metrics)
+
+
 def _reason(error: Exception) -> str:
     """The reason of an error in a line: the database's own, or the innermost of requests, which comes last."""
     lines = str(error).splitlines()
@@ -109,10 +131,7 @@ def _reason(error: Exception) -> str:
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Keep the collector from going through the many objects of a page of runs again and again.
-
-    It frees nothing while they come, and took two thirds of the time.
-    """
+    """Keep the collector from going through a page's objects again and again: two thirds of the time, for nothing."""
     enabled = gc.isenabled()
     gc.disable()
     try:

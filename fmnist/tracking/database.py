@@ -6,7 +6,6 @@ The client makes an object of every number and word that it reads, and takes ten
 import shutil
 import sqlite3
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,8 +13,7 @@ import mlflow
 
 from fmnist.config import UserError
 from fmnist.tracking.client import SCHEME, Client, database_path
-
-# ---- The file -------------------------------------------------------------------------------------------
+from fmnist.tracking.stored import StoredRun
 
 
 def create(uri: str) -> None:
@@ -40,24 +38,19 @@ def is_new(uri: str) -> bool:
     path = database_path(uri)
     try:
         path.open("rb").close()  # whose errors are clearer than SQLite's
-        _check_tables(path)
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as database:
+            (version,) = database.execute("SELECT version_num FROM alembic_version").fetchone() or ("",)
     except FileNotFoundError:
         return True
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); it should be the database of all runs") from error
-    return False
-
-
-def _check_tables(path: Path) -> None:
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as database:
-            (version,) = database.execute("SELECT version_num FROM alembic_version").fetchone() or ("",)
     except sqlite3.Error as error:
         if "locked" in str(error):  # for the client to wait
-            return
+            return False
         remedy = "put a copy of it back, or move it away to start anew"
         raise UserError(f"{path} is damaged, or no database of MLflow ({error}); {remedy}") from error
     _check_version(path, version)
+    return False
 
 
 def _check_version(path: Path, version: str) -> None:
@@ -65,14 +58,12 @@ def _check_version(path: Path, version: str) -> None:
     folder = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
     migrations = [file.read_text(encoding="utf-8") for file in folder.glob("*.py")]
     if not any(f'\nrevision = "{version}"' in migration for migration in migrations):
-        raise UserError(
-            f"{path} was written by a newer MLflow than {mlflow.__version__}; install that, or move it away"
-        )
-    if any(f'\ndown_revision = "{version}"' in migration for migration in migrations):
-        raise UserError(
-            f"{path} was written by an older MLflow than {mlflow.__version__}; keep a copy, then run "
-            f"python -m mlflow db upgrade '{SCHEME}{quote(str(path))}'"
-        )
+        age, remedy = "a newer", "install that, or move it away"
+    elif any(f'\ndown_revision = "{version}"' in migration for migration in migrations):
+        age, remedy = "an older", f"keep a copy, then run python -m mlflow db upgrade '{SCHEME}{quote(str(path))}'"
+    else:
+        return
+    raise UserError(f"{path} was written by {age} MLflow than {mlflow.__version__}; {remedy}")
 
 
 _PLACES = (  # of files, which MLflow keeps in full
@@ -104,22 +95,6 @@ def take_place(uri: str, artifacts: str, experiment: str) -> None:
             database.commit()
 
 
-# ---- Its runs -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class StoredRun:
-    """A run as it stands in the store; of a metric the last value."""
-
-    run_id: str
-    name: str
-    status: str
-    start_time: int  # ms
-    tags: dict[str, str] = field(default_factory=dict)
-    params: dict[str, str] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
-
-
 _RUNS = """
     FROM runs JOIN experiments USING (experiment_id)
     WHERE experiments.name = ? AND runs.lifecycle_stage = 'active'
@@ -148,13 +123,12 @@ def _runs(database: sqlite3.Connection, experiment: str) -> list[StoredRun]:
         of_these = f"WHERE run_uuid IN (SELECT run_uuid {_RUNS})"
         return database.execute(f"SELECT run_uuid, {columns} FROM {table} {of_these}", (experiment,))
 
-    columns = "run_uuid, runs.name, status, start_time"
+    columns = "run_uuid, runs.name, status, start_time, COALESCE(end_time, 0)"
     rows = database.execute(f"SELECT {columns} {_RUNS} ORDER BY start_time DESC, run_uuid", (experiment,))
     runs = {row[0]: StoredRun(*row) for row in rows}
-    for run_id, key, value in select("key, value", "tags"):
-        runs[run_id].tags[key] = value
-    for run_id, key, value in select("key, value", "params"):
-        runs[run_id].params[key] = value
+    for table in ("tags", "params"):
+        for run_id, key, value in select("key, value", table):
+            getattr(runs[run_id], table)[key] = value
     for run_id, key, value, is_nan in select("key, value, is_nan", "latest_metrics"):
         runs[run_id].metrics[key] = float("nan") if is_nan else value
     return list(runs.values())

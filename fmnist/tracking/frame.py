@@ -1,20 +1,18 @@
 """The runs of a store as a DataFrame."""
 
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from mlflow.entities import Run
 
 from fmnist.config import Config
 from fmnist.identity import parameters
 from fmnist.schema import COLUMNS, TEST_ACCURACY, VAL_ACCURACY, Status
 from fmnist.tracking.client import address
-from fmnist.tracking.database import StoredRun, is_new, read
+from fmnist.tracking.database import is_new, read
 from fmnist.tracking.store import EXPERIMENT, Store, reading
-from fmnist.tracking.tags import as_text
+from fmnist.tracking.stored import StoredRun, as_text
 
 
 def load(folder: str | Path) -> pd.DataFrame:
@@ -25,10 +23,10 @@ def load(folder: str | Path) -> pd.DataFrame:
     """
     uri = address(folder)
     runs = [] if is_new(uri) else read(uri, EXPERIMENT)
-    if runs is not None:
-        return _frame(runs)
-    with reading(folder, EXPERIMENT) as experiment:
-        return _frame([] if experiment is None else _stored(experiment.runs()))
+    if runs is None:
+        with reading(folder, EXPERIMENT) as experiment:
+            runs = [] if experiment is None else list(experiment.runs())
+    return _frame(runs)
 
 
 def frame(store: Store) -> pd.DataFrame:
@@ -43,22 +41,7 @@ def frame(store: Store) -> pd.DataFrame:
         StoreError: the store refuses or does not answer.
     """
     runs = read(store.uri, EXPERIMENT)
-    return _frame(_stored(store.runs()) if runs is None else runs)
-
-
-def _stored(runs: Iterable[Run]) -> list[StoredRun]:
-    return [
-        StoredRun(
-            run.info.run_id,
-            run.info.run_name,
-            run.info.status,
-            run.info.start_time,
-            run.data.tags,
-            run.data.params,
-            run.data.metrics,
-        )
-        for run in runs
-    ]
+    return _frame(list(store.runs()) if runs is None else runs)
 
 
 @cache

@@ -16,15 +16,13 @@ from PIL import Image
 
 from fmnist.schema import VAL_ACCURACY, Status
 from fmnist.tracking.client import AwayError, Client, StoreError
-from fmnist.training.quiet import quiet_stderr
+from fmnist.training.libraries import quiet_stderr
 
 log = logging.getLogger(__name__)
 ERROR, PREDICTIONS = "error.txt", "predictions.npz"
 GRID_PIXELS = 640  # of a picture's longer side in the chart view; MLflow's own 256 leave numbers unreadable
-PAUSE = (
-    10.0  # between two tries, times the time that all failed ones took: a server that hangs must not hold training up
-)
-BATCH = 1000  # metrics of one call
+# Between two tries, times the time that all failed ones took: a server that hangs must not hold training up.
+PAUSE = 10.0
 
 
 class RunWriter:
@@ -34,9 +32,8 @@ class RunWriter:
         """Go on where the run's record stands: what an interrupted attempt has logged is not logged again."""
         self._client, self.run_id = client, run_id
         run = client.get_run(run_id)
-        logged = client.get_metric_history(run_id, VAL_ACCURACY.key)
         self._experiment = run.info.experiment_id
-        self._epochs = max((metric.step for metric in logged), default=0)
+        self._epochs = max(client.by_step(run_id, VAL_ACCURACY.key), default=0)
         self._wasted, self._next_try = 0.0, 0.0  # seconds spent on a store that is away, and the moment for more
         self._metrics = set(run.data.metrics)
         self._began = run.info.start_time
@@ -54,9 +51,7 @@ class RunWriter:
         if began < self._next_try and not wait:
             return
         try:
-            for start in range(0, len(fresh), BATCH):
-                send = self._client.log_batch if wait else self._client.at_once("log_batch")
-                send(self.run_id, metrics=fresh[start : start + BATCH])
+            self._client.log_metrics(self.run_id, fresh, wait)
         except AwayError as error:  # the checkpoint keeps the history; all that is missing goes with a later epoch
             if wait:
                 raise
@@ -72,7 +67,7 @@ class RunWriter:
         """Log final numbers."""
         now = int(time.time() * 1000)
         fresh = [Metric(key, float(value), now, step) for key, value in values.items() if key not in self._metrics]
-        self._client.log_batch(self.run_id, metrics=fresh)
+        self._client.log_metrics(self.run_id, fresh)
 
     def dataset(self, name: str, digest: str, source: str, profile: dict[str, Any]) -> None:
         """Name the data that the run saw."""

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Metric, Param, RunTag
 
 from fmnist.schema import VAL_ACCURACY, Column, Status
 from fmnist.tracking.client import Client
-from fmnist.tracking.run_writer import BATCH
 from fmnist.tracking.store import Store, reading
-from fmnist.tracking.tags import as_tags, as_text, condition
+from fmnist.tracking.stored import StoredRun, as_tags, as_text, condition
 
 SEARCHES = "fmnist searches"
 _BEST_TRIAL, _VERDICT = Column("best_trial"), Column("verdict")
@@ -48,26 +47,22 @@ def searches(folder: str | Path) -> list[SearchSummary]:
         return [] if experiment is None else [_summary(experiment.client, run) for run in experiment.runs()]
 
 
-def _summary(client: Client, run: Run) -> SearchSummary:
-    tags, metrics, run_id = run.data.tags, run.data.metrics, run.info.run_id
-
-    def by_step(key: str) -> dict[int, float]:
-        return {metric.step: metric.value for metric in client.get_metric_history(run_id, key)}
-
-    options, scores, reached = run.data.params, by_step("search/score"), by_step("search/reached")
+def _summary(client: Client, run: StoredRun) -> SearchSummary:
+    options = run.params
+    scores, reached, epochs = (client.by_step(run.run_id, f"search/{key}") for key in ("score", "reached", "epochs"))
     max_epochs = 0 if options.get("tuner.kind") == "hyperband" else int(options.get("tuner.max_epochs", 0))
     return SearchSummary(
-        name=tags[Column("search").tag],
-        run_id=run_id,
-        status=run.info.status,
+        name=run.tags[Column("search").tag],
+        run_id=run.run_id,
+        status=run.status,
         options=options,
         objective=options.get("tuner.objective", VAL_ACCURACY.key),
-        trials=max(by_step("search/epochs"), default=0),
-        failed=int(metrics.get("search/failed", 0)),
-        epochs=int(metrics.get("search/epochs", 0)),
-        best_trial=str(_BEST_TRIAL.read(tags)),
-        best_score=metrics.get("search/best", math.nan),
-        verdict=str(_VERDICT.read(tags)),
+        trials=max(epochs, default=0),
+        failed=int(run.metrics.get("search/failed", 0)),
+        epochs=int(run.metrics.get("search/epochs", 0)),
+        best_trial=str(_BEST_TRIAL.read(run.tags)),
+        best_score=run.metrics.get("search/best", math.nan),
+        verdict=str(_VERDICT.read(run.tags)),
         scores=[scores[step] for step in sorted(scores)],
         reached=[int(reached.get(step, max_epochs)) for step in sorted(scores)],
     )
@@ -80,20 +75,16 @@ class SearchRecord:
         """Open the record of a search, or go on with it."""
         self._client, self.name = store.client, name
         experiment = store.experiment(SEARCHES)
-        records = self._client.search_runs([experiment], condition("search", name), max_results=1)
-        run = next(iter(records), None) or self._client.create_run(
-            experiment, run_name=name, tags=as_tags({"search": name})
-        )
-        self.run_id = str(run.info.run_id)
+        record = next(self._client.all_runs(experiment, condition("search", name)), None)
+        tags = as_tags({"search": name})
+        self.run_id = record.run_id if record else self._client.new_run(experiment, name, tags)
         # A larger budget is another value, which a parameter cannot take: a tag says it.
-        params = [Param(k, as_text(v)[:_VALUE]) for k, v in options.items() if k not in run.data.params]
+        before = record.params if record else {}
+        params = [Param(key, as_text(value)[:_VALUE]) for key, value in options.items() if key not in before]
         self._client.log_batch(self.run_id, params=params)
         self._client.update_run(self.run_id, status=Status.RUNNING)
-        self._logged = {
-            (key, metric.step): metric.value
-            for key in ("search/best", "search/score")
-            for metric in self._client.get_metric_history(self.run_id, key)
-        }
+        logged = {key: self._client.by_step(self.run_id, key) for key in ("search/best", "search/score")}
+        self._logged = {(key, step): value for key in logged for step, value in logged[key].items()}
 
     def trials(self, rows: list[tuple[int, dict[str, float]]]) -> None:
         """Log numbers of the trials that have ended, each (ms, metric -> value), the first to end at step 1."""
@@ -104,8 +95,7 @@ class SearchRecord:
             if self._logged.get((key, step)) != value
         ]
         self._logged |= {(metric.key, metric.step): metric.value for metric in fresh}
-        for start in range(0, len(fresh), BATCH):
-            self._client.log_batch(self.run_id, metrics=fresh[start : start + BATCH])
+        self._client.log_metrics(self.run_id, fresh)
 
     def describe(self, note: str, numbers: dict[str, float], step: int, **description: str) -> None:
         """Replace what the record's page says (Markdown), log numbers at a step, and describe it by more columns."""

@@ -6,7 +6,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from filelock import FileLock
-from mlflow.entities import Param, Run, RunTag
+from mlflow.entities import Param, RunTag
 from numpy.typing import NDArray
 
 from fmnist.config import UserError
 from fmnist.schema import COLUMNS, PER_EPOCH, VAL_ACCURACY, Status
-from fmnist.tracking.client import PAGE, AwayError, Client, StoreError, address
+from fmnist.tracking.client import AwayError, Client, StoreError, address
 from fmnist.tracking.database import create, is_new, take_place
 from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter
-from fmnist.tracking.tags import as_tags, as_text, condition
+from fmnist.tracking.stored import StoredRun, as_tags, as_text, condition
 
 OPENING_SECONDS = 5.0  # that a store may take which has never answered
 EXPERIMENT, SWEEPS = "fmnist", "fmnist sweeps"
@@ -74,29 +74,21 @@ class Store:
         self.client.patience = 0.0
         os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "2"
 
-    def runs(self, condition: str = "") -> Iterator[Run]:
+    def runs(self, condition: str = "") -> Iterator[StoredRun]:
         """All runs that are not deleted and meet MLflow's filter, newest first."""
         return self.client.all_runs(self.id, condition)
 
-    def find(self, signature: str) -> Run | None:
+    def find(self, signature: str) -> StoredRun | None:
         """The run of that signature: the finished one if there is one, else the latest attempt."""
         runs = list(self.runs(condition("signature", signature)))
-        return next((run for run in runs if run.info.status == Status.FINISHED), runs[0] if runs else None)
+        return next((run for run in runs if run.status == Status.FINISHED), runs[0] if runs else None)
 
     def begin(self, name: str, signature: str, params: dict[str, Any], description: dict[str, Any]) -> RunWriter:
-        """Start the run of a signature, or go on with an attempt that did not finish.
-
-        Args:
-            name: that people see.
-            signature: of the run.
-            params: its options by key.
-            description: what else it is described by from its first moment on, as `tags.as_tags` takes it.
-        """
+        """Start a run, whose description is one for `as_tags`, or go on with an attempt that did not finish."""
         run, tags = self.find(signature), as_tags(description)
-        if run is None:
-            run = self.client.create_run(self.id, run_name=name, tags={**tags, **as_tags({"signature": signature})})
-        run_id = run.info.run_id  # killed before this is done, an attempt has no parameters: hence for all
-        self.client.log_batch(
+        signed = tags | as_tags({"signature": signature})
+        run_id = run.run_id if run else self.client.new_run(self.id, name, signed)
+        self.client.log_batch(  # killed before this is done, an attempt has no parameters: hence for all
             run_id,
             params=[Param(key, as_text(value)) for key, value in params.items()],
             tags=[RunTag(key, value) for key, value in tags.items()],
@@ -104,26 +96,23 @@ class Store:
         self.client.update_run(run_id, status=Status.RUNNING)
         return RunWriter(self.client, run_id)
 
-    def running(self) -> list["RunSummary"]:
+    def running(self) -> list[StoredRun]:
         """The runs that a process works on, or worked on when it was killed."""
-        return [RunSummary.of(run) for run in self.runs(f"attributes.status = '{Status.RUNNING}'")]
+        return list(self.runs(f"attributes.status = '{Status.RUNNING}'"))
 
-    def failed(self) -> list["RunSummary"]:
+    def failed(self) -> list[StoredRun]:
         """The runs whose last attempt has failed."""
-        return [RunSummary.of(run) for run in self.runs(f"attributes.status = '{Status.FAILED}'")]
+        return list(self.runs(f"attributes.status = '{Status.FAILED}'"))
 
-    def ended_since(self, moment: int) -> list["RunSummary"]:
+    def ended_since(self, moment: int) -> list[StoredRun]:
         """The runs that ended at or after a moment in ms, the latest last."""
-        ended = [RunSummary.of(run) for run in self.runs(f"attributes.end_time >= {moment}")]
+        ended = self.runs(f"attributes.end_time >= {moment}")
         return sorted((run for run in ended if run.status != Status.RUNNING), key=lambda run: run.ended)
 
     def progress(self, run_id: str) -> list[tuple[int, float, float]]:
         """Epoch, validation accuracy and seconds of every epoch that a run has logged."""
-        accuracies, seconds = (
-            self.client.get_metric_history(run_id, key) for key in (VAL_ACCURACY.key, "time/epoch_s")
-        )
-        durations = {metric.step: metric.value for metric in seconds}
-        return sorted((metric.step, metric.value, durations.get(metric.step, 0.0)) for metric in accuracies)
+        accuracies, seconds = (self.client.by_step(run_id, key) for key in (VAL_ACCURACY.key, "time/epoch_s"))
+        return [(epoch, accuracies[epoch], seconds.get(epoch, 0.0)) for epoch in sorted(accuracies)]
 
     def histories(self, run_ids: Iterable[str]) -> dict[str, pd.DataFrame]:
         """The epochs of runs, by run id: a row an epoch (1 to n) and the columns of `schema.PER_EPOCH`.
@@ -136,8 +125,7 @@ class Store:
         """
         histories = {}
         for run_id in run_ids:
-            logged = {key: self.client.get_metric_history(run_id, key) for key in PER_EPOCH}
-            columns = {key: {metric.step: metric.value for metric in metrics} for key, metrics in logged.items()}
+            columns = {key: self.client.by_step(run_id, key) for key in PER_EPOCH}
             history = pd.DataFrame(columns, dtype=float).sort_index().rename_axis("epoch")
             if len(history):
                 histories[run_id] = history
@@ -164,22 +152,19 @@ class Store:
         return self._text(run_id, ERROR)
 
     def _text(self, run_id: str, artifact: str) -> str:
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                return Path(self.client.download_artifacts(run_id, artifact, folder)).read_text()
-        except (StoreError, OSError):
-            return ""
+        with suppress(StoreError, OSError), tempfile.TemporaryDirectory() as folder:
+            return Path(self.client.download_artifacts(run_id, artifact, folder)).read_text()
+        return ""
 
     def announce(self, name: str, plan: dict[str, Any]) -> str:
         """Open the record of a sweep, for those who watch; returns its id. It stands beside the experiment of runs."""
-        run_id = str(self.client.create_run(self._sweeps, run_name=name).info.run_id)
+        run_id = self.client.new_run(self._sweeps, name)
         self.client.log_dict(run_id, plan, PLAN)
         return run_id
 
     def sweeps(self) -> list[tuple[str, str]]:
         """Id and status of every sweep, the latest first."""
-        sweeps = self.client.search_runs([self._sweeps], max_results=PAGE)
-        return [(sweep.info.run_id, sweep.info.status) for sweep in sweeps]
+        return [(sweep.run_id, sweep.status) for sweep in self.client.all_runs(self._sweeps)]
 
     def plan(self, sweep: str) -> dict[str, Any] | None:
         """What a sweep was announced with; None if it was killed before it had."""
@@ -192,15 +177,14 @@ class Store:
         return bool(get_run(run_id).info.status == Status.RUNNING)
 
     def mark(self, run_id: str, search: str, *, trial: str, parent: str = "", confirms: bool = False) -> None:
-        """Mark a run as used by a search; one that several searches used names all, and belongs to the first.
+        """Mark a run as used by a search of that name; one that several used names all, and belongs to the first.
 
         Args:
             run_id: of the run.
-            search: name of the search.
-            trial: its number in the search.
-            parent: id of the search's record, below which MLflow's UI is to show it.
-            confirms: it was used only to compare what was chosen before with the baseline. That holds for a run
-                no more as soon as any search has chosen by it.
+            search: its name.
+            trial: the run's number in it.
+            parent: id of its record, below which MLflow's UI is to show the run.
+            confirms: only to compare what was chosen before with the baseline; no more once a search chose by the run.
         """
         tags = self.client.get_run(run_id).data.tags
         names = str(COLUMNS["search"].read(tags)).split()
@@ -219,39 +203,13 @@ class Store:
 
 
 @dataclass(frozen=True)
-class RunSummary:
-    """A run at a glance; `ended` in ms, 0 for one that has not."""
-
-    run_id: str
-    name: str
-    signature: str
-    trajectory: str
-    status: str
-    ended: int
-    val_accuracy: float
-
-    @classmethod
-    def of(cls, run: Run) -> "RunSummary":
-        """The summary of MLflow's record of a run."""
-        return cls(
-            run_id=run.info.run_id,
-            name=run.info.run_name,
-            signature=str(COLUMNS["signature"].read(run.data.tags)),
-            trajectory=str(COLUMNS["trajectory_signature"].read(run.data.tags)),
-            status=run.info.status,
-            ended=run.info.end_time or 0,
-            val_accuracy=run.data.metrics.get(VAL_ACCURACY.key, float("nan")),
-        )
-
-
-@dataclass(frozen=True)
 class Experiment:
     """An experiment of a store that is only read."""
 
     client: Client
     id: str
 
-    def runs(self) -> Iterator[Run]:
+    def runs(self) -> Iterator[StoredRun]:
         """All its runs that are not deleted, newest first."""
         return self.client.all_runs(self.id)
 

@@ -40,8 +40,8 @@ def load(options: DataConfig) -> Dataset:
     if options.source == "csv":
         if not options.train_csv or not options.test_csv:
             raise UserError("data.source=csv needs both data.train_csv=FILE and data.test_csv=FILE")
-        paths = Path(options.train_csv).expanduser(), Path(options.test_csv).expanduser()
-        return _dataset(*read_csv(paths[0]), *read_csv(paths[1]), f"{paths[0]}, {paths[1]}")
+        train_csv, test_csv = (Path(file).expanduser() for file in (options.train_csv, options.test_csv))
+        return _dataset(*read_csv(train_csv), *read_csv(test_csv), f"{train_csv}, {test_csv}")
     folder = Path(options.dir).expanduser() if options.dir else find()
     if folder is None:
         places = " or ".join(map(str, folders()))
@@ -56,15 +56,17 @@ def load(options: DataConfig) -> Dataset:
     return _dataset(*train, *test, str(folder))
 
 
-def validation_count(rows: int, validation: float, limit: int | None) -> int:
-    """How many of so many training rows validate: a share of those that `limit` leaves, or of all."""
-    return round((rows if limit is None else limit) * validation)
+def part_sizes(rows: int, validation: float, limit: int | None) -> tuple[int, int]:
+    """How many of so many rows train and how many validate: the latter a share of those that `limit` leaves."""
+    total = rows if limit is None else limit
+    validating = round(total * validation)
+    return total - validating, validating
 
 
 def split(labels: Labels, *, seed: int, validation: float, limit: int | None) -> tuple[Labels, Labels]:
     """Row numbers, int64, of the training part and of the validation part, both stratified by label.
 
-    Together they are `limit` rows drawn by the seed, or all rows; `validation_count` of them validate.
+    Together they are `limit` rows drawn by the seed, or all rows; `part_sizes` says how many validate.
 
     Raises:
         UserError: `limit` exceeds the data, or there are too few rows to stratify.
@@ -72,12 +74,10 @@ def split(labels: Labels, *, seed: int, validation: float, limit: int | None) ->
     from sklearn.model_selection import train_test_split
 
     _check_split(labels, validation, limit)
-    rows = len(labels)
-    total = rows if limit is None else limit
-    held_out = validation_count(rows, validation, limit)
+    train_size, test_size = part_sizes(len(labels), validation, limit)
     state = int(stream(seed, "split").integers(2**31))
     training, validating = train_test_split(
-        np.arange(rows), train_size=total - held_out, test_size=held_out, stratify=labels, random_state=state
+        np.arange(len(labels)), train_size=train_size, test_size=test_size, stratify=labels, random_state=state
     )
     return np.asarray(training, np.int64), np.asarray(validating, np.int64)
 
@@ -88,9 +88,8 @@ def check_rows(config: Config, dataset: Dataset) -> None:
     Raises:
         UserError: rows, classes or a batch are lacking; the message names key, value and remedy.
     """
-    limit, validation, rows = config.data.limit, config.data.validation, len(dataset.train_labels)
-    _check_split(dataset.train_labels, validation, limit)
-    training = (limit or rows) - validation_count(rows, validation, limit)
+    _check_split(dataset.train_labels, config.data.validation, config.data.limit)
+    training, _ = part_sizes(len(dataset.train_labels), config.data.validation, config.data.limit)
     if training < config.batch_size:
         raise UserError(f"batch_size must be at most the {training} rows that train, but got {config.batch_size}")
 
@@ -99,13 +98,12 @@ def _check_split(labels: Labels, validation: float, limit: int | None) -> None:
     rows = len(labels)
     if limit is not None and limit > rows:
         raise UserError(f"data.limit must be at most the {rows} training rows there are, but got {limit}")
-    total = rows if limit is None else limit
-    held_out = validation_count(rows, validation, limit)
+    training, validating = part_sizes(rows, validation, limit)
     names, counts = np.unique(labels, return_counts=True)
-    if min(held_out, total - held_out) < len(names):
+    if min(training, validating) < len(names):
         raise UserError(
-            f"{total} rows with data.validation={validation} give {total - held_out} for training and "
-            f"{held_out} for validation, but each needs at least one for each of {len(names)} classes; "
+            f"{training + validating} rows with data.validation={validation} give {training} for training and "
+            f"{validating} for validation, but each needs at least one for each of {len(names)} classes; "
             "use more rows"
         )
     if counts.min() < 2:
@@ -139,8 +137,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"fmnist.training.data: {error}", file=sys.stderr)
         return 2
-    print(f"{data.source}: {len(data.train_labels):,} training and {len(data.test_labels):,} test images, "
-          f"digest {data.digest}")  # fmt: skip
+    sizes = f"{len(data.train_labels):,} training and {len(data.test_labels):,} test images"
+    print(f"{data.source}: {sizes}, digest {data.digest}")
     return 0
 
 

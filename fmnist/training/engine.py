@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist.training import pinned
-from fmnist.training.quiet import quiet_stderr
+from fmnist.training.libraries import pin_environment, pin_keras, quiet_stderr
 
 with quiet_stderr():
-    pinned.pin_environment()
+    pin_environment()
     import keras
 
-    pinned.pin_keras()
+    pin_keras()
     if keras.config.backend() == "jax":
         from fmnist.training import jax_loop as backend
     else:
@@ -30,7 +29,7 @@ with quiet_stderr():
 
 from fmnist.config import Config
 from fmnist.training import augment
-from fmnist.training.model import build, logits_of, loss, optimizer
+from fmnist.training.model import build, logits_of, optimizer
 
 EVALUATION_BATCH = 500
 Arrays = dict[str, NDArray[Any]]
@@ -60,16 +59,7 @@ class Engine:
         self.model = build(config)
         self.optimizer = optimizer(config)
         self.optimizer.build(self.model.trainable_variables)
-        warped = augment.augments(config.augment)
-        self.loop = backend.Loop(
-            logits_of(self.model),
-            self.optimizer,
-            loss(config),
-            images,
-            labels,
-            batch_size=config.batch_size,
-            warped=warped,
-        )
+        self.loop = backend.Loop(config, logits_of(self.model), self.optimizer, images, labels)
 
     def train(
         self, rows: NDArray[np.int32], transforms: NDArray[np.float32] | None
@@ -78,17 +68,15 @@ class Engine:
 
         Returns loss and number of correct predictions of every step, each (steps,), before its update.
         """
-        losses, correct = self.loop.train(rows, _no_transforms(len(rows)) if transforms is None else transforms)
-        return losses, correct
+        return self.loop.train(rows, np.zeros((len(rows), 0, 8), np.float32) if transforms is None else transforms)
 
     def logits(self, images: NDArray[np.uint8], transforms: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Logits (n, 10) of all images (n, 28, 28, 1), the last incomplete batch included; nothing is trained."""
         parts = []
         for start in range(0, len(images), EVALUATION_BATCH):
-            batch = images[start : start + EVALUATION_BATCH].astype(np.float32)
-            if transforms is not None:
-                batch = augment.warp(batch, transforms[start : start + EVALUATION_BATCH])
-            parts.append(self.loop.forward(batch))
+            part = slice(start, start + EVALUATION_BATCH)
+            batch = images[part].astype(np.float32)
+            parts.append(self.loop.forward(batch if transforms is None else augment.warp(batch, transforms[part])))
         return np.concatenate(parts)
 
     def reseed_dropout(self, seed: int) -> None:
@@ -110,8 +98,3 @@ class Engine:
     def _variables(self) -> dict[str, Any]:
         weights = {f"model/{v.path}": v for v in self.model.weights}
         return weights | {f"optimizer/{i:02d}": v for i, v in enumerate(self.optimizer.variables)}
-
-
-def _no_transforms(steps: int) -> NDArray[np.float32]:
-    """What stands for the transforms of steps that warp nothing."""
-    return np.zeros((steps, 0, 8), np.float32)

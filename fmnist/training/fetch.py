@@ -39,7 +39,7 @@ def find() -> Path | None:
 
 def damaged(folder: Path) -> list[str]:
     """Which of the four files are not the originals."""
-    return [n for n, known in FILES.items() if hashlib.sha256(read_bytes(folder / n)).hexdigest() != known]
+    return [name for name, digest in FILES.items() if hashlib.sha256(read_bytes(folder / name)).hexdigest() != digest]
 
 
 def fetch() -> Path:
@@ -73,13 +73,13 @@ def fetch() -> Path:
 
 
 def _move_originals(scratch: Path, target: Path) -> None:
-    found = {path.name: path for path in scratch.rglob("*.gz") if path.name in FILES}
-    for name, known in FILES.items():
-        if name not in found:
+    files = {path.name: path for path in scratch.rglob("*.gz") if path.name in FILES}
+    for name, digest in FILES.items():
+        if name not in files:
             raise _UnavailableError(f"the download lacks {name}")
-        if hashlib.sha256(found[name].read_bytes()).hexdigest() != known:
+        if hashlib.sha256(files[name].read_bytes()).hexdigest() != digest:
             raise _UnavailableError(f"the downloaded {name} is not the original file (its SHA-256 differs)")
-    for name, path in found.items():
+    for name, path in files.items():
         path.replace(target / name)
 
 
@@ -91,14 +91,14 @@ def _from_keras(scratch: Path) -> None:
 
 
 def _from_package(scratch: Path) -> None:
-    download = ["apt-get", "-o", "Acquire::http::Timeout=20", "download", PACKAGE]
+    apt = ["apt-get", "-o", "Acquire::http::Timeout=20"]
     try:
-        _call(download, scratch)
+        _call([*apt, "download", PACKAGE], scratch)
     except _UnavailableError:
         if os.geteuid() != 0:
             raise
-        _call(["apt-get", "-o", "Acquire::http::Timeout=20", "update"], scratch)  # the lists may be stale
-        _call(download, scratch)
+        _call([*apt, "update"], scratch)  # the lists may be stale
+        _call([*apt, "download", PACKAGE], scratch)
     for package in scratch.glob("*.deb"):
         _call(["dpkg", "-x", package.name, "unpacked"], scratch)
 
@@ -111,12 +111,11 @@ WAYS: dict[str, Callable[[Path], None]] = {  # each leaves the four files somewh
 
 def _call(command: list[str], folder: Path, timeout: float = 300, **settings: str) -> None:
     """Run a command quietly in `folder`, with `settings` in its environment."""
-    environment = {**os.environ, "LC_ALL": "C", **settings}
     # The output goes to a file, because a pipe held open by a grandchild would outlast the timeout.
     with tempfile.TemporaryFile() as output:
         try:
             code = subprocess.run(
-                command, cwd=folder, env=environment, timeout=timeout, check=False,
+                command, cwd=folder, env={**os.environ, "LC_ALL": "C", **settings}, timeout=timeout, check=False,
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             ).returncode  # fmt: skip
         except FileNotFoundError:

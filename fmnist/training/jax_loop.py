@@ -12,8 +12,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist.config import Config
 from fmnist.training import augment
-from fmnist.training.model import Loss
+from fmnist.training.model import cross_entropy
 
 FORWARD_BATCH = 500  # one compiled size; what a batch lacks of it is filled up
 State = tuple[list[Any], list[Any], list[Any]]  # trainable weights, other variables of the network, the optimizer's
@@ -42,18 +43,10 @@ class Loop:
     any_length = False  # XLA compiles a scan for its number of steps: an epoch is one segment
 
     def __init__(
-        self,
-        network: keras.Model,
-        optimizer: keras.optimizers.Optimizer,
-        loss: Loss,
-        images: NDArray[np.uint8],
-        labels: NDArray[np.int64],
-        *,
-        batch_size: int,
-        warped: bool,
+        self, config: Config, network: keras.Model, optimizer: Any, images: NDArray[np.uint8], labels: NDArray[np.int64]
     ) -> None:
-        """For a network that gives logits, how it learns, and the training set; `warped` if steps get transforms."""
-        self._network, self._optimizer, self._loss, self._warped = network, optimizer, loss, warped
+        """For a network that gives logits, Keras's optimizer, and the training set."""
+        self._network, self._optimizer, self._warped = network, optimizer, augment.augments(config.augment)
         self.data = jnp.asarray(images), jnp.asarray(labels.astype(np.int32))
         self._train = jax.jit(self.segment, donate_argnums=0)
         self._forward = jax.jit(lambda state, batch: network.stateless_call(state[0], state[1], batch)[0])
@@ -94,7 +87,7 @@ class Loop:
     def _step(self, state: State, images: Any, labels: Any) -> tuple[State, tuple[Any, Any]]:
         def loss_of(weights: list[Any]) -> tuple[Any, tuple[Any, list[Any]]]:
             logits, others = self._network.stateless_call(weights, state[1], images, training=True)
-            return self._loss(logits, labels), (logits, others)
+            return cross_entropy(logits, labels), (logits, others)
 
         (loss, (logits, others)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state[0])
         weights, moments = self._optimizer.stateless_apply(state[2], gradients, state[0])

@@ -7,18 +7,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 
-def checkpoint_folder(store_folder: str, trajectory: str) -> Path:
-    """The folder of a trajectory's checkpoints."""
-    return Path(store_folder) / "checkpoints" / trajectory
-
-
-def _lock_file(store_folder: str, trajectory: str) -> Path:
-    """The file that a process locks: beside the checkpoints, whatever becomes of them."""
-    return Path(store_folder) / "checkpoints" / f"{trajectory}.lock"
-
-
 class BusyError(Exception):
     """Another process works on the trajectory."""
+
+
+def checkpoint_folder(store_folder: str, trajectory: str) -> Path:
+    """The folder of a trajectory's checkpoints; the file that a process locks lies beside it."""
+    return Path(store_folder) / "checkpoints" / trajectory
 
 
 @contextmanager
@@ -28,7 +23,7 @@ def exclusively(store_folder: str, trajectory: str, wait: bool) -> Iterator[None
     Raises:
         BusyError: another process works on it, and `wait` is False.
     """
-    file = _lock_file(store_folder, trajectory)
+    file = checkpoint_folder(store_folder, f"{trajectory}.lock")
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(file, blocking=wait):
@@ -39,4 +34,4 @@ def exclusively(store_folder: str, trajectory: str, wait: bool) -> Iterator[None
 
 def was_used_here(store_folder: str, trajectory: str) -> bool:
     """Whether a process whose store is this folder has worked on a trajectory."""
-    return _lock_file(store_folder, trajectory).exists()
+    return checkpoint_folder(store_folder, f"{trajectory}.lock").exists()

@@ -1,19 +1,16 @@
 """The article's network and its options, with weights drawn in numpy so that they are the same on every backend."""
 
 import math
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
 from fmnist.config import CLASS_COUNT, IMAGE_SIZE, Config
 from fmnist.network import filters_per_convolution
 from fmnist.training.streams import stream
 
-Loss = Callable[[Any, Any], Any]
 _CONSTANTS = ("bias", "gamma", "beta", "moving_mean", "moving_variance")  # weights that begin as zeros or ones
 
 
@@ -34,8 +31,7 @@ def build(config: Config) -> keras.Model:
         x = keras.layers.Rescaling(1 / 255, dtype="float32", name="scale")(x)
     pooling = {"max": keras.layers.MaxPooling2D, "average": keras.layers.AveragePooling2D}[options.pooling]
     for number, filters in enumerate(filters_per_convolution(options), 1):
-        convolve = keras.layers.Conv2D(filters, options.kernel_size, dtype=policy, name=f"conv{number}")
-        x = convolve(x)
+        x = keras.layers.Conv2D(filters, options.kernel_size, dtype=policy, name=f"conv{number}")(x)
         if options.batch_norm:
             x = keras.layers.BatchNormalization(dtype=policy, name=f"norm{number}")(x)
         x = keras.layers.ReLU(dtype=policy, name=f"relu{number}")(x)
@@ -57,13 +53,18 @@ def logits_of(model: keras.Model) -> keras.Model:
     The maximum is pooled before ReLU and not after it: the same numbers and gradients, bit for bit, with a quarter of
     the pixels to pass through.
 
-    Args:
-        model: a chain of layers from one input to a Softmax at its end, as `build` makes it.
-
     Raises:
-        ValueError: it is no such chain.
+        ValueError: the model is no chain of layers from one input to a Softmax at its end, as `build` makes it.
     """
-    _check_chain(model)
+    last = model.layers[-1]
+    if not isinstance(last, keras.layers.Softmax):
+        raise ValueError(f"the last layer must be a Softmax, but got '{last.name}' ({type(last).__name__})")
+    for before, layer in pairwise(model.layers):
+        if layer.input is not before.output:
+            raise ValueError(
+                f"each layer must take what the one before it gives, but '{layer.name}' ({type(layer).__name__}) "
+                f"does not take the output of '{before.name}'"
+            )
     layers = model.layers[1:-1]
     for index, (first, second) in enumerate(pairwise(layers)):
         if isinstance(first, keras.layers.ReLU) and isinstance(second, keras.layers.MaxPooling2D):
@@ -74,25 +75,9 @@ def logits_of(model: keras.Model) -> keras.Model:
     return keras.Model(pixels, x)
 
 
-def _check_chain(model: keras.Model) -> None:
-    if not isinstance(model.layers[-1], keras.layers.Softmax):
-        last = model.layers[-1]
-        raise ValueError(f"the last layer must be a Softmax, but got '{last.name}' ({type(last).__name__})")
-    for before, layer in pairwise(model.layers):
-        if layer.input is not before.output:
-            raise ValueError(
-                f"each layer must take what the one before it gives, but '{layer.name}' ({type(layer).__name__}) "
-                f"does not take the output of '{before.name}'"
-            )
-
-
-def loss(config: Config) -> Loss:
-    """What training lowers: the mean cross-entropy in nats of logits (n, 10) against labels (n,)."""
-
-    def mean_cross_entropy(logits: Any, labels: Any) -> Any:
-        return keras.ops.mean(keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True))
-
-    return mean_cross_entropy
+def cross_entropy(logits: Any, labels: Any) -> Any:
+    """What training lowers: the mean in nats of logits (n, 10) against labels (n,)."""
+    return keras.ops.mean(keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True))
 
 
 def optimizer(config: Config) -> keras.optimizers.Optimizer:
@@ -111,14 +96,11 @@ def draw_weights(model: keras.Model, rng: np.random.Generator) -> None:
     for layer in model.layers:
         for weight in layer.weights:
             if weight.name == "kernel" and len(weight.shape) > 1:
-                weight.assign(_glorot_uniform(tuple(weight.shape), rng))
+                *field, inputs, outputs = weight.shape
+                limit = math.sqrt(6 / (math.prod(field) * (inputs + outputs)))
+                weight.assign(rng.uniform(-limit, limit, weight.shape).astype(np.float32))
             elif weight.name not in _CONSTANTS or np.ptp(keras.ops.convert_to_numpy(weight.value)) > 0:
                 raise ValueError(
                     f"layer '{layer.name}' ({type(layer).__name__}) has weights '{weight.name}' "
                     "that no seed determines; draw them in draw_weights"
                 )
-
-
-def _glorot_uniform(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:
-    limit = math.sqrt(6 / (math.prod(shape[:-2]) * (shape[-2] + shape[-1])))
-    return rng.uniform(-limit, limit, shape).astype(np.float32)

@@ -6,6 +6,7 @@ Nothing is taken for granted: how much is read is bounded by what a header annou
 import csv
 import gzip
 import io
+import itertools
 import math
 import os
 import re
@@ -45,17 +46,21 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         with open(path, "rb", opener=_open_regular) as file:  # Path.open takes no opener
             start = file.read(2)
             if not start:
-                raise UserError(f"{path} is empty; get the file again")
+                raise _broken(f"{path} is empty")
             file.seek(0)
             yield gzip.GzipFile(fileobj=file) if start == GZIP else file  # type: ignore[misc]
     except FileNotFoundError:
         raise UserError(f"there is no file {path}; check the path, or run 'make data'") from None
     except EOFError as error:
-        raise UserError(f"{path} is cut off ({error}); get the file again") from error
+        raise _broken(f"{path} is cut off ({error})") from error
     except (gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(f"{path} is no intact gzip file ({error}); get the file again") from error
+        raise _broken(f"{path} is no intact gzip file ({error})") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _broken(fault: str) -> UserError:
+    return UserError(f"{fault}; get the file again")
 
 
 def _open_regular(path: str, flags: int) -> int:
@@ -98,12 +103,11 @@ def read_idx_pair(folder: Path, half: str) -> tuple[Bytes, Labels]:
             "they must come from the same set"
         )
     if not len(images):
-        raise UserError(f"{image_path} holds no images; get the file again")
+        raise _broken(f"{image_path} holds no images")
     if labels.max() >= len(CLASSES):
         row = int(np.argmax(labels >= len(CLASSES)))
-        raise UserError(
-            f"{label_path}: label {row + 1} (counted from 1) is {labels[row]}; mend it to be between 0 and 9"
-        )
+        place = f"{label_path}: label {row + 1} (counted from 1)"
+        raise UserError(f"{place} is {labels[row]}; mend it to be between 0 and 9")
     return images[..., np.newaxis], labels.astype(np.int64)
 
 
@@ -117,21 +121,16 @@ def _read_idx(path: Path, dimensions: int) -> Bytes:
     """The array in an idx file of unsigned bytes."""
     with _opened(path) as file:
         shape = _idx_shape(path, file.read(4 + 4 * dimensions), dimensions)
-        announced, sizes = math.prod(shape), " x ".join(map(str, shape))
+        announced = math.prod(shape)
+        head = f"{path}: its header announces {' x '.join(map(str, shape))} = {announced} bytes"
         if announced > MOST_IMAGES * PIXELS:
-            raise UserError(
-                f"{path}: its header announces {sizes} = {announced} bytes, more than {MOST_IMAGES} images have; "
-                "get the file again"
-            )
+            raise _broken(f"{head}, more than {MOST_IMAGES} images have")
         content = np.empty(announced, np.uint8)
         size = file.readinto(content.data) if announced else 0  # type: ignore[attr-defined]
         while 0 < size < announced and (more := file.readinto(content.data[size:])):  # type: ignore[attr-defined]
             size += more
         if size < announced or file.read(1):
-            follow = f"{size}" if size < announced else "more"
-            raise UserError(
-                f"{path}: its header announces {sizes} = {announced} bytes, but {follow} follow; get the file again"
-            )
+            raise _broken(f"{head}, but {size if size < announced else 'more'} follow")
     return content.reshape(shape)
 
 
@@ -140,13 +139,13 @@ def _idx_shape(path: Path, header: bytes, dimensions: int) -> list[int]:
     if header[:4] != expected:
         kind = "images" if dimensions == 3 else "labels"
         if path.suffix == ".gz" and header[:4] and not header.startswith(b"\0\0"):
-            raise UserError(f"{path} is no intact gzip file (it begins with 0x{header[:4].hex()}); get the file again")
+            raise _broken(f"{path} is no intact gzip file (it begins with 0x{header[:4].hex()})")
         raise UserError(
             f"{path} begins with 0x{header[:4].hex()}, but an idx file of {kind} with 0x{expected.hex()}; "
             "put the right file under this name"
         )
     if len(header) < 4 + 4 * dimensions:
-        raise UserError(f"{path} ends within its header of {4 + 4 * dimensions} bytes; get the file again")
+        raise _broken(f"{path} ends within its header of {4 + 4 * dimensions} bytes")
     return [int(size) for size in np.frombuffer(header, ">u4", dimensions, 4)]
 
 
@@ -177,40 +176,24 @@ def read_csv(path: Path) -> tuple[Bytes, Labels]:
     with _opened(path) as file, io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="") as text:
         lines = _lines(path, text)
         layout = _layout(path, next(lines)[1])
-        for rows in _chunks(lines):
-            parsed = _parse(rows, layout)
-            chunk = parsed if parsed is not None else _parse_carefully(path, rows, layout)
-            images.append(chunk[0])
-            labels.append(chunk[1])
+        rows = ((number, line) for number, line in lines if line.strip())
+        while chunk := list(itertools.islice(rows, CHUNK_ROWS)):
+            parsed = _parse(chunk, layout) or _parse_carefully(path, chunk, layout)
+            images.append(parsed[0])
+            labels.append(parsed[1])
             if sum(map(len, images)) > MOST_IMAGES:
-                raise UserError(f"{path} has more than {MOST_IMAGES} rows; get the file again")
+                raise _broken(f"{path} has more than {MOST_IMAGES} rows")
     if not images:
-        raise UserError(f"{path} has no rows below its header; get the file again")
+        raise _broken(f"{path} has no rows below its header")
     return np.concatenate(images).reshape(-1, IMAGE_SIZE, IMAGE_SIZE, 1), np.concatenate(labels)
 
 
 def _lines(path: Path, file: IO[str]) -> Iterator[tuple[int, str]]:
-    number = 0
-    while line := file.readline(LONGEST_LINE):
-        number += 1
+    for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), ""), 1):
         if len(line) == LONGEST_LINE:
-            raise UserError(
-                f"{path}, line {number} has more than {LONGEST_LINE} characters, more than any row needs; "
-                "mend it or get the file again"
-            )
+            fault = f"has more than {LONGEST_LINE} characters, more than any row needs"
+            raise UserError(f"{path}, line {number} {fault}; mend it or get the file again")
         yield number, line.rstrip("\r\n")
-
-
-def _chunks(lines: Iterator[tuple[int, str]]) -> Iterator[Rows]:
-    rows: Rows = []
-    for number, line in lines:
-        if line.strip():
-            rows.append((number, line))
-        if len(rows) == CHUNK_ROWS:
-            yield rows
-            rows = []
-    if rows:
-        yield rows
 
 
 def _layout(path: Path, header: str) -> _Layout:
@@ -288,18 +271,14 @@ def _pixels(place: str, cells: list[str]) -> Bytes:
         numbers = [_whole(cell) for cell in cells]
         for column, (cell, number) in enumerate(zip(cells, numbers, strict=True), 1):
             if number is None or not 0 <= number <= 255:
-                fault = "is not a whole number" if number is None else "is out of range"
-                raise UserError(
-                    f"{place}, column pixel{column}: {_shortened(cell)} {fault}; write a number from 0 to 255"
-                ) from None
+                fault = f"{_shortened(cell)} is {'not a whole number' if number is None else 'out of range'}"
+                raise UserError(f"{place}, column pixel{column}: {fault}; write a number from 0 to 255") from None
         return np.array(numbers, np.uint8)
 
 
 def _count_error(path: Path, line: int, count: int) -> UserError:
-    return UserError(
-        f"{path}, line {line} has {count} columns, not the {len(COLUMNS)} (label,pixel1,...,pixel{PIXELS}); "
-        "mend it or get the file again"
-    )
+    fault = f"has {count} columns, not the {len(COLUMNS)} (label,pixel1,...,pixel{PIXELS})"
+    return UserError(f"{path}, line {line} {fault}; mend it or get the file again")
 
 
 def _shortened(cell: str) -> str:

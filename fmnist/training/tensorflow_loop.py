@@ -7,10 +7,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from fmnist.config import IMAGE_SIZE
+from fmnist.config import IMAGE_SIZE, Config
 from fmnist.training import augment
-from fmnist.training.model import Loss
-from fmnist.training.quiet import quiet_stderr
+from fmnist.training.libraries import quiet_stderr
+from fmnist.training.model import cross_entropy
 
 tf.get_logger().setLevel("ERROR")  # or a worker that builds many networks warns of retracing
 
@@ -32,23 +32,15 @@ class Loop:
     any_length = True  # one compiled function runs segments of any number of steps
 
     def __init__(
-        self,
-        network: keras.Model,
-        optimizer: keras.optimizers.Optimizer,
-        loss: Loss,
-        images: NDArray[np.uint8],
-        labels: NDArray[np.int64],
-        *,
-        batch_size: int,
-        warped: bool,
+        self, config: Config, network: keras.Model, optimizer: Any, images: NDArray[np.uint8], labels: NDArray[np.int64]
     ) -> None:
-        """For a network that gives logits, how it learns, and the training set; `warped` if steps get transforms."""
+        """For a network that gives logits, Keras's optimizer, and the training set."""
         # There is one replica, so nothing to sum; and TensorFlow would keep what sums (a custom gradient), and with it
         # the graph and the images of every loop, for as long as the process lives.
         optimizer._all_reduce_sum_gradients = list
-        self._network, self._optimizer, self._loss, self._warped = network, optimizer, loss, warped
+        self._network, self._optimizer, self._warped = network, optimizer, augment.augments(config.augment)
         self._images, self._labels = tf.constant(images), tf.constant(labels.astype(np.int32))
-        steps = [tf.TensorSpec((None, batch_size), tf.int32), tf.TensorSpec((None, None, 8), tf.float32)]
+        steps = [tf.TensorSpec((None, config.batch_size), tf.int32), tf.TensorSpec((None, None, 8), tf.float32)]
         self._train = tf.function(self._train_steps, input_signature=steps)
         # XLA is for GPUs: on a CPU it was 2-5 times slower. It gets the step alone, for it knows no warp of images.
         with quiet_stderr():  # it prints where there is none
@@ -86,7 +78,7 @@ class Loop:
         variables = self._network.trainable_variables
         with tf.GradientTape() as tape:
             logits = self._network(images, training=True)
-            loss = self._loss(logits, labels)
+            loss = cross_entropy(logits, labels)
         gradients = tape.gradient(loss, [variable.value for variable in variables])
         self._optimizer.apply(gradients, variables)
         hits = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)

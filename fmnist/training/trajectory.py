@@ -1,4 +1,4 @@
-"""One training path: fully determined from its first step on, and stopped and continued at any epoch bit for bit."""
+"""A trajectory: fully determined from its first step on, and stopped and continued at any epoch bit for bit."""
 
 import logging
 import time
@@ -26,10 +26,10 @@ class DivergedError(RunError):
 
 
 class Trajectory:
-    """The training path of a resolved config; `config.epochs` plays no role in it."""
+    """The training of a resolved config; `config.epochs` plays no role in it."""
 
     def __init__(self, config: Config, dataset: Dataset, folder: Path) -> None:
-        """Prepare the path; `folder` holds the checkpoints of this trajectory alone."""
+        """Prepare to train; `folder` holds the checkpoints of this trajectory alone."""
         self.config, self.dataset, self.folder = config, dataset, folder
         self.signature = sign(config, dataset.digest).trajectory
         self.train_rows, self.val_rows = split(
@@ -91,9 +91,8 @@ class Trajectory:
     def validation_logits(self) -> NDArray[np.float32]:
         """Logits (n, 10) of the validation rows at the present epoch."""
         if self._val_logits is None:
-            transforms = None
-            if self.config.data.augment_validation:
-                transforms = self._transforms("augment-validation", self.epoch, len(self.val_rows))
+            is_warped, count = self.config.data.augment_validation, len(self.val_rows)
+            transforms = self._transforms("augment-validation", self.epoch, count) if is_warped else None
             self._val_logits = self.engine.logits(self.dataset.train_images[self.val_rows], transforms)
         return self._val_logits
 
@@ -103,15 +102,11 @@ class Trajectory:
 
     def augmented(self, count: int, versions: int) -> NDArray[np.float32]:
         """The first `count` training images, each followed by its warps of epochs 1..versions."""
-        images = self.dataset.train_images[self.train_rows[:count]].astype(np.float32)
-        rows = [images]
-        for epoch in range(1, versions + 1):
-            rows.append(
-                np.asarray(augment.warp(images, self._transforms("augment", epoch, len(self.train_rows))[:count]))
-                if augment.augments(self.config.augment)
-                else images
-            )
-        return np.stack(rows, axis=1)[..., 0]
+        images, rows = self.dataset.train_images[self.train_rows[:count]].astype(np.float32), len(self.train_rows)
+        if not augment.augments(self.config.augment):
+            return np.stack([images] * (1 + versions), axis=1)[..., 0]
+        epochs = (self._transforms("augment", epoch, rows)[:count] for epoch in range(1, versions + 1))
+        return np.stack([images, *(np.asarray(augment.warp(images, warps)) for warps in epochs)], axis=1)[..., 0]
 
     def _transforms(self, purpose: str, epoch: int, count: int) -> NDArray[np.float32]:
         return augment.transforms(augment.draw(self.config.augment, count, stream(self.config.seed, purpose, epoch)))
@@ -131,8 +126,7 @@ class Trajectory:
         if not (self.engine.any_length or self.compiling):
             self.compiling = self._compile(rows, warps)
         self.engine.reseed_dropout(int(stream(seed, "dropout", epoch).integers(2**32)))
-        losses, hits = np.empty(steps, np.float64), 0
-        done = 0
+        losses, hits, done = np.empty(steps, np.float64), 0, 0
         while done < steps:
             tick = time.monotonic()
             end = min(steps, done + self._segment(steps))
@@ -161,10 +155,8 @@ class Trajectory:
         return time.monotonic() - began
 
     def _diverged(self, epoch: int, place: str) -> DivergedError:
-        rate = self.config.optimizer.learning_rate
-        return DivergedError(
-            f"the loss is no longer finite in epoch {epoch}, {place}; lower optimizer.learning_rate={rate}"
-        )
+        remedy = f"lower optimizer.learning_rate={self.config.optimizer.learning_rate}"
+        return DivergedError(f"the loss is no longer finite in epoch {epoch}, {place}; {remedy}")
 
     def _record(self, loss: float, accuracy: float, began: float) -> Epoch:
         logits, labels = self.validation_logits(), self.dataset.train_labels[self.val_rows]

@@ -13,7 +13,7 @@ from fmnist.config import RunError
 from fmnist.report.leaderboard import render
 from fmnist.schema import Status
 from fmnist.study.plan import PlannedRun, estimate
-from fmnist.tracking import RunSummary, Store, StoreError
+from fmnist.tracking import Store, StoredRun, StoreError
 from fmnist.training import checkpoint
 from fmnist.training.locking import BusyError, checkpoint_folder, exclusively, was_used_here
 from fmnist.work.display import showing
@@ -76,7 +76,7 @@ class Sweep:
                     self.store.close(sweep, Status.KILLED)
 
     def _until_done(self, record: str) -> None:
-        lost: list[RunSummary] = []
+        lost: list[StoredRun] = []
 
         def recover() -> None:
             lost[:] = close_orphans(self.store, self.folder, CLOSING_SECONDS)
@@ -108,7 +108,7 @@ class Sweep:
 
     # ---- What the store says, by signatures and statuses alone: clocks of machines differ
 
-    def _failed(self) -> list[RunSummary]:
+    def _failed(self) -> list[StoredRun]:
         """The runs of the plan that have failed since the sweep began."""
         signatures = {run.signatures.run for run in self.planned}
         return [
@@ -132,7 +132,7 @@ class Sweep:
 
     # ---- What people see
 
-    def _on_end(self, ended: list[RunSummary]) -> None:
+    def _on_end(self, ended: list[StoredRun]) -> None:
         for run in ended:
             if run.status == Status.FAILED:
                 self.launcher.console.print(self.store.error(run.run_id).rstrip(), markup=False, soft_wrap=True)
@@ -154,7 +154,7 @@ class Sweep:
             text = render(leaderboard(runs[runs["signature"].isin(signed)]), "table")
             self.launcher.console.print(text, markup=False, soft_wrap=True)
 
-    def _sum_up(self, failed: list[RunSummary]) -> None:
+    def _sum_up(self, failed: list[StoredRun]) -> None:
         if failed:
             ends = [(run.name, self.store.error(run.run_id).rstrip().splitlines()) for run in failed]
             reasons = "; ".join(f"{name}: {lines[-1] if lines else 'its worker died'}" for name, lines in ends)
@@ -170,13 +170,13 @@ def _finished(runs: pd.DataFrame) -> set[str]:
     return set(runs.loc[runs["status"] == Status.FINISHED, "signature"])
 
 
-def close_orphans(store: Store, folder: str, patience: float = 0.0) -> list[RunSummary]:
+def close_orphans(store: Store, folder: str, patience: float = 0.0) -> list[StoredRun]:
     """Close the runs that stand as running though no process works on them, and return them.
 
     Only runs that were carried out with this folder are judged; `patience` is how many seconds a process that is
     about to end gets to let go.
     """
-    deadline, closed = time.monotonic() + patience, list[RunSummary]()
+    deadline, closed = time.monotonic() + patience, list[StoredRun]()
     while running := [run for run in store.running() if was_used_here(folder, run.trajectory)]:
         for run in running:
             with suppress(BusyError), exclusively(folder, run.trajectory, wait=False):

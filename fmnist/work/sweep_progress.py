@@ -13,7 +13,7 @@ from fmnist.config import StudyConfig
 from fmnist.network import disk_bytes
 from fmnist.schema import Status
 from fmnist.study.plan import PlannedRun, estimate
-from fmnist.tracking import RunSummary, Store
+from fmnist.tracking import Store, StoredRun
 from fmnist.work.display import ActiveRun, ExpectedRun, View, active_runs, table
 
 
@@ -77,9 +77,9 @@ class SweepProgress:
     began: int  # ms
     process: str  # that carries it out
     runs: list[ExpectedRun]
-    ended: dict[str, RunSummary] = field(default_factory=dict)  # signature -> its record, in the order of their ends
+    ended: dict[str, StoredRun] = field(default_factory=dict)  # signature -> its record, in the order of their ends
     active: list[ActiveRun] = field(default_factory=list)
-    fresh: list[RunSummary] = field(default_factory=list)  # have ended between the last two looks
+    fresh: list[StoredRun] = field(default_factory=list)  # have ended between the last two looks
 
     @classmethod
     def of(cls, store: Store, announced: dict[str, Any]) -> "SweepProgress":
@@ -120,7 +120,7 @@ class SweepProgress:
         pace = done / elapsed if done > 0 and elapsed > 0 else self.workers
         return (sum(seconds.values()) - done) / pace
 
-    def _line(self, record: RunSummary) -> str:
+    def _line(self, record: StoredRun) -> str:
         """`3/6  filters=64 · 10 epochs · seed 0: validation 91.23 %, left about 0:01:00`."""
         left = "" if self.complete else f", left about {words.clock(self.seconds_left())}"
         number = list(self.ended).index(record.signature) + 1
@@ -138,5 +138,5 @@ class SweepProgress:
         return View(text, len(self.ended), len(expected), "runs", self.active, last)
 
 
-def _outcome(record: RunSummary) -> str:
+def _outcome(record: StoredRun) -> str:
     return f"validation {words.percent(record.val_accuracy)}" if record.status == Status.FINISHED else record.status

@@ -3,13 +3,12 @@
 import time
 from collections.abc import Container
 from dataclasses import dataclass, field
-from typing import Any
 
 from fmnist.config import UserError
 from fmnist.run import execute
 from fmnist.schema import Status
 from fmnist.study.plan import PlannedRun
-from fmnist.tracking import AwayError, Store
+from fmnist.tracking import AwayError, Store, StoredRun
 from fmnist.training.locking import BusyError, exclusively
 
 POLL_SECONDS = 0.5  # between looks for a run that has become free
@@ -55,9 +54,9 @@ class Worker:
             with exclusively(planned.config.store, signatures.trajectory, wait=False):
                 pass  # nothing is asked of the store about a trajectory that is another's
             record = store.find(signatures.run)
-            if record is not None and record.info.status == Status.FINISHED:
+            if record is not None and record.status == Status.FINISHED:
                 self._finished.add(signatures.run)
-            elif record is not None and self._has_failed(record.info):
+            elif record is not None and self._has_failed(record):
                 self._failed.add(signatures.trajectory)
             else:
                 self._carry_out(planned, store)
@@ -78,8 +77,8 @@ class Worker:
         except Exception as error:  # whatever it is: the run is FAILED, and the other runs shall not suffer
             self._errors[signature] = error
 
-    def _has_failed(self, info: Any) -> bool:
-        return info.status == Status.FAILED and (info.run_id, info.end_time) not in self.failed_before
+    def _has_failed(self, record: StoredRun) -> bool:
+        return record.status == Status.FAILED and (record.run_id, record.ended) not in self.failed_before
 
 
 def next_runs(runs: list[PlannedRun], finished: Container[str], failed: Container[str]) -> list[PlannedRun]:

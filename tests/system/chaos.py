@@ -245,7 +245,7 @@ class Chaos:
 def contents(store: Path) -> dict[str, Any]:
     """All that a finished study leaves but its times, flat, once it is certain that nothing is missing or double."""
     client = MlflowClient(tracking.address(str(store)))
-    runs = list(tracking.Store(str(store)).runs())
+    runs = [client.get_run(run.run_id) for run in tracking.Store(str(store)).runs()]
     assert {run.info.status for run in runs} == {"FINISHED"}, Counter(run.info.status for run in runs)
     signatures = Counter(run.data.tags["fmnist.signature"] for run in runs)
     assert set(signatures.values()) == {1}, signatures

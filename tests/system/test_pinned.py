@@ -8,7 +8,7 @@ from pathlib import Path
 
 from commands import ROOT
 
-from fmnist.training.pinned import TAKEN_AWAY
+from fmnist.training.libraries import TAKEN_AWAY
 
 TRAIN = """
 import hashlib

@@ -44,7 +44,9 @@ LIBRARIES = {
     "keras_tuner": {"search.oracles", "search.tuner"},
     "tensorflow": {"training.tensorflow_loop"},
     "jax": {"training.jax_loop"},
-    "keras": {f"training.{name}" for name in ("engine", "model", "augment", "tensorflow_loop", "jax_loop", "pinned")},
+    "keras": {
+        f"training.{name}" for name in ("engine", "model", "augment", "tensorflow_loop", "jax_loop", "libraries")
+    },
     "matplotlib": {"report.drawing", "report.run_pictures", "report.svg", *FIGURES},
     "rich": {
         "watch",

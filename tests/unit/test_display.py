@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from fmnist.schema import Status
-from fmnist.tracking import RunSummary
+from fmnist.tracking import StoredRun, as_tags
 from fmnist.work.display import LAST, ActiveRun, ExpectedRun, picture
 from fmnist.work.sweep_progress import SweepProgress
 
@@ -19,10 +19,10 @@ def progress(workers=2, ended=()):
     runs = [
         ExpectedRun(NAME.format(e, s), f"{e}-{s}", e, 0, 10.0 * e, f"path {s}") for e in (1, 3) for s in range(workers)
     ]
-    records = {
-        run.signature: RunSummary("id", run.name, run.signature, run.trajectory, status, 1, 0.9123)
-        for run, status in zip(runs, ended, strict=False)
-    }
+    records = {}
+    for run, status in zip(runs, ended, strict=False):
+        tags = as_tags({"signature": run.signature, "trajectory_signature": run.trajectory})
+        records[run.signature] = StoredRun("id", run.name, status, 0, 1, tags, metrics={"val/accuracy": 0.9123})
     left = [run for run in runs if run.signature not in records][:workers]
     active = [ActiveRun(run, 1, 0.875, 2.0) for run in left]
     return SweepProgress(None, "test", workers, int(1000 * (time.time() - 20)), "here 1 1.0", runs, records, active)

@@ -112,6 +112,13 @@ def test_an_option_that_a_record_lacks_has_its_default_and_a_run_without_options
         assert killed[[*lacking, "model.filters"]].isna().all() and killed["epochs"] == 0
 
 
+def test_an_attempt_read_again_is_the_same_whatever_its_numbers_are(store):
+    """Or a failed run, whose accuracy is no number, would be news at every look."""
+    once, again = ({run.name: run for run in store.runs()} for _ in range(2))
+    assert once == again and np.isnan(once["wild"].val_accuracy) and np.isnan(once["just begun"].val_accuracy)
+    assert once["wild"].ended > 0 == once["just begun"].ended
+
+
 # ---- Tags ---------------------------------------------------------------------------------------------
 
 

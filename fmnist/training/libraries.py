@@ -1,12 +1,16 @@
-"""What reaches the numbers from outside a config: settings of libraries, held at one value whatever the user's are.
+"""How Keras, TensorFlow and JAX are imported: without their greeting, and with settings that no user's files change.
 
 A signature promises the bits of a run, so nothing that changes them may lie in a file of the home folder or in a
-variable of the shell. `pin_environment` comes before TensorFlow, JAX and Keras are imported, `pin_keras` after.
+variable of the shell. `pin_environment` comes before the imports, `pin_keras` after.
 """
 
 import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-TAKEN_AWAY = (
+TAKEN_AWAY = (  # XLA_FLAGS stays, with which GPUs may find their libraries
     "DNNL_DEFAULT_FPMATH_MODE",  # oneDNN may compute float32 in less
     "DNNL_MAX_CPU_ISA",
     "JAX_DEFAULT_DTYPE_BITS",
@@ -21,7 +25,6 @@ TAKEN_AWAY = (
     "TF_ENABLE_ONEDNN_OPTS",
     "TF_XLA_FLAGS",  # compiles what we do not
 )
-UNPINNED = ("XLA_FLAGS",)  # which GPUs may need to find their libraries; recorded with a run
 
 
 def pin_environment() -> None:
@@ -40,6 +43,19 @@ def pin_keras() -> None:
     keras.config.set_dtype_policy("float32")
 
 
-def unpinned() -> dict[str, str]:
-    """Variables that are set, may change the numbers, and cannot be held at one value."""
-    return {name: os.environ[name] for name in UNPINNED if os.environ.get(name)}
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Hold back what is written to file descriptor 2, as C++ does past all log levels; show it if the block raises."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(saved, held.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
