@@ -109,28 +109,22 @@ def _split(overrides: list[Override], declared: StudyConfig) -> tuple[list[str],
     study a single `epochs` or `seed` replaces its rungs or seeds too.
     """
     study = declared if declared.name else replace(declared, name="sweep", design="grid", rungs=[], seeds=[])
+    numbers: dict[str, list[Any]] = {"epochs": study.rungs, "seed": study.seeds}
     fixed: list[str] = []
     for override in overrides:
         key = override.get_key_element()
         if override.is_sweep_override():
             if not override.is_discrete_sweep():
                 raise UserError(f"{key}: only lists of values can be swept ({key}=1,2)")
-            values: list[Any] = list(override.sweep_iterator())
-        elif declared.name and key in ("epochs", "seed"):
-            values = [override.value()]
+            (numbers if key in numbers else study.axes)[key] = list(override.sweep_iterator())
+        elif declared.name and key in numbers:
+            numbers[key] = [override.value()]
         else:
             fixed.append(override.input_line or "")
-            continue
-        if key == "epochs":
-            study.rungs = [_whole(key, value) for value in values]
-        elif key == "seed":
-            study.seeds = [_whole(key, value) for value in values]
-        else:
-            study.axes[key] = values
     if not declared.name:
         base = {entry.get_key_element(): entry.value() for entry in overrides if not entry.is_sweep_override()}
-        study.rungs = study.rungs or [_whole("epochs", base.get("epochs", Config().epochs))]
-        study.seeds = study.seeds or [_whole("seed", base.get("seed", Config().seed))]
+        numbers = {key: values or [base.get(key, getattr(Config(), key))] for key, values in numbers.items()}
+    study.rungs, study.seeds = ([_whole(key, value) for value in values] for key, values in numbers.items())
     return fixed, study
 
 

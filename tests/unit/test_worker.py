@@ -1,7 +1,6 @@
 """What workers take and leave, and when launching them again is hopeless; no process is started."""
 
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 import pytest
 from omegaconf import OmegaConf
@@ -10,6 +9,7 @@ from fmnist.config import Config, UserError
 from fmnist.identity import Signatures
 from fmnist.schema import Status
 from fmnist.study.plan import PlannedRun
+from fmnist.tracking import StoredRun
 from fmnist.training.locking import exclusively
 from fmnist.work import worker
 from fmnist.work.launcher import HopelessError
@@ -39,7 +39,7 @@ class Records:
         if signature not in self.runs:
             return None
         status, ended = self.runs[signature]
-        return SimpleNamespace(run_id=f"id {signature}", status=status, ended=ended)
+        return StoredRun(f"id {signature}", signature, status, 0, ended)
 
 
 @pytest.fixture
