@@ -46,9 +46,6 @@ def preserved(number: int) -> Iterator[None]:
         signal.signal(number, handler)
 
 
-# ---- A command ------------------------------------------------------------------------------------------
-
-
 class Interruption:
     """What SIGINT and SIGTERM do to a command from now on.
 
@@ -83,9 +80,6 @@ def _stop(message: str) -> NoReturn:
         os.write(sys.stdout.fileno(), SHOW_CURSOR)
     os.write(sys.stderr.fileno(), message.encode())
     os._exit(130)
-
-
-# ---- A process that was started by another --------------------------------------------------------------
 
 
 def end_with(parent: int) -> None:

@@ -25,19 +25,6 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = Parser(
-        "fmnist.ui",
-        "Serve MLflow's UI over the recorded runs, opened at their curves and confusion matrices.",
-        EXAMPLES,
-    )
-    parser.add_argument("--store", metavar="DIR", default="mlruns", help="folder of the runs (mlruns)")
-    parser.add_argument("--port", metavar="N", type=_port, default=5000, help="port to serve on (5000)")
-    parser.add_argument("--host", default="127.0.0.1", help="address to serve on (127.0.0.1: this machine only)")
-    parser.add_argument("--no-browser", action="store_true", help="only print the address")
-    return parser.parse_args(argv)
-
-
 def show(store: str, host: str, port: int, *, with_browser: bool = True) -> None:
     """Open the comparison: on the server of MLFLOW_TRACKING_URI, else on one started over the store.
 
@@ -67,8 +54,10 @@ def show(store: str, host: str, port: int, *, with_browser: bool = True) -> None
         print(f"compare the runs at {page}", flush=True)
         if not is_remote:
             print(f"stop with Ctrl-C (or kill {os.getpid()})", flush=True)
-        if with_browser:
-            _open(page)
+        has_screen = sys.platform == "darwin" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")))
+        if with_browser and has_screen:
+            with suppress(Exception):  # the printed address is enough
+                webbrowser.open(page)
 
     if is_remote:
         tell()
@@ -76,18 +65,17 @@ def show(store: str, host: str, port: int, *, with_browser: bool = True) -> None
         server.serve(uri, host, port, tell)
 
 
-def _open(address: str) -> None:
-    """Open a browser where there is a screen to open it on; the printed address is enough where that fails."""
-    if sys.platform == "darwin" or any(os.environ.get(key) for key in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")):
-        with suppress(Exception):
-            webbrowser.open(address)
-
-
 def main(argv: list[str] | None = None) -> int:
     """Carry out the command line, until Ctrl-C if a server was started; see `fmnist.cli.entry`."""
+    description = "Serve MLflow's UI over the recorded runs, opened at their curves and confusion matrices."
+    parser = Parser("fmnist.ui", description, EXAMPLES)
+    parser.add_argument("--store", metavar="DIR", default="mlruns", help="folder of the runs (mlruns)")
+    parser.add_argument("--port", metavar="N", type=_port, default=5000, help="port to serve on (5000)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve on (127.0.0.1: this machine only)")
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
 
     def body() -> None:
-        arguments = _arguments(argv)
+        arguments = parser.parse_args(argv)
         show(arguments.store, arguments.host, arguments.port, with_browser=not arguments.no_browser)
 
     return enter("fmnist.ui", body)

@@ -15,10 +15,10 @@ def watch(store: str) -> None:
     """
     from rich.console import Console
 
-    from fmnist import machine, tracking
+    from fmnist import machine, tracking, words
     from fmnist.schema import Status
-    from fmnist.work.display import REFRESH_SECONDS, counted, showing
-    from fmnist.work.sweep_progress import AnnouncedSweep, SweepProgress
+    from fmnist.work.display import REFRESH_SECONDS, showing
+    from fmnist.work.sweep_progress import SweepProgress
 
     if tracking.experiment_id(store) is None:
         raise UserError(f"there are no runs in {store} yet; start some with 'make sweep'")
@@ -30,12 +30,12 @@ def watch(store: str) -> None:
     plan = opened.plan(watched)
     if plan is None:
         raise UserError("the latest sweep has not said yet what it will do; try again in a moment")
-    sweep = AnnouncedSweep.from_json(plan)
+    sweep = SweepProgress.of(opened, plan)
     console = Console(highlight=False)
     began = time.strftime("%Y-%m-%d %H:%M", time.localtime(sweep.began / 1000))
-    size = f"{counted(len(sweep.runs), 'run')}, {counted(sweep.workers, 'worker')}"
+    size = f"{words.plural(len(sweep.runs), 'run')}, {words.plural(sweep.workers, 'worker')}"
     console.print(f"Study {sweep.study}: {size}, since {began}")
-    with showing(SweepProgress(opened, sweep), console):
+    with showing(sweep, console):
         while dict(opened.sweeps())[watched] == Status.RUNNING and not machine.is_gone(sweep.process):
             time.sleep(REFRESH_SECONDS)
     status = dict(opened.sweeps())[watched]
@@ -47,14 +47,10 @@ def watch(store: str) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Carry out the command line; see `fmnist.cli.entry` for the exit codes."""
 
-    def body() -> None:
-        parser = Parser(
-            "fmnist.watch", "Show a store's sweep that is going on, or its latest; Ctrl-C ends only the showing."
-        )
-        parser.add_argument("--store", metavar="DIR", default="mlruns", help="folder of the runs (mlruns)")
-        watch(parser.parse_args(argv).store)
-
-    return enter("fmnist.watch", body)
+    description = "Show a store's sweep that is going on, or its latest; Ctrl-C ends only the showing."
+    parser = Parser("fmnist.watch", description)
+    parser.add_argument("--store", metavar="DIR", default="mlruns", help="folder of the runs (mlruns)")
+    return enter("fmnist.watch", lambda: watch(parser.parse_args(argv).store))
 
 
 if __name__ == "__main__":

@@ -72,9 +72,9 @@ def _make_databases_once() -> None:
 @pytest.fixture
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers of sweeps and searches do their work in this process, one after the other."""
-    from fmnist.work.launcher import Launcher
+    from fmnist.work.launcher import LaunchingSweeper
 
-    monkeypatch.setattr(Launcher, "launch", lambda self, tasks, starter, labels=None: [task() for task in tasks])
+    monkeypatch.setattr(LaunchingSweeper, "launch", lambda self, tasks, record, labels=None: [task() for task in tasks])
 
 
 @pytest.fixture(scope="session")

@@ -42,26 +42,21 @@ def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
     farewell = f"\n{name}: interrupted; {interrupted}\n" if interrupted else ""
     interruption = Interruption(farewell)
     try:
-        _carry_out(body, interruption)
-    except (UserError, RunError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UserError) else 1
-    except KeyboardInterrupt:
+        body()
+        sys.stdout.flush()
+    except (Exception, KeyboardInterrupt) as error:
         interruption.end()
-        sys.stderr.write(farewell)
-        return 130
-    except BrokenPipeError:  # `| head` has seen enough; Python would complain again at its exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Libraries in C make an ImportError of a signal while they are imported.
+        if isinstance(error, KeyboardInterrupt) or interruption.has_come:
+            sys.stderr.write(farewell)
+            return 130
+        if isinstance(error, BrokenPipeError):  # `| head` has seen enough; Python would complain again at its exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        elif isinstance(error, UserError | RunError):
+            print(f"{name}: {error}", file=sys.stderr)
+            return 2 if isinstance(error, UserError) else 1
+        else:
+            raise
     finally:
         interruption.end()
     return 0
-
-
-def _carry_out(body: Callable[[], None], interruption: Interruption) -> None:
-    try:
-        body()
-        sys.stdout.flush()
-    except Exception as error:
-        if interruption.has_come:  # libraries in C make an ImportError of a signal while they are imported
-            raise KeyboardInterrupt from error
-        raise

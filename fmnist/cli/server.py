@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from typing import IO
 
@@ -22,47 +22,39 @@ OUTPUT_LINES = 20  # of the server, shown when it has ended by itself
 POLL_SECONDS = 0.1
 
 
-# ---- Where it listens -----------------------------------------------------------------------------------
-
-
 def check_place(host: str, port: int) -> None:
     """Refuse a host and a port on which no server can listen.
 
     Raises:
         UserError: says why, with a free port if this one is taken.
     """
+    error = _refusal(host, port)
+    if isinstance(error, PermissionError):
+        raise UserError(f"port {port} needs more rights than you have; choose one above 1023 with --port")
+    if isinstance(error, socket.gaierror):
+        raise UserError(f"there is no host '{host}'; --host 127.0.0.1 serves this machine")
+    if error is not None:
+        for free in range(port + 1, min(port + 100, 65536)):
+            if _refusal(host, free) is None:
+                raise UserError(f"port {port} of {host} is taken; --port {free} is free")
+        raise UserError(f"cannot listen on {host}: {error.strerror}")
+
+
+def _refusal(host: str, port: int) -> OSError | None:
+    """Try to listen as the server will; returns what is wrong."""
     try:
-        _bind(host, port)
-    except PermissionError as error:
-        raise UserError(f"port {port} needs more rights than you have; choose one above 1023 with --port") from error
-    except socket.gaierror as error:
-        raise UserError(f"there is no host '{host}'; --host 127.0.0.1 serves this machine") from error
+        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
     except OSError as error:
-        free = next((other for other in range(port + 1, min(port + 100, 65536)) if _is_free(host, other)), None)
-        if free is None:
-            raise UserError(f"cannot listen on {host}: {error.strerror}") from error
-        raise UserError(f"port {port} of {host} is taken; --port {free} is free") from error
+        return error
+    return None
 
 
 def address(host: str, port: int) -> str:
     """The address by which a browser on this machine reaches a server."""
     return f"http://{_bracketed(_near(host))}:{port}"
-
-
-def _bind(host: str, port: int) -> None:
-    """Try to listen as the server will."""
-    family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(place)
-
-
-def _is_free(host: str, port: int) -> bool:
-    try:
-        _bind(host, port)
-    except OSError:
-        return False
-    return True
 
 
 def _near(host: str) -> str:
@@ -71,9 +63,6 @@ def _near(host: str) -> str:
 
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-# ---- Its process ----------------------------------------------------------------------------------------
 
 
 def serve(uri: str, host: str, port: int, on_ready: Callable[[], None]) -> None:
@@ -85,16 +74,20 @@ def serve(uri: str, host: str, port: int, on_ready: Callable[[], None]) -> None:
     # Looked at often, for an exception could come where the server would be left alone.
     received = signals.noted(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     with tempfile.TemporaryFile() as output, _running(uri, host, port, output) as server:
-        is_ready, began = False, time.monotonic()
-        while not received:
+        is_ready, began, wrong = False, time.monotonic(), ""
+        while not (received or wrong):
             if server.poll() is not None:
-                raise RunError(f"MLflow's server has ended; its last output:\n{_end_of(output)}")
-            if not is_ready and time.monotonic() - began > START_SECONDS:
-                raise RunError(f"MLflow's server does not answer on port {port}; its last output:\n{_end_of(output)}")
-            if not is_ready and _answers(_near(host), port):
+                wrong = "has ended"
+            elif not is_ready and time.monotonic() - began > START_SECONDS:
+                wrong = f"does not answer on port {port}"
+            elif not is_ready and _answers(_near(host), port):
                 on_ready()
                 is_ready = True
             time.sleep(POLL_SECONDS)
+        if wrong:
+            output.seek(0)
+            last = output.read().decode(errors="replace").splitlines()[-OUTPUT_LINES:]
+            raise RunError("\n".join([f"MLflow's server {wrong}; its last output:", *last]))
 
 
 @contextmanager
@@ -133,16 +126,7 @@ def _command(uri: str, host: str, port: int) -> list[str]:
 
 
 def _answers(host: str, port: int) -> bool:
-    connection = HTTPConnection(host, port, timeout=1)
-    try:
+    with suppress(OSError, HTTPException), closing(HTTPConnection(host, port, timeout=1)) as connection:
         connection.request("GET", "/health")
         return connection.getresponse().status == 200
-    except (OSError, HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
-def _end_of(output: IO[bytes]) -> str:
-    output.seek(0)
-    return "\n".join(output.read().decode(errors="replace").splitlines()[-OUTPUT_LINES:])
+    return False

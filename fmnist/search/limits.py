@@ -2,7 +2,9 @@
 
 import math
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
+from statistics import median_high
 from typing import Any
 
 from fmnist.config import Config, UserError
@@ -19,16 +21,18 @@ class Limits:
 
     search: SearchConfig
     space: list[Dimension]
+    data_digest: str
     images: int  # of the data set, for training and validation
     pace: float  # operations a second, as long as no trial has shown it
     overhead: float  # s that a run takes beyond its epochs
-    until: float | None = None  # time.time() of the latest end of a trial
+    end: float | None = None  # time.time() when the minutes are over
+    until: float | None = None  # and before that, time.time() of the latest end of a trial
     reached: str = ""  # the limit that was reached, for people
-    base: Config = field(init=False)
 
-    def __post_init__(self) -> None:
-        """Work out the run that trials start from."""
-        self.base = base_of(self.search)
+    @cached_property
+    def base(self) -> Config:
+        """The run that trials start from."""
+        return base_of(self.search)
 
     def configs(self, values: dict[str, Any]) -> list[Config]:
         """The runs of a trial, one for each seed.
@@ -41,10 +45,6 @@ class Limits:
         seeds = range(first, first + self.search.tuner.executions_per_trial)
         return [replace(point, epochs=epochs, seed=seed) for seed in seeds]
 
-    def point(self, trial: TrialRecord) -> Config:
-        """What a trial's runs have in common, for the epochs after which it was scored."""
-        return self.configs(trial.values)[0]
-
     def cost(self, values: dict[str, Any]) -> tuple[int, float]:
         """Epochs that the search needs for a trial, and operations; a continued path's first epochs cost nothing."""
         start = values.get("tuner/initial_epoch", 0)
@@ -55,8 +55,8 @@ class Limits:
         epochs = sum(config.epochs - start for config in configs)
         return epochs, sum(operations(config, self.images, start) for config in configs)
 
-    def total(self) -> tuple[int, int] | None:
-        """Trials and epochs that the search comes to if none fails; None where only time bounds it."""
+    def total(self) -> tuple[int | None, int | None]:
+        """Trials and epochs that the search comes to if none fails; None where nothing, or time alone, bounds them."""
         tuner, each = self.search.tuner, self.search.tuner.max_epochs * self.search.tuner.executions_per_trial
         trials = tuner.max_trials
         epochs = trials * each if trials else None
@@ -73,28 +73,25 @@ class Limits:
         if tuner.epochs_budget is not None and (epochs is None or tuner.epochs_budget < epochs):
             epochs = tuner.epochs_budget
             trials = None if tuner.kind == "hyperband" else epochs // each
-        return None if epochs is None else (trials or 0, epochs)
+        return trials or None, epochs
 
-    def seconds(self, operations: float, records: list[dict[str, Any]]) -> float:
-        """How long so many operations will take, by the trials that were trained in full."""
-        whole = [record for record in records if record.get("trained") and record["trained"] == record["epochs"]]
-        paces = sorted(record["work"] / record["seconds"] for record in whole)
-        return self.overhead + operations / (paces[len(paces) // 2] if paces else self.pace)
+    def speed(self, trials: list[TrialRecord]) -> float:
+        """Operations a second, by the trials that were trained in full."""
+        whole = [trial for trial in trials if trial.trained and trial.trained == trial.epochs]
+        return median_high(trial.work / trial.seconds for trial in whole) if whole else self.pace
 
-    def allow(self, values: dict[str, Any], records: dict[str, dict[str, Any]], begun: list[dict[str, Any]]) -> bool:
-        """Whether a trial may be begun, after all those that have been."""
-        tuner = self.search.tuner
-        epochs, operations = self.cost(values)
+    def allow(self, values: dict[str, Any], begun: list[TrialRecord]) -> bool:
+        """Whether a trial may be begun, after all those that have been; if not, `reached` says why."""
+        tuner, (epochs, work) = self.search.tuner, self.cost(values)
+        needed = CAUTION * (self.overhead + work / self.speed(begun))
         if tuner.max_trials is not None and len(begun) >= tuner.max_trials:
             self.reached = f"tuner.max_trials={tuner.max_trials}"
-        elif tuner.epochs_budget is not None:
-            spent = sum(self.cost(other)[0] for other in begun)
-            if spent + epochs > tuner.epochs_budget:
-                self.reached = f"tuner.epochs_budget={tuner.epochs_budget} (the next trial needs {epochs} more epochs)"
-        if self.until is not None and not self.reached:
-            needed = CAUTION * self.seconds(operations, list(records.values()))
-            if time.time() + needed > self.until:
-                self.reached = f"tuner.minutes={tuner.minutes:g} (the next trial needs about {needed:.0f} s)"
+        elif tuner.epochs_budget is not None and (
+            epochs + sum(self.cost(trial.values)[0] for trial in begun) > tuner.epochs_budget
+        ):
+            self.reached = f"tuner.epochs_budget={tuner.epochs_budget} (the next trial needs {epochs} more epochs)"
+        elif self.until is not None and time.time() + needed > self.until:
+            self.reached = f"tuner.minutes={tuner.minutes:g} (the next trial needs about {needed:.0f} s)"
         return not self.reached
 
 

@@ -6,20 +6,19 @@ failed trial, not at all. Here the state is one file, written whole, and what is
 """
 
 import hashlib
-import itertools
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from threadpoolctl import threadpool_limits
 
 import fmnist.training.engine  # noqa: F401  # before Keras Tuner, which would load TensorFlow with all that it prints
-from fmnist.search.space import OBJECTIVES, Dimension, TunerConfig
+from fmnist.search.space import Dimension, TunerConfig
 from fmnist.search.trials import COMPLETED, FAILED, LOCK, STATE, is_free, read, write
 from fmnist.training.libraries import quiet_stderr
 
@@ -60,6 +59,8 @@ def seed_of(*key: Any) -> int:
 class SharedOracle(keras_tuner.Oracle):  # type: ignore[misc]  # Keras Tuner has no types
     """An oracle that processes share through its file: none repeats another's trial."""
 
+    trials: dict[str, Trial]
+    ongoing_trials: dict[str, Trial]
     folder: Path
     fits: Callable[[Values], bool]  # whether a trial may still be begun
     draw_key: tuple[Any, ...] | None = None  # what is drawn; none: the trial's number
@@ -67,11 +68,9 @@ class SharedOracle(keras_tuner.Oracle):  # type: ignore[misc]  # Keras Tuner has
     def keep(self, folder: Path, fits: Callable[[Values], bool]) -> None:
         """Keep the state in a folder, and begin only what fits."""
         self.folder, self.fits, self.records = folder, fits, dict[str, dict[str, Any]]()
-        self._noted: tuple[dict[str, float], dict[str, Any]] = ({}, {})
+        self._scores, self._record = dict[str, float](), dict[str, Any]()  # of a trial, until it is kept
         self.max_trials = None  # the numbers of trials shall not depend on how many there may be: `fits` knows
         self.verbose = 0
-
-    # ---- What the tuner calls
 
     def create_trial(self, tuner_id: str) -> Trial:
         """The next trial for a worker: the one it was interrupted in, one of a worker that is gone, or a new one."""
@@ -84,24 +83,21 @@ class SharedOracle(keras_tuner.Oracle):  # type: ignore[misc]  # Keras Tuner has
 
     def update_trial(self, trial_id: str, metrics: dict[str, float], step: int = 0) -> None:
         """Note a trial's scores, which `end_trial` keeps."""
-        self._noted = (metrics, self._noted[1])
+        self._scores = metrics
 
     def note(self, record: dict[str, Any]) -> None:
         """Note what else there is to say of a trial that has ended."""
-        self._noted = (self._noted[0], record)
+        self._record = record
 
     def end_trial(self, trial: Trial) -> None:
         """Keep a trial with its scores, all at once."""
         with self._shared():
-            metrics, record = self._noted
-            if metrics:
-                super().update_trial(trial.trial_id, metrics)
-            self.records[trial.trial_id] = record
-            self._noted = ({}, {})
+            if self._scores:
+                super().update_trial(trial.trial_id, self._scores)
+            self.records[trial.trial_id] = self._record
+            self._scores, self._record = {}, {}
             super().end_trial(trial)
             self.save()  # once more without the trial among those that are going on
-
-    # ---- How it is kept
 
     @contextmanager
     def _shared(self) -> Iterator[None]:
@@ -137,60 +133,45 @@ class SharedOracle(keras_tuner.Oracle):  # type: ignore[misc]  # Keras Tuner has
                 self._retry_queue.append(trial.trial_id)
 
     def populate_space(self, trial_id: str) -> Values:
-        """What Keras Tuner proposes, or the end where that does not fit."""
-        proposed: Values = super().populate_space(trial_id)
+        """What is proposed, or the end where that does not fit."""
+        proposed = self.propose(trial_id)
         if proposed["status"] == RUNNING and not self.fits(proposed["values"]):
             return {"status": STOPPED, "values": None}  # and the file knows nothing of it
         return proposed
 
+    def propose(self, trial_id: str) -> Values:
+        """What Keras Tuner proposes."""
+        return super().populate_space(trial_id)  # type: ignore[no-any-return]
+
+    def nothing(self) -> Values:
+        """No trial: for the moment, or where none goes on any more, for good."""
+        return {"status": IDLE if self.ongoing_trials else STOPPED, "values": None}
+
     def _random_values(self) -> Values | None:
         self._seed_state = seed_of(self.seed, *(self.draw_key or (len(self.trials),)))
-        drawn: Values | None = super()._random_values()
-        return drawn
-
-
-@contextmanager
-def slot(folder: Path) -> Iterator[str]:
-    """A name for a worker that no other has as long as it lasts: a lock shows that it is alive."""
-    for number in itertools.count():
-        lock = FileLock(folder / f"worker-{number}.lock", blocking=False)
-        with suppress(Timeout):
-            lock.acquire()
-            break
-    try:
-        yield f"worker-{number}"
-    finally:
-        lock.release()
-
-
-# ---- The four kinds -------------------------------------------------------------------------------------
+        return super()._random_values()  # type: ignore[no-any-return]
 
 
 class Random(SharedOracle, RandomSearchOracle):  # type: ignore[misc]
     """Random search."""
 
 
-class _Grid(GridSearchOracle):  # type: ignore[misc]
-    def populate_space(self, trial_id: str) -> Values:
+class Grid(SharedOracle, GridSearchOracle):  # type: ignore[misc]
+    """Grid search."""
+
+    def propose(self, trial_id: str) -> Values:
         """The combination after the last that was begun; what it came to plays no role."""
         if not self.trials:
             space = self.get_space()
             return {"status": RUNNING, "values": {hp.name: hp.default for hp in space.space if space.is_active(hp)}}
         values = self._get_next_combination(self.trials[max(self.trials)].hyperparameters.values)
-        if values is None:
-            return {"status": IDLE if self.ongoing_trials else STOPPED, "values": None}
-        return {"status": RUNNING, "values": values}
+        return {"status": RUNNING, "values": values} if values is not None else self.nothing()
 
 
-class Grid(SharedOracle, _Grid):
-    """Grid search."""
+class Bayesian(SharedOracle, BayesianOptimizationOracle):  # type: ignore[misc]
+    """Bayesian optimisation; with several workers it depends on the order in which they end."""
 
-
-class _Bayesian(BayesianOptimizationOracle):  # type: ignore[misc]
-    trials: dict[str, Trial]
-    ongoing_trials: dict[str, Trial]
-
-    def populate_space(self, trial_id: str) -> Values:
+    def propose(self, trial_id: str) -> Values:
         """Start the optimizer from points that depend on the trial, not on what was drawn in this process."""
         self._random_state = np.random.RandomState(seed_of(self.seed, "starts", len(self.trials)))
         if self.ongoing_trials:  # Keras Tuner asks the model of the last proposal about them, which a new process lacks
@@ -199,16 +180,13 @@ class _Bayesian(BayesianOptimizationOracle):  # type: ignore[misc]
             if len(self.trials) >= self.num_initial_points:
                 self.gpr.fit(*self._vectorize_trials())
             self.trials, self.ongoing_trials = trials, ongoing
-        proposed: Values = super().populate_space(trial_id)
-        return proposed
+        return super().propose(trial_id)
 
 
-class Bayesian(SharedOracle, _Bayesian):
-    """Bayesian optimisation; with several workers it depends on the order in which they end."""
+class Hyperband(SharedOracle, HyperbandOracle):  # type: ignore[misc]
+    """Hyperband by whole rounds: the same trials, however many workers and whoever ends first."""
 
-
-class _Hyperband(HyperbandOracle):  # type: ignore[misc]
-    def populate_space(self, trial_id: str) -> Values:
+    def propose(self, trial_id: str) -> Values:
         """The next trial of the first bracket that has one ready; a round begins when the last one is over."""
         count = self._get_num_brackets()
         for index in range(self.hyperband_iterations * count):
@@ -218,30 +196,25 @@ class _Hyperband(HyperbandOracle):  # type: ignore[misc]
             values = self._next(index, number, trial_id)
             if values is not None:
                 return {"status": RUNNING, "values": values}
-        return {"status": IDLE if self.ongoing_trials else STOPPED, "values": None}
+        return self.nothing()
 
     def _next(self, index: int, number: int, trial_id: str) -> Values | None:
         rounds = self._brackets[index]["rounds"]
         for level, entries in enumerate(rounds):
-            if level == 0:
-                chosen = [None] * self._get_size(number, 0)
-            else:
-                chosen = self._promoted(rounds[level - 1], self._get_size(number, level))
-            if len(entries) < len(chosen):
-                parent = chosen[len(entries)]
-                if parent is None:
-                    self.draw_key = (index, len(entries))
-                    values = self._random_values()
-                    if values is None:
-                        return None
-                else:
-                    values = {**parent.hyperparameters.values, "tuner/trial_id": parent.trial_id}
+            size = self._get_size(number, level)
+            parents = self._promoted(rounds[level - 1], size) if level else [None] * size
+            if len(entries) < len(parents):
+                parent = parents[len(entries)]
+                self.draw_key = (index, len(entries))
+                values = self._random_values() if parent is None else parent.hyperparameters.values
+                if values is None:
+                    return None
                 entries.append({"past_id": parent and parent.trial_id, "id": trial_id})
-                before = self._get_epochs(number, level - 1) if level else 0
                 return {
                     **values,
+                    **({"tuner/trial_id": parent.trial_id} if parent else {}),
                     "tuner/epochs": self._get_epochs(number, level),
-                    "tuner/initial_epoch": before,
+                    "tuner/initial_epoch": self._get_epochs(number, level - 1) if level else 0,
                     "tuner/bracket": number,
                     "tuner/round": level,
                 }
@@ -255,24 +228,21 @@ class _Hyperband(HyperbandOracle):  # type: ignore[misc]
         return sorted(completed, key=lambda trial: trial.score, reverse=self.objective.direction == "max")[:size]
 
 
-class Hyperband(SharedOracle, _Hyperband):  # type: ignore[misc]
-    """Hyperband by whole rounds: the same trials, however many workers and whoever ends first."""
-
-
 def oracle(tuner: TunerConfig, space: list[Dimension]) -> SharedOracle:
     """The oracle of a search, not yet kept anywhere."""
-    common = {
-        "objective": keras_tuner.Objective(tuner.objective, OBJECTIVES[tuner.objective]),
-        "hyperparameters": hyperparameters(space),
-        "seed": tuner.seed + 1,  # 0 would be none
-        "allow_new_entries": False,
-        "tune_new_entries": False,
-    }
+    kinds = {"random": Random, "grid": Grid, "bayesian": Bayesian, "hyperband": Hyperband}
+    options: dict[str, Any] = {}
     if tuner.kind == "hyperband":
         options = {"max_epochs": tuner.max_epochs, "factor": tuner.factor, "hyperband_iterations": tuner.iterations}
-        hyperband = Hyperband(**options, **common)
-        hyperband._brackets = []
-        return hyperband
-    if tuner.kind == "bayesian":
-        return Bayesian(num_initial_points=tuner.initial_points, **common)
-    return (Grid if tuner.kind == "grid" else Random)(**common)
+    elif tuner.kind == "bayesian":
+        options = {"num_initial_points": tuner.initial_points}
+    made: SharedOracle = kinds[tuner.kind](
+        objective=keras_tuner.Objective(tuner.objective, tuner.direction),
+        hyperparameters=hyperparameters(space),
+        seed=tuner.seed + 1,  # 0 would be none
+        allow_new_entries=False,
+        tune_new_entries=False,
+        **options,
+    )
+    made._brackets = []  # hyperband's, in which Keras Tuner begins a round at once
+    return made

@@ -1,58 +1,38 @@
 """A search from its first trial to its last: whatever is stopped, its folder says what is left."""
 
-import hashlib
-import json
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-from rich.console import Console
-
-from fmnist import machine
-from fmnist.config import Config, RunError, UserError, flatten
-from fmnist.identity import parameters
+from fmnist import machine, words
+from fmnist.config import RunError
 from fmnist.schema import Status
-from fmnist.search import summary, trials
+from fmnist.search import confirm, summary, trials
+from fmnist.search.definition import FILE, check_agreement, definition, digest
 from fmnist.search.limits import Limits
 from fmnist.search.progress import SearchProgress
-from fmnist.search.space import OBJECTIVES, Dimension, SearchConfig, base_of, check_search, dimensions
+from fmnist.search.space import SearchConfig, base_of, check_search, dimensions
 from fmnist.signals import GRACE_SECONDS
 from fmnist.study import pace
-from fmnist.study.plan import STARTUP_SECONDS, operations
+from fmnist.study.plan import STARTUP_SECONDS, estimate, operations
+from fmnist.tracking import SearchRecord, Store, StoreError, load
 from fmnist.training import data
-from fmnist.work.display import counted, showing
-from fmnist.work.launcher import Deaths, Launcher, Starter
-from fmnist.work.sweep import CLOSING_SECONDS, close_orphans
+from fmnist.work.display import showing
+from fmnist.work.launcher import LaunchingSweeper
+from fmnist.work.sweep import CLOSING_SECONDS, Sweep, close_orphans
 
-if TYPE_CHECKING:
-    from fmnist.tracking import SearchRecord, Store
-
-DEFINITION, PARENTS = "definition.json", "parents.json"
-# What every definition says, as the first ones did; of other options only those that are not at their defaults.
-# An option that is added later changes neither the name of a search that does not use it, nor whether it continues.
-ALWAYS = (
-    *(f"tuner.{key}" for key in ("kind", "objective", "max_epochs", "executions_per_trial", "seed", "initial_points")),
-    *("tuner.factor", "batch_size", "seed", "compute.precision", "compute.threads"),
-    *(f"data.{key}" for key in ("scale", "limit", "validation", "augment_validation")),
-    *(f"model.{key}" for key in ("filters", "kernel_size", "pooling", "dense_units", "dropout", "batch_norm")),
-    *(f"augment.{key}" for key in ("rotation", "width_shift", "height_shift", "shear", "zoom", "horizontal_flip")),
-    *("optimizer.name", "optimizer.learning_rate"),
-)
-GROWS = ("max_trials", "minutes", "epochs_budget", "iterations", "workers", "confirm_seeds", "name")  # may change
 RESERVED = 0.5  # of tuner.minutes, which the last comparison gets at most
+NOT_COMPARED = "not compared with the baseline on fresh seeds{}: nothing says yet that it is better"
 
 
 @dataclass
 class Search:
-    """A search that this process carries out with its workers; others may be at it too."""
+    """A search that this process carries out with its workers; others may work on it too."""
 
     config: SearchConfig
-    launcher: Launcher
-    console: Console
+    launcher: LaunchingSweeper
     began: float = field(default_factory=time.time)
 
     def __post_init__(self) -> None:
@@ -62,109 +42,139 @@ class Search:
             UserError: the search is impossible, or its name belongs to another.
         """
         check_search(self.config)
-        self.space = dimensions(self.config.tuner.space)
-        base = machine.resolve(base_of(self.config))
-        self.config = replace(self.config, compute=base.compute)
-        self.base: Config = base_of(self.config)
-        dataset = data.load(base.data)
-        self.data_digest, self.images = dataset.digest, len(dataset.train_labels)
-        self.definition = definition(self.config, self.space, self.data_digest)
-        self.name = self.config.tuner.name or f"{self.config.tuner.kind}-{digest(self.definition)}"
+        self.space, self.tuner = dimensions(self.config.tuner.space), self.config.tuner
+        self.base = machine.resolve(base_of(self.config))
+        self.config = replace(self.config, compute=self.base.compute)
+        self.data = data.load(self.base.data)
+        self.definition = definition(self.config, self.space, self.data.digest)
+        self.name = self.tuner.name or f"{self.tuner.kind}-{digest(self.definition)}"
         self.folder = (Path(self.config.store) / "tuner" / self.name).resolve()
         check_agreement(self.folder, self.definition)
-        self.reached = ""
 
-    @property
-    def direction(self) -> str:
-        """`max` or `min`."""
-        return OBJECTIVES[self.config.tuner.objective]
-
-    def carry_out(self) -> "SearchRecord":
-        """Run trials until there is none left or a limit is reached; returns the record, which is still open.
+    def carry_out(self) -> None:
+        """Run trials until there is none left or a limit is reached, then compare the best with the baseline.
 
         Raises:
             UserError: the store cannot be opened.
-            RunError: trials fail one after the other, or workers die; what is done is kept.
+            RunError: trials fail one after the other, workers die, no trial has a score, or a run of the comparison
+                failed; what is done is kept.
         """
-        from fmnist.tracking import SearchRecord, Store, StoreError
-
-        store = Store(self.config.store, self.config.patience)
+        self.store = Store(self.config.store, self.config.patience)
         self.folder.mkdir(parents=True, exist_ok=True)
-        trials.write(self.folder / DEFINITION, self.definition)
-        _wait_for_orphans(self.folder)
-        close_orphans(store, self.config.store)
-        record = SearchRecord(store, self.name, self.definition)
+        trials.write(self.folder / FILE, self.definition)
+        self.limits = self._limits()
+        self._wait_for_orphans()
+        close_orphans(self.store, self.config.store)
+        record = SearchRecord(self.store, self.name, self.definition)
+        status = Status.KILLED  # until all trials have ended
         try:
-            self._until_done(store, record)
-        except BaseException:
+            reached = self._run_trials(record)
+            status = Status.FAILED
+            self._conclude(record, reached)
+        except BaseException as error:
             with suppress(StoreError):  # the reason tells more
-                close_orphans(store, self.config.store, CLOSING_SECONDS)
-                record.end(Status.KILLED)
+                close_orphans(self.store, self.config.store, CLOSING_SECONDS)
+                record.end(Status.KILLED if isinstance(error, KeyboardInterrupt) else status)
             raise
-        return record
+        record.end(Status.FINISHED)
 
-    def _until_done(self, store: "Store", record: "SearchRecord") -> None:
-        limits = self.limits()
-        progress = SearchProgress(store, limits, self.folder, self.direction, self.data_digest, self.began)
-        self._announce(limits)
+    def _ended(self) -> list[trials.TrialRecord]:
+        return trials.ended(trials.load_trials(self.folder))
 
-        def log(ended: list[trials.TrialRecord]) -> None:
-            summary.log(record, progress.records, self.direction)
+    def _limits(self) -> Limits:
+        """What may be begun, by the pace of the store's runs if there are any alike."""
+        runs, images = load(self.config.store), len(self.data.train_labels)
+        speed, overhead = pace.Pace(runs, [self.base]).of(self.base), pace.overhead(runs, self.base)
+        limits = Limits(self.config, self.space, self.data.digest, images, speed, overhead)
+        if self.tuner.minutes is not None:  # less those that trials took before this process began
+            before = sum(trial.seconds for trial in self._ended() if trial.ended < 1000 * self.began)
+            limits.end = self.began + 60 * self.tuner.minutes - before / self.tuner.workers
+            each = overhead + operations(self.base, images, 0) / speed
+            last = STARTUP_SECONDS + 2 * self.tuner.confirm_seeds * each / self.tuner.workers
+            reserved = min(RESERVED * (limits.end - self.began), last if self.tuner.confirm_seeds else 0.0)
+            limits.until = limits.end - reserved
+        return limits
+
+    def _run_trials(self, record: SearchRecord) -> str:
+        """Run trials until there is none left, and return the limit that was reached, if it was one."""
+        limits, tuner, (total, epochs), before = self.limits, self.tuner, self.limits.total(), len(self._ended())
+        size = f"{tuner.minutes:g} minutes" if epochs is None else f"{total or 'some'} trials, {epochs} epochs"
+        told = f"Search {self.name}: {size} in {len(self.space)} dimensions, {words.plural(tuner.workers, 'worker')}"
+        self.launcher.say(told + (f"; {before} trials have ended before" if before else ""))
+        progress = SearchProgress(self.store, limits, self.folder, self.began)
+
+        def log() -> None:
+            summary.log(record, progress.records, tuner.direction)
+
+        def recover() -> None:
+            close_orphans(self.store, self.config.store, CLOSING_SECONDS)
+            self._wait_for_workers(CLOSING_SECONDS)
 
         worker = partial(_search, limits, self.folder, record.run_id)
-        starter = Starter(self.config.store, record.run_id, machine.this_process())
-        deaths = Deaths("ending a trial", "tuner.workers=1")
-        with _Parent(self.folder), showing(progress, self.console, log):
-            reached = None
-            while reached is None:
-                before = len(trials.ended(trials.load_trials(self.folder)))
-                try:
-                    reached = self.launcher.launch([worker] * self.config.tuner.workers, starter)
-                except (RunError, UserError):
-                    raise
-                except Exception as error:
-                    close_orphans(store, self.config.store, CLOSING_SECONDS)
-                    _wait_for_workers(self.folder, CLOSING_SECONDS)
-                    has_progressed = len(trials.ended(trials.load_trials(self.folder))) > before
-                    self.console.print(deaths.add(error, has_progressed), soft_wrap=True)
-        log([])
-        self.reached = next((limit for limit in reached if limit), "")
+        with trials.slot(self.folder, "parent"), showing(progress, self.launcher.console, log):
+            reached = self.launcher.in_spite_of_deaths(
+                lambda: self.launcher.launch([worker] * tuner.workers, record.run_id),
+                recover,
+                count=lambda: len(self._ended()),
+                progress="ending a trial",
+                remedy="tuner.workers=1",
+            )
+        log()
+        return next(filter(None, reached), "")
 
-    def _announce(self, limits: Limits) -> None:
-        """Say what is going to be done, and what is already."""
-        tuner, total, over = self.config.tuner, limits.total(), trials.ended(trials.load_trials(self.folder))
-        size = f"{total[0] or 'some'} trials, {total[1]} epochs" if total else f"{tuner.minutes:g} minutes"
-        before = f"; {len(over)} trials have ended before" if over else ""
-        workers = counted(tuner.workers, "worker")
-        self.console.print(
-            f"Search {self.name}: {size} in {len(self.space)} dimensions, {workers}{before}", soft_wrap=True
+    def _wait_for_orphans(self) -> None:
+        """Let the workers of a killed process end before others take their places: there is one at a trial then."""
+        if not trials.living(self.folder, "parent"):
+            self._wait_for_workers(GRACE_SECONDS + 5.0)
+
+    def _wait_for_workers(self, seconds: float) -> None:
+        """Until no process works on the search any more, but no longer than that."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and trials.living(self.folder, "worker"):
+            time.sleep(0.2)
+
+    def _conclude(self, record: SearchRecord, reached: str) -> None:
+        """Print what the search has come to, and compare its best trial with the baseline."""
+        records, direction, objective = trials.load_trials(self.folder), self.tuner.direction, self.tuner.objective
+        over, leader = len(trials.ended(records)), trials.best(records, direction)
+        if reached:
+            self.launcher.say(f"stopped by {reached}")
+        if leader is None:
+            raise RunError("no trial has a score; see the messages above")
+        for line in summary.result_lines(records, self.name, objective, direction):
+            self.launcher.say(line)
+        if self.tuner.kind == "hyperband":
+            self.launcher.console.print(summary.bracket_table(records))
+        importance = summary.importances(records, self.space)
+        for line in summary.importance_lines(importance):
+            self.launcher.say(line)
+        text = summary.page(records, self.space, direction, objective, importance)
+        numbers = {f"importance/{key}": float(share) for key, share in importance.shares.items()}
+        record.describe(text, numbers, over, search_trials=str(over), best_trial=leader.trial)
+        verdict = self._confirm(leader, records, record)
+        self.launcher.say(verdict)
+        record.describe(f"{verdict}\n\n{text}", {}, over, verdict=verdict)
+
+    def _confirm(self, leader: trials.TrialRecord, records: list[trials.TrialRecord], record: SearchRecord) -> str:
+        """Train the best and the baseline on fresh seeds, and return the verdict in a sentence."""
+        tuner, end = self.tuner, self.limits.end
+        if not tuner.confirm_seeds:
+            return NOT_COMPARED.format(" (tuner.confirm_seeds=0)")
+        planned = confirm.plan(self.limits, self.limits.configs(leader.values)[0], records, self.name)
+        left = [run for run in planned if not run.done]
+        needed = estimate(left, tuner.workers)
+        if left and end is not None and time.time() + needed > end:
+            lacking = f"that takes about {needed:.0f} s, more than is left of tuner.minutes={tuner.minutes:g}"
+            return NOT_COMPARED.format(f": {lacking}")
+        self.launcher.say(
+            f"\ncomparing trial {leader.number} with the baseline on seeds "
+            f"{', '.join(map(str, confirm.fresh_seeds(self.limits)))}, "
+            f"which no trial has seen: {len(left)} of {len(planned)} runs to do"
         )
-
-    def deadline(self) -> float | None:
-        """When the minutes are over, less those that trials took before this process began."""
-        tuner = self.config.tuner
-        if tuner.minutes is None:
-            return None
-        ended = trials.ended(trials.load_trials(self.folder))
-        before = [trial.seconds for trial in ended if trial.ended < 1000 * self.began]
-        return self.began + 60 * tuner.minutes - sum(before) / tuner.workers
-
-    def limits(self) -> Limits:
-        """What may still be begun, from now on."""
-        tuner, until = self.config.tuner, None
-        speed, overhead = self._pace()
-        if (end := self.deadline()) is not None:
-            each = overhead + operations(self.base, self.images, 0) / speed
-            last = STARTUP_SECONDS + 2 * tuner.confirm_seeds * each / tuner.workers if tuner.confirm_seeds else 0.0
-            until = end - min(RESERVED * (end - self.began), last)
-        return Limits(self.config, self.space, self.images, speed, overhead, until)
-
-    def _pace(self) -> tuple[float, float]:
-        """Operations a second, and seconds of a run beyond its epochs, by the store's runs if there are any alike."""
-        from fmnist.tracking import load
-
-        runs = load(self.config.store)
-        return pace.Pace(runs, [self.base]).of(self.base), pace.overhead(runs, self.base)
+        workers = max(1, min(tuner.workers, len(left)))
+        Sweep(planned, int(time.time() * 1000), workers, self.launcher).carry_out()
+        best, baseline = confirm.scores(planned, self.limits, self.store, trial=leader.trial, parent=record.run_id)
+        return confirm.verdict(best, baseline, tuner.objective, leader.score)
 
 
 def _search(limits: Limits, folder: Path, parent: str) -> str:
@@ -172,85 +182,3 @@ def _search(limits: Limits, folder: Path, parent: str) -> str:
     from fmnist.search import tuner  # in a worker alone: it loads TensorFlow
 
     return tuner.search(limits, folder, parent)
-
-
-def _options(config: SearchConfig) -> dict[str, Any]:
-    """All options that determine which trials come one after the other, and what they come to."""
-    kept = {key: value for key, value in asdict(config.tuner).items() if key not in (*GROWS, "space")}
-    tuner, run = {f"tuner.{key}": value for key, value in kept.items()}, base_of(config)
-    determining = {*ALWAYS, *tuner, *parameters(run)} - {"epochs"}  # which max_epochs decides
-    options = {**tuner, **flatten(run), **parameters(run)}  # which have filters in one spelling
-    return {key: value for key, value in options.items() if key in determining}
-
-
-def definition(config: SearchConfig, space: list[Dimension], data_digest: str) -> dict[str, Any]:
-    """What makes a search the one it is, by key: its options, its space, and its data."""
-    options, defaults = _options(config), _options(SearchConfig())
-    signed = {
-        key: value for key, value in options.items() if key in ALWAYS or key not in defaults or value != defaults[key]
-    }
-    described = {f"tuner.space.{dimension.key}": str(dimension) for dimension in space}
-    return {**signed, **described, "data": data_digest}
-
-
-def digest(definition: dict[str, Any]) -> str:
-    """By which a search is named that has no name."""
-    return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:6]
-
-
-def check_agreement(folder: Path, ours: dict[str, Any]) -> None:
-    """Refuse to go on with a search that was begun with other options; one that is not named is at its default.
-
-    Raises:
-        UserError: it was.
-    """
-    file = folder / DEFINITION
-    if not file.exists():
-        return
-    theirs, ours = json.loads(file.read_text()), json.loads(json.dumps(ours))
-    defaults = json.loads(json.dumps({**flatten(SearchConfig()), **_options(SearchConfig())}))
-    for key in {**theirs, **ours}:
-        before, now = (options.get(key, defaults.get(key)) for options in (theirs, ours))
-        if before != now:
-            raise UserError(
-                f"search '{folder.name}' was begun with {key}={before}, but now it is {now}; "
-                "give this one another tuner.name"
-            )
-
-
-# ---- Workers of a process that was killed ---------------------------------------------------------------
-
-
-class _Parent:
-    """While it lasts, the folder names this process as one that has workers."""
-
-    def __init__(self, folder: Path) -> None:
-        self._file, self._lock = folder / PARENTS, FileLock(folder / f".{PARENTS}.lock")
-
-    def __enter__(self) -> None:
-        self._change(lambda names: [*names, machine.this_process()])
-
-    def __exit__(self, *reason: object) -> None:
-        self._change(lambda names: [name for name in names if name != machine.this_process()])
-
-    def _change(self, change: Any) -> None:
-        with self._lock:
-            names = json.loads(self._file.read_text()) if self._file.exists() else []
-            trials.write(self._file, change([name for name in names if not machine.is_gone(name)]))
-
-
-def _wait_for_orphans(folder: Path) -> None:
-    """Let the workers of a killed process end before others take their places: there is one at a trial then."""
-    file = folder / PARENTS
-    names = json.loads(file.read_text()) if file.exists() else []
-    if names and all(map(machine.is_gone, names)):
-        _wait_for_workers(folder, GRACE_SECONDS + 5.0)
-
-
-def _wait_for_workers(folder: Path, seconds: float) -> None:
-    """Until no process works on the search any more, but no longer than that."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and not all(
-        trials.is_free(folder, lock.stem) for lock in folder.glob("worker-*.lock")
-    ):
-        time.sleep(0.2)

@@ -22,6 +22,7 @@ _FIXED = ("study.", "store", "patience", "seed", "epochs", "data.dir", "data.sou
 NAME_LETTERS = 100
 _NAME = re.compile(rf"""[^./\\'"`\x00-\x1f][^/\\'"`\x00-\x1f]{{0,{NAME_LETTERS - 1}}}""")
 _FILTERS = ("model.filters.0", "model.filters.1")
+_HOW = "write {type: choice, values: [..]}, or {type: float|int, min: .., max: ..} with step or sampling: log"
 
 
 @dataclass
@@ -44,6 +45,11 @@ class TunerConfig:
     iterations: int = option(1, least=1)  # hyperband: times through all brackets
     space: dict[str, Any] = field(default_factory=dict)  # option -> what it may be; see conf/tuner/space/
 
+    @property
+    def direction(self) -> str:
+        """Of the objective, `max` or `min`."""
+        return OBJECTIVES[self.objective]
+
 
 @dataclass
 class SearchConfig(Config):
@@ -53,29 +59,6 @@ class SearchConfig(Config):
 
 
 TUNE = Application("tune", "tune", SearchConfig, "tuner.space")
-
-
-@dataclass(frozen=True)
-class Dimension:
-    """One thing that varies."""
-
-    key: str
-    type: str
-    values: tuple[Any, ...] = ()
-    low: float = 0.0
-    high: float = 0.0
-    step: float | None = None
-    sampling: str = "linear"
-    when: tuple[str, Any] | None = None  # active only where that other dimension has this value
-    otherwise: Any = None  # the option's value elsewhere
-
-    def __str__(self) -> str:
-        """`0.0002 .. 0.005 (log)`."""
-        if self.type == "choice":
-            text = ", ".join(yaml.safe_dump(value).split("\n")[0] for value in self.values)
-        else:
-            text = f"{self.low:g} .. {self.high:g}" + (" (log)" if self.sampling == "log" else "")
-        return text + (f" where {self.when[0]}={str(self.when[1]).lower()}" if self.when else "")
 
 
 def base_of(search: SearchConfig) -> Config:
@@ -106,6 +89,40 @@ def check_search(search: SearchConfig) -> None:
     check(base_of(search))
 
 
+@dataclass(frozen=True)
+class Dimension:
+    """One thing that varies."""
+
+    key: str
+    type: str
+    values: tuple[Any, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    step: float | None = None
+    sampling: str = "linear"
+    when: tuple[str, Any] | None = None  # active only where that other dimension has this value
+    otherwise: Any = None  # the option's value elsewhere
+
+    @property
+    def is_option(self) -> bool:
+        """Whether it is an option of a run; others only decide, through `when`, about those that are."""
+        return self.key in _FILTERS or self.key in flatten(Config())
+
+    def __str__(self) -> str:
+        """`0.0002 .. 0.005 (log)`."""
+        if self.type == "choice":
+            text = ", ".join(yaml.safe_dump(value).split("\n")[0] for value in self.values)
+        else:
+            text = f"{self.low:g} .. {self.high:g}" + (" (log)" if self.sampling == "log" else "")
+        return text + (f" where {self.when[0]}={str(self.when[1]).lower()}" if self.when else "")
+
+    def plain(self, value: Any) -> Any:
+        """A value as the options have it: Keras Tuner makes numbers of true and false, and gives all digits."""
+        if self.type == "choice":
+            return next(level for level in self.values if level == value)
+        return int(value) if self.type == "int" else float(f"{value:.{DIGITS}g}")
+
+
 def dimensions(space: dict[str, Any]) -> list[Dimension]:
     """The dimensions of a space as YAML and overrides leave it; `KEY: null` takes one out.
 
@@ -115,72 +132,61 @@ def dimensions(space: dict[str, Any]) -> list[Dimension]:
     described: dict[str, dict[str, Any]] = {}
     for flat, value in flatten(space).items():
         key, _, part = flat.rpartition(".")
-        if value is None and part not in _PARTS:
-            described.pop(flat, None)
-        elif part in _PARTS:
+        if part in _PARTS:
             described.setdefault(key, {})[part] = value
+        elif value is None:
+            described.pop(flat, None)
         else:
             raise UserError(f"tuner.space.{flat}: {_HOW}{suggest(part, _PARTS)}")
     result: list[Dimension] = []
     for key, parts in described.items():
-        result.append(_dimension(key, parts, result))
+        result.append(_dimension(key, parts, [dimension.key for dimension in result]))
     deciding = {dimension.when[0] for dimension in result if dimension.when}
-    for key in [dimension.key for dimension in result]:
-        if not (is_option(key) or key in deciding):
-            options = [*flatten(Config()), *_FILTERS]
-            raise UserError(f"tuner.space.{key} is no option, and decides about none{suggest(key, options)}")
+    for dimension in result:
+        if not (dimension.is_option or dimension.key in deciding):
+            nearest = suggest(dimension.key, [*flatten(Config()), *_FILTERS])
+            raise UserError(f"tuner.space.{dimension.key} is no option, and decides about none{nearest}")
     if not result:
         raise UserError("tuner.space is empty; take one of conf/tuner/space/, tuner/space=wide")
     return result
 
 
-_HOW = "write {type: choice, values: [..]}, or {type: float|int, min: .., max: ..} with step or sampling: log"
-
-
-def _dimension(key: str, parts: dict[str, Any], before: list[Dimension]) -> Dimension:
-    options = [name for name in flatten(Config()) if not name.startswith(_FIXED)]
-    if key not in (*options, *_FILTERS) and ("." in key or key in flatten(Config())):
-        raise UserError(f"tuner.space: no option '{key}' can vary{suggest(key, [*options, *_FILTERS])}")
-    kind = parts.get("type")
+def _dimension(key: str, parts: dict[str, Any], before: list[str]) -> Dimension:
+    options = [name for name in (*flatten(Config()), *_FILTERS) if not name.startswith(_FIXED)]
+    if key not in options and ("." in key or key in flatten(Config())):
+        raise UserError(f"tuner.space: no option '{key}' can vary{suggest(key, options)}")
+    kind, values = parts.get("type"), parts.get("values")
     if kind not in TYPES:
         raise UserError(f"tuner.space.{key}.type must be one of {', '.join(TYPES)}, but got {kind}; {_HOW}")
-    dimension = _choice(key, parts) if kind == "choice" else _range(key, kind, parts)
-    if "when" not in parts:
-        return dimension
-    parent, _, value = str(parts["when"]).partition("=")
-    if parent not in [other.key for other in before] or "otherwise" not in parts:
-        raise UserError(
-            f"tuner.space.{key}: write when: KEY=VALUE of a key that stands before it, and otherwise: VALUE"
-        )
-    return replace(dimension, when=(parent, yaml.safe_load(value)), otherwise=parts["otherwise"])
-
-
-def _choice(key: str, parts: dict[str, Any]) -> Dimension:
-    values = parts.get("values")
+    when = None
+    if "when" in parts:
+        parent, _, value = str(parts["when"]).partition("=")
+        if parent not in before or "otherwise" not in parts:
+            remedy = "write when: KEY=VALUE of a key that stands before it, and otherwise: VALUE"
+            raise UserError(f"tuner.space.{key}: {remedy}")
+        when = parent, yaml.safe_load(value)
+    conditions: dict[str, Any] = {"when": when, "otherwise": parts.get("otherwise")}
+    if kind != "choice":
+        return Dimension(key, kind, **_range(key, parts), **conditions)
     if not isinstance(values, list) or not values or len({type(value) for value in values}) > 1:
         raise UserError(f"tuner.space.{key}.values must be a list of one type, but got {values}")
-    return Dimension(key, "choice", values=tuple(values))
+    return Dimension(key, "choice", tuple(values), **conditions)
 
 
-def _range(key: str, kind: str, parts: dict[str, Any]) -> Dimension:
-    low, high, step = parts.get("min"), parts.get("max"), parts.get("step")
+def _range(key: str, parts: dict[str, Any]) -> dict[str, Any]:
+    low, high, step, sampling = (parts.get(part) for part in ("min", "max", "step", "sampling"))
     if not (_is_number(low) and _is_number(high) and low < high):
         raise UserError(f"tuner.space.{key} needs numbers min < max, but got {low} and {high}")
-    sampling = parts.get("sampling", "linear")
-    if sampling not in ("linear", "log") or (sampling == "log" and low <= 0):
+    if sampling not in (None, "linear", "log") or (sampling == "log" and low <= 0):
         raise UserError(f"tuner.space.{key}.sampling must be linear, or log with min above 0, but got {sampling}")
-    if step is not None and not (_is_number(step) and step > (sampling == "log")):  # a log step is a factor
-        raise UserError(f"tuner.space.{key}.step must be above {int(sampling == 'log')}, but got {step}")
-    return Dimension(key, kind, low=low, high=high, step=step, sampling=sampling)
+    least = int(sampling == "log")  # a step is a factor then
+    if step is not None and not (_is_number(step) and step > least):
+        raise UserError(f"tuner.space.{key}.step must be above {least}, but got {step}")
+    return {"low": low, "high": high, "step": step, "sampling": sampling or "linear"}
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def is_option(key: str) -> bool:
-    """Whether a dimension is an option of a run; others only decide, through `when`, about those that are."""
-    return key in _FILTERS or key in flatten(Config())
 
 
 def to_run(base: Config, space: list[Dimension], values: dict[str, Any]) -> Config:
@@ -189,22 +195,13 @@ def to_run(base: Config, space: list[Dimension], values: dict[str, Any]) -> Conf
     Raises:
         UserError: such a run is impossible.
     """
-    options: dict[str, Any] = {}
-    for dimension in space:
-        if dimension.key in values:
-            options[dimension.key] = _plain(dimension, values[dimension.key])
-        elif dimension.when:
-            options[dimension.key] = dimension.otherwise
-    options = {key: value for key, value in options.items() if is_option(key)}
+    options = {
+        dimension.key: dimension.plain(values[dimension.key]) if dimension.key in values else dimension.otherwise
+        for dimension in space
+        if dimension.is_option and (dimension.key in values or dimension.when)
+    }
     filters = [options.pop(key, None) for key in _FILTERS]
     if any(filters):
         before = filters_per_convolution(base.model)
         options["model.filters"] = [new or old for new, old in zip(filters, before, strict=True)]
     return check(from_flat(base, options))
-
-
-def _plain(dimension: Dimension, value: Any) -> Any:
-    """A value as the options have it: Keras Tuner makes numbers of true and false, and gives all digits."""
-    if dimension.type == "choice":
-        return next(level for level in dimension.values if level == value)
-    return int(value) if dimension.type == "int" else float(f"{value:.{DIGITS}g}")

@@ -1,7 +1,6 @@
 """What a search has come to, as text for people and as its record in the store."""
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,14 +10,13 @@ from fmnist.analysis.importance import Importance, importance
 from fmnist.report.searches import importance_warning
 from fmnist.search.space import Dimension
 from fmnist.search.trials import FAILED, TrialRecord, best, ended, ranked, scored
-
-if TYPE_CHECKING:
-    from fmnist.tracking import SearchRecord
+from fmnist.tracking import SearchRecord
+from fmnist.work.display import table
 
 TOP = 5  # trials that are named
 
 
-def log(record: "SearchRecord", trials: list[TrialRecord], direction: str) -> None:
+def log(record: SearchRecord, trials: list[TrialRecord], direction: str) -> None:
     """Leave in the record, a step a trial: its score, the best so far, epochs and failures so far.
 
     Of hyperband's also the epochs after which it was scored: only scores after the same epochs can be compared.
@@ -47,9 +45,13 @@ def importances(trials: list[TrialRecord], space: list[Dimension]) -> Importance
     return importance(points, np.array([trial.score for trial in used], float))
 
 
-def top_lines(trials: list[TrialRecord], direction: str) -> list[str]:
-    """The best trials in a line each, with the score of every execution if there are several."""
-    lines = []
+def result_lines(trials: list[TrialRecord], name: str, objective: str, direction: str) -> list[str]:
+    """What a search has cost, and the best trials, with the score of every execution if there are several."""
+    over = ended(trials)
+    failed = sum(trial.status == FAILED for trial in over)
+    needed, trained = sum(trial.epochs for trial in over), sum(trial.trained for trial in over)
+    counts = f"{len(over)} trials{f', {failed} failed' if failed else ''}"
+    lines = [f"\nSearch {name}: {counts}, {needed} epochs, {trained} of them trained for it; best {objective}"]
     for trial in ranked(trials, direction)[:TOP]:
         each = ", ".join(f"seed {seed} {score:.4f}" for seed, score in trial.scores.items())
         executions = f" ({each})" if len(trial.scores) > 1 else ""
@@ -59,17 +61,13 @@ def top_lines(trials: list[TrialRecord], direction: str) -> list[str]:
 
 def bracket_table(trials: list[TrialRecord]) -> Table:
     """Hyperband's brackets: epochs trained, against those that training every rung afresh would have cost."""
-    table = Table(title="Epochs of training by bracket", title_justify="left", box=None, pad_edge=False)
-    for heading in ("bracket", "trials", "for epochs", "needed", "trained now", "every rung afresh", "saved"):
-        table.add_column(heading, justify="right")
-    brackets: dict[int, list[TrialRecord]] = {}
-    for trial in ended(trials):
-        if "tuner/bracket" in trial.values:
-            brackets.setdefault(trial.values["tuner/bracket"], []).append(trial)
-    for number in sorted(brackets, reverse=True):
-        table.add_row(str(number), *_costs(brackets[number]))
-    table.add_row("all", *_costs([trial for members in brackets.values() for trial in members]))
-    return table
+    headings = ("bracket", "trials", "for epochs", "needed", "trained now", "every rung afresh", "saved")
+    rows = table(*headings, title="Epochs of training by bracket", title_justify="left", box=None, pad_edge=False)
+    over = ended(trials)
+    for number in sorted({trial.values["tuner/bracket"] for trial in over}, reverse=True):
+        rows.add_row(str(number), *_costs([trial for trial in over if trial.values["tuner/bracket"] == number]))
+    rows.add_row("all", *_costs(over))
+    return rows
 
 
 def _costs(trials: list[TrialRecord]) -> list[str]:

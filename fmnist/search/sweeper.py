@@ -1,9 +1,6 @@
 """The Hydra sweeper of a search, by which it gets the launcher that starts its workers."""
 
-import sys
 from typing import Any
-
-from rich.console import Console
 
 from fmnist.config import UserError
 from fmnist.search.space import TUNE, SearchConfig
@@ -21,7 +18,6 @@ class SearchSweeper(LaunchingSweeper):
             UserError: the search is impossible; nothing has started.
             RunError: trials or runs failed.
         """
-        from fmnist.search.confirm import conclude
         from fmnist.search.search import Search
 
         for override in self.parsed(arguments):
@@ -30,8 +26,7 @@ class SearchSweeper(LaunchingSweeper):
                     f"{override.get_key_element()} names several values, but a search chooses its points itself; "
                     "what it may choose is tuner.space, and a list stands in [brackets]"
                 )
-        console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+        self.overrides = arguments
         config = to_config(self.config, TUNE)
         assert isinstance(config, SearchConfig)
-        search = Search(config, self.make_launcher(arguments), console)
-        conclude(search, search.carry_out())
+        Search(config, self).carry_out()

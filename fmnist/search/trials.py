@@ -1,7 +1,10 @@
 """The trials of a search as its folder holds them: one file, written whole, that needs no Keras Tuner to be read."""
 
+import itertools
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,10 +100,34 @@ def write(file: Path, content: Any) -> None:
     part.replace(file)
 
 
+@contextmanager
+def slot(folder: Path, kind: str) -> Iterator[str]:
+    """A name, `worker-0`, that no other has as long as it lasts: a lock shows that it is alive.
+
+    Args:
+        folder: of the search.
+        kind: worker, or parent, which has started workers.
+    """
+    for number in itertools.count():
+        lock = FileLock(folder / f"{kind}-{number}.lock", blocking=False)
+        with suppress(Timeout):
+            lock.acquire()
+            break
+    try:
+        yield f"{kind}-{number}"
+    finally:
+        lock.release()
+
+
 def is_free(folder: Path, name: str) -> bool:
-    """Whether no living worker has this name."""
+    """Whether no living process has this name."""
     try:
         with FileLock(folder / f"{name}.lock", blocking=False):
             return True
     except Timeout:
         return False
+
+
+def living(folder: Path, kind: str) -> bool:
+    """Whether any process of that kind lives."""
+    return not all(is_free(folder, lock.stem) for lock in folder.glob(f"{kind}-*.lock"))

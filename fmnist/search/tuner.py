@@ -3,22 +3,20 @@
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fmnist import run
 from fmnist.config import Config, RunError, UserError
 from fmnist.identity import run_name, sign
 from fmnist.search import oracles  # which imports Keras Tuner first, and quietly
 from fmnist.search.limits import Limits
-from fmnist.search.trials import COMPLETED, FAILED, ended, load_trials
+from fmnist.search.trials import COMPLETED, FAILED, ended, load_trials, slot
+from fmnist.tracking import Store
 from fmnist.training.trajectory import DivergedError
 
 from keras_tuner.engine.base_tuner import BaseTuner  # isort: skip
 from keras_tuner.engine.trial import Trial  # isort: skip
 from keras_tuner.errors import FailedTrialError  # isort: skip
-
-if TYPE_CHECKING:
-    from fmnist.tracking import Store
 
 _KERAS_TUNER = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
 HOPELESS = 3  # trials in a row that fail: something is wrong with more than their values
@@ -27,11 +25,12 @@ HOPELESS = 3  # trials in a row that fail: something is wrong with more than the
 class TrialRunner(BaseTuner):  # type: ignore[misc]  # Keras Tuner has no types
     """A worker: Keras Tuner's loop over trials, with our runs in it and our oracle's file behind it."""
 
-    def __init__(self, oracle: oracles.SharedOracle, name: str, limits: Limits, store: "Store", parent: str) -> None:
+    def __init__(self, oracle: oracles.SharedOracle, name: str, limits: Limits, parent: str) -> None:
         """Of that name among the workers; `parent` is the id of the search's record."""
-        folder = oracle.folder
+        folder, search = oracle.folder, limits.search
         super().__init__(oracle, directory=str(folder.parent), project_name=folder.name)
-        self.tuner_id, self.limits, self.store, self.parent = name, limits, store, parent
+        self.tuner_id, self.limits, self.parent = name, limits, parent
+        self.store = Store(search.store, search.patience, answered_before=True)
         self._before = {trial.trial for trial in ended(load_trials(folder))}
 
     def run_trial(self, trial: Trial, *args: Any, **options: Any) -> dict[str, float]:
@@ -39,8 +38,7 @@ class TrialRunner(BaseTuner):  # type: ignore[misc]  # Keras Tuner has no types
 
         Raises:
             FailedTrialError: the point is impossible, or the run went wrong; the message is the reason.
-            UserError: the data or the store cannot be had.
-            RunError: the store or the disk does not take what was trained.
+            RunError: the data cannot be had, or the store or the disk does not take what was trained.
         """
         values, objective = trial.hyperparameters.values, self.oracle.objective.name
         epochs, operations = self.limits.cost(values)
@@ -58,11 +56,13 @@ class TrialRunner(BaseTuner):  # type: ignore[misc]  # Keras Tuner has no types
         finally:
             self.oracle.note({**record, "seconds": time.monotonic() - began, "ended": int(time.time() * 1000)})
         scores = record["scores"]
-        mean = sum(scores.values()) / len(scores)
-        return {objective: mean} | {f"seed {seed}": score for seed, score in scores.items()}
+        return {objective: sum(scores.values()) / len(scores)} | {
+            f"seed {seed}": score for seed, score in scores.items()
+        }
 
     def _run(self, config: Config, trial: str) -> run.Outcome:
         """A run, whose record is marked as the search's whatever becomes of it."""
+        search = self.oracle.folder.name
         try:
             outcome = run.execute(config, store=self.store)
         except UserError as error:  # of the data or the store: no trial's fault
@@ -70,22 +70,12 @@ class TrialRunner(BaseTuner):  # type: ignore[misc]  # Keras Tuner has no types
         except Exception as error:
             if isinstance(error, RunError) and not isinstance(error, DivergedError):
                 raise
-            self._mark_failed(config, trial)
+            record = self.store.find(sign(config, self.limits.data_digest).run)
+            if record is not None:
+                self.store.mark(record.run_id, search, trial=trial, parent=self.parent)
             raise FailedTrialError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
-        self._mark(outcome.run_id, trial)
+        self.store.mark(outcome.run_id, search, trial=trial, parent=self.parent)
         return outcome
-
-    def _mark(self, run_id: str, trial: str) -> None:
-        name = self.oracle.folder.name
-        self.store.mark(run_id, name, trial=trial, parent=self.parent)
-
-    def _mark_failed(self, config: Config, trial: str) -> None:
-        from fmnist import machine
-        from fmnist.training.data import load
-
-        record = self.store.find(sign(machine.resolve(config), load(config.data).digest).run)
-        if record is not None:
-            self._mark(record.run_id, trial)
 
     def _try_run_and_update_trial(self, trial: Trial, *args: Any, **options: Any) -> None:
         """As Keras Tuner's own, which would take an error of ours, or of the disk, for one of the trial."""
@@ -119,17 +109,10 @@ def search(limits: Limits, folder: Path, parent: str) -> str:
         UserError: the store cannot be had.
         RunError: trials fail one after the other, or what they trained cannot be kept.
     """
-    from fmnist.tracking import Store
-
     for variable in _KERAS_TUNER:  # by which it would wait for a server of its own
         os.environ.pop(variable, None)
     oracle = oracles.oracle(limits.search.tuner, limits.space)
-
-    def fits(values: dict[str, Any]) -> bool:
-        return limits.allow(values, oracle.records, [trial.hyperparameters.values for trial in oracle.trials.values()])
-
-    oracle.keep(folder, fits)
-    store = Store(limits.search.store, limits.search.patience, answered_before=True)
-    with oracles.slot(folder) as name:
-        TrialRunner(oracle, name, limits, store, parent).search()
+    oracle.keep(folder, lambda values: limits.allow(values, load_trials(folder)))
+    with slot(folder, "worker") as name:
+        TrialRunner(oracle, name, limits, parent).search()
     return limits.reached

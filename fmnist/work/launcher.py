@@ -6,10 +6,10 @@ Locally joblib, elsewhere Ray or submitit. In all of them a worker that dies tak
 import importlib
 import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -20,6 +20,7 @@ from hydra.core.utils import JobStatus
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
 
 from fmnist import machine, signals
 from fmnist.config import RunError, UserError
@@ -34,38 +35,30 @@ HOPELESS = 3  # launches in a row that end with dead workers and without progres
 Task = Callable[[], Any]  # what a process does; it must be picklable
 
 
-@dataclass
-class Starter:
-    """The process that has started others and its record in the store, for those that are no children of it."""
-
-    folder: str  # of the store
-    record: str  # of its sweep or search: the id of a run
-    process: str  # as `machine.this_process` names it
-
-    @cached_property
-    def _store(self) -> "Store":
-        from fmnist.tracking import Store
-
-        return Store(self.folder, answered_before=True)
-
-    def has_ended(self) -> bool:
-        """Whether it has: it was interrupted, or killed on this machine."""
-        from fmnist.tracking import StoreError
-
-        if machine.is_gone(self.process):
-            return True
-        with suppress(StoreError, UserError):
-            return not self._store.is_running(self.record, wait=False)
-        return False
+class HopelessError(RunError):
+    """Workers die whenever they are started."""
 
 
-@dataclass
-class Launcher:
-    """Hydra's launcher as the command line chooses it."""
+class LaunchingSweeper(Sweeper):
+    """What Hydra calls a sweeper: starts processes by the launcher that the command line chooses."""
 
-    context: HydraContext
     config: DictConfig  # with Hydra's own part
+    hydra_context: HydraContext
     overrides: list[str]  # that hold for every job
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Called by Hydra before `sweep`."""
+        self.hydra_context, self.config = hydra_context, config
+        self.console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+    def say(self, text: str) -> None:
+        """Print a text, of which no line is broken."""
+        self.console.print(text, soft_wrap=True)
+
+    def parsed(self, arguments: list[str]) -> list[Override]:
+        """The command line's overrides."""
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        return parser.parse_overrides(arguments)
 
     @property
     def is_local(self) -> bool:
@@ -87,44 +80,89 @@ class Launcher:
             return jobs
         return max(1, min(machine.cores(), machine.free_memory() // WORKER_BYTES))  # joblib would count hyperthreads
 
-    def launch(self, tasks: Sequence[Task], starter: Starter, labels: Sequence[list[str]] | None = None) -> list[Any]:
+    def launch(self, tasks: Sequence[Task], record: str, labels: Sequence[list[str]] | None = None) -> list[Any]:
         """A process for each task; returns what they return, once all have ended.
 
         Args:
-            tasks: what the processes do.
-            starter: this process, with which those on other machines end.
+            record: of the sweep or search in the store, its run's id; on other machines processes end when it is over.
             labels: overrides of each task, which replace those of the same keys; by them a cluster names its jobs.
 
         Raises:
             Exception: a task could not go on, or a process died.
         """
         config = self.config.copy()
+        is_over = partial(_is_over, config.store, record, machine.this_process())
         if self.is_local:  # with one job joblib would work in this process, and load TensorFlow into it
             config.hydra.launcher.n_jobs = max(2, len(tasks))
-        job = partial(_carry_out, list(tasks), None if self.is_local else starter)
+        job = partial(_carry_out, list(tasks), None if self.is_local else is_over)
         launcher: Any = Plugins.instance().instantiate_launcher(
-            hydra_context=self.context, task_function=job, config=config
+            hydra_context=self.hydra_context, task_function=job, config=config
         )
         if self.is_local:
             os.environ.setdefault("PYTHONWARNINGS", QUIET)
             launcher.joblib |= {"initializer": signals.end_with, "initargs": (os.getpid(),)}
         if config.hydra.launcher._target_.endswith(".RayLauncher"):
             _start_ray(launcher.ray_cfg.init)
-        jobs = [self._merged(label) for label in labels or [[]] * len(tasks)]
-        returned = launcher.launch(jobs, initial_job_idx=0)
+        returned = launcher.launch([self._merged(label) for label in labels or [[]] * len(tasks)], initial_job_idx=0)
         for one in returned:
             if one.status == JobStatus.FAILED:
                 raise one._return_value
         return [one.return_value for one in returned]
+
+    def in_spite_of_deaths(
+        self, launch: Task, recover: Task, *, count: Callable[[], int], progress: str, remedy: str
+    ) -> Any:
+        """Launch, and recover and launch again until no worker dies; returns what `launch` returns.
+
+        `count` says how often there has been progress ("finishing an epoch"), and `remedy` what people may try.
+
+        Raises:
+            HopelessError: workers died time after time without progress.
+        """
+        deaths = 0  # without progress
+        while True:
+            before = count()
+            try:
+                return launch()
+            except (RunError, UserError):
+                raise
+            except Exception as error:
+                recover()
+                deaths = 0 if count() > before else deaths + 1
+                if deaths == HOPELESS:
+                    last = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+                    raise HopelessError(
+                        f"workers died {HOPELESS} times without {progress}, for lack of memory perhaps; "
+                        f"try {remedy} (the last error: {last})"
+                    ) from error
+                self.say(f"a worker died ({type(error).__name__}); what it worked on is started again")
 
     def _merged(self, label: list[str]) -> list[str]:
         keys = {text.split("=")[0] for text in label}
         return [*(text for text in self.overrides if text.split("=")[0] not in keys), *label]
 
 
-def _carry_out(tasks: list[Task], starter: Starter | None, composed: DictConfig) -> Any:
+@cache
+def _store(folder: str) -> "Store":
+    from fmnist.tracking import Store
+
+    return Store(folder, answered_before=True)
+
+
+def _is_over(folder: str, record: str, process: str) -> bool:
+    """Whether the process of a sweep or search has ended: it was interrupted, or killed on this machine."""
+    from fmnist.tracking import StoreError
+
+    if machine.is_gone(process):
+        return True
+    with suppress(StoreError, UserError):
+        return not _store(folder).is_running(record, wait=False)
+    return False
+
+
+def _carry_out(tasks: list[Task], is_over: Callable[[], bool] | None, composed: DictConfig) -> Any:
     """What a job of the launcher does: one of the tasks, by its number."""
-    with signals.interrupted_when(starter.has_ended) if starter else nullcontext():
+    with signals.interrupted_when(is_over) if is_over else nullcontext():
         return tasks[HydraConfig.get().job.num]()
 
 
@@ -135,50 +173,3 @@ def _start_ray(options: DictConfig) -> None:
         chosen: Any = OmegaConf.to_container(options, resolve=True)
         with signals.preserved(signal.SIGTERM):
             ray.init(**RAY | chosen)
-
-
-@dataclass
-class Deaths:
-    """Launches in a row that ended with a dead worker and had come no further."""
-
-    progress: str  # what did not happen: "finishing an epoch"
-    remedy: str
-    count: int = 0
-
-    def add(self, error: Exception, has_progressed: bool) -> str:
-        """Count one more, and return what to tell people.
-
-        Raises:
-            RunError: there is no hope.
-        """
-        self.count = 0 if has_progressed else self.count + 1
-        if self.count == HOPELESS:
-            raise RunError(
-                f"workers died {HOPELESS} times without {self.progress}, for lack of memory perhaps; "
-                f"try {self.remedy} (the last error: {_line(error)})"
-            ) from error
-        return f"a worker died ({type(error).__name__}); what it worked on is started again"
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
-
-
-class LaunchingSweeper(Sweeper):
-    """What sweepers here have in common: the command line as Hydra has read it, and the launcher that it chooses."""
-
-    config: DictConfig
-    hydra_context: HydraContext
-
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Called by Hydra before `sweep`."""
-        self.hydra_context, self.config = hydra_context, config
-
-    def parsed(self, arguments: list[str]) -> list[Override]:
-        """The command line's overrides."""
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        return parser.parse_overrides(arguments)
-
-    def make_launcher(self, overrides: list[str]) -> Launcher:
-        """The launcher, with the overrides that hold for every job."""
-        return Launcher(self.hydra_context, self.config, overrides)

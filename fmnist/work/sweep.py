@@ -3,24 +3,23 @@
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
 
 import pandas as pd
-from rich.console import Console
 
-from fmnist import machine, words
-from fmnist.config import RunError, StudyConfig, UserError
+from fmnist import machine, tracking, words
+from fmnist.analysis.leaderboard import leaderboard
+from fmnist.config import RunError
+from fmnist.report.leaderboard import render
 from fmnist.schema import Status
 from fmnist.study.plan import PlannedRun, estimate
+from fmnist.tracking import Store, StoredRun, StoreError
 from fmnist.training import checkpoint
 from fmnist.training.locking import BusyError, checkpoint_folder, exclusively, was_used_here
 from fmnist.work.display import showing
-from fmnist.work.launcher import Deaths, Launcher, Starter
-from fmnist.work.sweep_progress import AnnouncedSweep, SweepProgress
+from fmnist.work.launcher import HopelessError, LaunchingSweeper
+from fmnist.work.sweep_progress import SweepProgress, announcement
 from fmnist.work.worker import Attempt, Worker, next_runs
-
-if TYPE_CHECKING:
-    from fmnist.tracking import Store, StoredRun
 
 CLOSING_SECONDS = 3.0  # that killed workers may take to let go of their locks
 
@@ -30,13 +29,9 @@ class Sweep:
     """The runs of a plan, launched until none is left."""
 
     planned: list[PlannedRun]
-    study: StudyConfig
-    folder: str  # of the store
-    patience: int
     began: int  # ms
     workers: int
-    launcher: Launcher
-    console: Console
+    launcher: LaunchingSweeper
     _failed_before: frozenset[Attempt] = frozenset()
     _shown: set[int] = field(default_factory=set)  # rungs whose leaderboard has been printed
 
@@ -46,21 +41,22 @@ class Sweep:
         Raises:
             RunError: runs failed; all others are done.
         """
-        from fmnist.tracking import Store, StoreError
-
-        self.store = Store(self.folder, self.patience)
+        config = self.planned[0].config
+        self.study, self.folder = config.study, config.store
+        self.store = Store(config.store, config.patience)
         close_orphans(self.store, self.folder)
-        _close_sweeps(self.store)
+        self._close_sweeps()
         self._failed_before = frozenset((run.run_id, run.ended) for run in self.store.failed())
         self._show_rungs()
-        missing = [run for run in self.planned if not run.done]
-        if not missing:
+        self.missing = [run for run in self.planned if not run.done]
+        if not self.missing:
             return
-        announced = AnnouncedSweep.of(self.planned, self.study.name, self.workers, self.began)
-        record = self.store.announce(announced.study, announced.to_json())
+        announced = announcement(self.planned, self.workers, self.began)
+        record = self.store.announce(self.study.name, announced)
+        progress = SweepProgress.of(self.store, announced)
         try:
-            with showing(SweepProgress(self.store, announced), self.console, self._on_end):
-                self._until_done(Starter(self.folder, record, announced.process))
+            with showing(progress, self.launcher.console, lambda: self._on_end(progress.fresh)):
+                self._until_done(record)
             close_orphans(self.store, self.folder, CLOSING_SECONDS)
             failed = self._failed()
         except BaseException:
@@ -69,39 +65,50 @@ class Sweep:
                 close_orphans(self.store, self.folder, CLOSING_SECONDS)
             raise
         self.store.close(record, Status.FAILED if failed else Status.FINISHED)
-        self._sum_up(missing, failed)
+        self._sum_up(failed)
 
-    def _until_done(self, starter: Starter) -> None:
-        deaths = Deaths("finishing an epoch", "fewer with hydra.launcher.n_jobs=1")
-        while runs := self._left():
-            before = self._epochs()
-            try:
-                self._launch(runs, starter)
-            except (RunError, UserError):
-                raise
-            except Exception as error:
-                lost = close_orphans(self.store, self.folder, CLOSING_SECONDS)
-                try:
-                    self.console.print(deaths.add(error, self._epochs() > before), soft_wrap=True)
-                except RunError:
-                    for run in lost:
-                        self.store.close(run.run_id, Status.FAILED)
-                    raise
+    def _close_sweeps(self) -> None:
+        """Close the sweeps whose process was killed before it could."""
+        for sweep, status in self.store.sweeps():
+            if status == Status.RUNNING:
+                announced = self.store.plan(sweep)
+                if announced is None or machine.is_gone(announced["process"]):
+                    self.store.close(sweep, Status.KILLED)
 
-    def _launch(self, runs: list[PlannedRun], starter: Starter) -> None:
+    def _until_done(self, record: str) -> None:
+        lost: list[StoredRun] = []
+
+        def recover() -> None:
+            lost[:] = close_orphans(self.store, self.folder, CLOSING_SECONDS)
+
+        try:
+            self.launcher.in_spite_of_deaths(
+                partial(self._launch, record),
+                recover,
+                count=self._epochs,
+                progress="finishing an epoch",
+                remedy="fewer with hydra.launcher.n_jobs=1",
+            )
+        except HopelessError:
+            for run in lost:
+                self.store.close(run.run_id, Status.FAILED)
+            raise
+
+    def _launch(self, record: str) -> None:
         """Here as many workers as asked for, each with the whole list; on a cluster one for each trajectory."""
-        missing = [run for run in self.planned if not run.done]
-        if self.launcher.is_local:
-            worker = Worker(missing, self._failed_before, self.study.fail_fast)
-            self.launcher.launch([worker] * min(self.workers, len(runs)), starter)
-            return
-        paths = [[run for run in missing if run.signatures.trajectory == first.signatures.trajectory] for first in runs]
-        workers = [Worker(path, self._failed_before, self.study.fail_fast) for path in paths]
-        self.launcher.launch(workers, starter, [worker.label for worker in workers])
+        while runs := self._left():
+            options = self._failed_before, self.study.fail_fast
+            if self.launcher.is_local:
+                self.launcher.launch([Worker(self.missing, *options)] * min(self.workers, len(runs)), record)
+            else:
+                paths = [run.signatures.trajectory for run in runs]
+                of_path = [[run for run in self.missing if run.signatures.trajectory == path] for path in paths]
+                workers = [Worker(missing, *options) for missing in of_path]
+                self.launcher.launch(workers, record, [worker.label for worker in workers])
 
     # ---- What the store says, by signatures and statuses alone: clocks of machines differ
 
-    def _failed(self) -> list["StoredRun"]:
+    def _failed(self) -> list[StoredRun]:
         """The runs of the plan that have failed since the sweep began."""
         signatures = {run.signatures.run for run in self.planned}
         return [
@@ -112,8 +119,6 @@ class Sweep:
 
     def _left(self) -> list[PlannedRun]:
         """What workers could carry out now."""
-        from fmnist import tracking
-
         failed = {run.trajectory for run in self._failed()}
         if failed and self.study.fail_fast:
             return []
@@ -127,18 +132,14 @@ class Sweep:
 
     # ---- What people see
 
-    def _on_end(self, ended: list["StoredRun"]) -> None:
+    def _on_end(self, ended: list[StoredRun]) -> None:
         for run in ended:
             if run.status == Status.FAILED:
-                self.console.print(self.store.error(run.run_id).rstrip(), markup=False, soft_wrap=True)
+                self.launcher.console.print(self.store.error(run.run_id).rstrip(), markup=False, soft_wrap=True)
         self._show_rungs()
 
     def _show_rungs(self) -> None:
         """Print the leaderboard of every rung that has become complete."""
-        from fmnist import tracking
-        from fmnist.analysis.leaderboard import leaderboard
-        from fmnist.report.leaderboard import render
-
         runs = tracking.frame(self.store)
         finished, failed = _finished(runs), {run.trajectory for run in self._failed()}
         for rung in sorted({run.config.epochs for run in self.planned} - self._shown):
@@ -148,23 +149,20 @@ class Sweep:
             self._shown.add(rung)
             fresh = sum(not run.done for run in of_rung)
             after = f"{fresh} runs, {words.clock(time.time() - self.began / 1000)} after the start"
-            self.console.print(f"\n[bold]Rung {rung}[/]: {after if fresh else 'nothing to do'}")
+            self.launcher.console.print(f"\n[bold]Rung {rung}[/]: {after if fresh else 'nothing to do'}")
             signed = {run.signatures.run for run in of_rung}
             text = render(leaderboard(runs[runs["signature"].isin(signed)]), "table")
-            self.console.print(text, markup=False, soft_wrap=True)
+            self.launcher.console.print(text, markup=False, soft_wrap=True)
 
-    def _sum_up(self, missing: list[PlannedRun], failed: list["StoredRun"]) -> None:
+    def _sum_up(self, failed: list[StoredRun]) -> None:
         if failed:
-            reasons = "; ".join(f"{run.name}: {self._reason(run)}" for run in failed)
-            raise RunError(f"{len(failed)} of {len(missing)} runs failed: {reasons}")
+            ends = [(run.name, self.store.error(run.run_id).rstrip().splitlines()) for run in failed]
+            reasons = "; ".join(f"{name}: {lines[-1] if lines else 'its worker died'}" for name, lines in ends)
+            raise RunError(f"{len(failed)} of {len(self.missing)} runs failed: {reasons}")
         took, estimated = time.time() - self.began / 1000, estimate(self.planned, self.workers)
         off = 100 * (estimated - took) / took
         clocks = f"{words.clock(took)}; the plan said {words.clock(estimated)}"
-        self.console.print(f"\n{len(missing)} runs in {clocks} ({off:+.0f} %)")
-
-    def _reason(self, run: "StoredRun") -> str:
-        lines = self.store.error(run.run_id).rstrip().splitlines()
-        return lines[-1] if lines else "its worker died"
+        self.launcher.console.print(f"\n{len(self.missing)} runs in {clocks} ({off:+.0f} %)")
 
 
 def _finished(runs: pd.DataFrame) -> set[str]:
@@ -172,13 +170,13 @@ def _finished(runs: pd.DataFrame) -> set[str]:
     return set(runs.loc[runs["status"] == Status.FINISHED, "signature"])
 
 
-def close_orphans(store: "Store", folder: str, patience: float = 0.0) -> list["StoredRun"]:
+def close_orphans(store: Store, folder: str, patience: float = 0.0) -> list[StoredRun]:
     """Close the runs that stand as running though no process works on them, and return them.
 
     Only runs that were carried out with this folder are judged; `patience` is how many seconds a process that is
     about to end gets to let go.
     """
-    deadline, closed = time.monotonic() + patience, list["StoredRun"]()
+    deadline, closed = time.monotonic() + patience, list[StoredRun]()
     while running := [run for run in store.running() if was_used_here(folder, run.trajectory)]:
         for run in running:
             with suppress(BusyError), exclusively(folder, run.trajectory, wait=False):
@@ -189,12 +187,3 @@ def close_orphans(store: "Store", folder: str, patience: float = 0.0) -> list["S
             break
         time.sleep(0.1)
     return closed
-
-
-def _close_sweeps(store: "Store") -> None:
-    """Close the sweeps whose process was killed before it could."""
-    for sweep, status in store.sweeps():
-        if status == Status.RUNNING:
-            announced = store.plan(sweep)
-            if announced is None or machine.is_gone(announced["process"]):
-                store.close(sweep, Status.KILLED)

@@ -1,140 +1,142 @@
-"""What a sweep is expected to do, as it announces it in the store, and how far it has come by what the store says."""
+"""What a sweep is expected to do, for people and as it announces it in the store, and how far it has come since."""
 
 import time
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+from rich.markup import escape
+from rich.table import Table
 
 from fmnist import machine, words
+from fmnist.config import StudyConfig
+from fmnist.network import disk_bytes
 from fmnist.schema import Status
-from fmnist.study.plan import PlannedRun
-from fmnist.work.display import ActiveRun, Outcome, State, percent
-
-if TYPE_CHECKING:
-    from fmnist.tracking import Store, StoredRun
+from fmnist.study.plan import PlannedRun, estimate
+from fmnist.tracking import Store, StoredRun
+from fmnist.work.display import ActiveRun, ExpectedRun, View, active_runs, table
 
 
-@dataclass(frozen=True)
-class AnnouncedRun:
-    """What is expected of a run of a sweep: as much of the plan as a watcher on another machine needs."""
+def plan_table(planned: list[PlannedRun], study: StudyConfig, workers: int) -> Table:
+    """The plan as a table, a row a rung, with the estimated time on so many workers."""
+    title = f"Study {study.name}: {study.question or 'a plain sweep'}"
+    rows = table("epochs", "runs", "done", "continuing", "new", "estimated time", title=title, title_justify="left")
+    for rung in sorted({entry.config.epochs for entry in planned}):
+        of_rung = [entry for entry in planned if entry.config.epochs == rung]
+        done = sum(entry.done for entry in of_rung)
+        continuing = sum(entry.start > 0 and not entry.done for entry in of_rung)
+        counts = (rung, len(of_rung), done, continuing, len(of_rung) - done - continuing)
+        rows.add_row(*map(str, counts), words.clock(estimate(of_rung, workers)))
+    rows.caption = f"{words.plural(workers, 'worker')}, about {words.clock(estimate(planned, workers))} in all"
+    return rows
 
-    name: str
-    signature: str
-    epochs: int
-    start: int  # the epoch it continues from
-    seconds: float  # estimated, on one worker
-    trajectory: str = ""  # not in the plans of older sweeps
+
+def run_table(planned: list[PlannedRun]) -> Table:
+    """Every run of a plan, whether it is done, continues from an epoch, or is new, and its estimated time."""
+    rows = table("run", "state", "one worker", box=None, pad_edge=False)
+    for entry in planned:
+        state = "done" if entry.done else f"continues from epoch {entry.start}" if entry.start else "new"
+        rows.add_row(escape(entry.name), state, "" if entry.done else words.clock(entry.seconds))
+    return rows
 
 
-@dataclass(frozen=True)
-class AnnouncedSweep:
-    """A sweep as it stands in the store."""
+def plan_summary(planned: list[PlannedRun], runs: pd.DataFrame) -> str:
+    """What the plan shares: epochs that continuing saves, trajectories of other studies, and the disk it needs."""
+    left = [entry for entry in planned if not entry.done]
+    trained = sum(entry.config.epochs - entry.start for entry in left)
+    alone = sum(entry.config.epochs for entry in left)
+    others = runs[runs["trajectory_signature"].isin({entry.signatures.trajectory for entry in planned})]
+    shared = others[~others["study"].isin(["", planned[0].config.study.name])]
+    lines = [f"trains {trained} epochs; each run by itself would need {alone}"]
+    if len(shared):
+        count = shared["trajectory_signature"].nunique()
+        lines.append(f"{count} trajectories are shared with {', '.join(sorted(set(shared['study'])))}")
+    megabytes = sum(disk_bytes(entry.config.model) for entry in left) / 1e6
+    lines.append(f"needs about {megabytes:,.0f} MB of disk")
+    return "; ".join(lines)
 
-    study: str
-    workers: int
-    began: int  # ms
-    process: str  # that carries it out
-    runs: list[AnnouncedRun]
 
-    @classmethod
-    def of(cls, planned: list[PlannedRun], study: str, workers: int, began: int) -> "AnnouncedSweep":
-        """Of the runs of a plan that are not yet done."""
-        runs = [
-            AnnouncedRun(
-                run.name, run.signatures.run, run.config.epochs, run.start, run.seconds, run.signatures.trajectory
-            )
-            for run in planned
-            if not run.done
-        ]
-        return cls(study, workers, began, machine.this_process(), runs)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "AnnouncedSweep":
-        """What `to_json` gave."""
-        return cls(**{**values, "runs": [AnnouncedRun(**run) for run in values["runs"]]})
+def announcement(planned: list[PlannedRun], workers: int, began: int) -> dict[str, Any]:
+    """What a sweep leaves in the store, for those who watch, of the runs of its plan that are not yet done."""
+    runs = [
+        ExpectedRun(run.name, run.signatures.run, run.config.epochs, run.start, run.seconds, run.signatures.trajectory)
+        for run in planned
+        if not run.done
+    ]
+    sweep = {"study": planned[0].config.study.name, "workers": workers, "began": began}
+    return {**sweep, "process": machine.this_process(), "runs": [asdict(run) for run in runs]}
 
 
 @dataclass
 class SweepProgress:
-    """How far an announced sweep is; see `display.Observed`."""
+    """How far a sweep is: its announcement beside the runs that have ended and those that go on."""
 
-    store: "Store"
-    sweep: AnnouncedSweep
-    ended: dict[str, "StoredRun"] = field(default_factory=dict)  # signature -> its record, in the order of their ends
-    at_work: dict[str, ActiveRun] = field(default_factory=dict)  # signature -> the run that goes on
+    store: Store
+    study: str
+    workers: int
+    began: int  # ms
+    process: str  # that carries it out
+    runs: list[ExpectedRun]
+    ended: dict[str, StoredRun] = field(default_factory=dict)  # signature -> its record, in the order of their ends
+    active: list[ActiveRun] = field(default_factory=list)
+    fresh: list[StoredRun] = field(default_factory=list)  # have ended between the last two looks
 
-    def refresh(self) -> list["StoredRun"]:
-        """Look again; returns what has ended since the last look."""
-        expected = {run.signature: run for run in self.sweep.runs}
-        records = [
+    @classmethod
+    def of(cls, store: Store, announced: dict[str, Any]) -> "SweepProgress":
+        """Of a sweep by what it has announced."""
+        return cls(store, **{**announced, "runs": [ExpectedRun(**run) for run in announced["runs"]]})
+
+    def refresh(self) -> list[str]:
+        """Look again; returns a line for each run that has ended since the last look."""
+        signatures = {run.signature for run in self.runs}
+        self.fresh = [
             record
-            for record in self.store.ended_since(self.sweep.began)
-            if record.signature in expected and record.status != Status.KILLED
+            for record in self.store.ended_since(self.began)
+            if record.signature in signatures
+            and record.status != Status.KILLED
+            and self.ended.get(record.signature) != record
         ]
-        fresh = [record for record in records if self.ended.get(record.signature) != record]
-        self.ended.update((record.signature, record) for record in fresh)
-        self.at_work = {
-            record.signature: _active(expected[record.signature], self.store.progress(record.run_id))
-            for record in self.store.running()
-            if record.signature in expected
-        }
-        return fresh
+        self.ended.update((record.signature, record) for record in self.fresh)
+        self.active = active_runs(self.store, self.runs)
+        return [self._line(record) for record in self.fresh]
 
     @property
-    def runs(self) -> list[AnnouncedRun]:
+    def expected(self) -> list[ExpectedRun]:
         """What is still expected of the plan: not the later rungs of a trajectory that has failed."""
         failed = {record.trajectory for record in self.ended.values() if record.status == Status.FAILED}
-        return [run for run in self.sweep.runs if run.signature in self.ended or run.trajectory not in failed]
+        return [run for run in self.runs if run.signature in self.ended or run.trajectory not in failed]
 
     @property
     def complete(self) -> bool:
         """Whether every run that is expected has ended."""
-        return len(self.ended) == len(self.runs)
+        return len(self.ended) == len(self.expected)
 
     def seconds_left(self) -> float:
         """By the plan's estimates, corrected by how fast the plan has been worked off so far."""
-        runs = self.runs
-        total = sum(run.seconds for run in runs)
-        done = sum(run.seconds for run in runs if run.signature in self.ended)
-        done += sum(run.share * (run.estimate or 0.0) for run in self.at_work.values())
-        elapsed = time.time() - self.sweep.began / 1000
-        pace = done / elapsed if done > 0 and elapsed > 0 else self.sweep.workers
-        return (total - done) / pace
+        seconds = {run.signature: run.seconds or 0.0 for run in self.expected}
+        done = sum(seconds.get(signature, 0.0) for signature in self.ended)
+        done += sum(run.share * (run.expected.seconds or 0.0) for run in self.active)
+        elapsed = time.time() - self.began / 1000
+        pace = done / elapsed if done > 0 and elapsed > 0 else self.workers
+        return (sum(seconds.values()) - done) / pace
 
-    def line(self, ended: "StoredRun") -> str:
+    def _line(self, record: StoredRun) -> str:
         """`3/6  filters=64 · 10 epochs · seed 0: validation 91.23 %, left about 0:01:00`."""
         left = "" if self.complete else f", left about {words.clock(self.seconds_left())}"
-        number = list(self.ended).index(ended.signature) + 1
-        return f"{number}/{len(self.runs)}  {ended.name}: {_outcome(ended)}{left}"
+        number = list(self.ended).index(record.signature) + 1
+        return f"{number}/{len(self.expected)}  {record.name}: {_outcome(record)}{left}"
 
-    def state(self) -> State:
+    def view(self) -> View:
         """With the lowest rung that is not complete, and the time of the end."""
-        rungs = sorted({run.epochs for run in self.sweep.runs})
-        unfinished = {run.epochs for run in self.runs if run.signature not in self.ended}
+        expected, rungs = self.expected, sorted({run.epochs for run in self.runs})
+        unfinished = {run.epochs for run in expected if run.signature not in self.ended}
         rung = f"rung {min(unfinished)} of {', '.join(map(str, rungs))}; " if unfinished else ""
         left = self.seconds_left()
         until = time.strftime("%H:%M", time.localtime(time.time() + left))
-        return State(f"{rung}left {words.clock(left)}, until {until}", len(self.ended), len(self.runs), "runs")
-
-    def active(self) -> list[ActiveRun]:
-        """The runs that workers work on."""
-        return list(self.at_work.values())
-
-    def last(self, count: int) -> list[Outcome]:
-        """The last that have ended, the latest first."""
-        latest = list(self.ended.values())[: -count - 1 : -1]
-        return [Outcome(f"{_outcome(run)}  {run.name}", run.status != Status.FINISHED) for run in latest]
+        last = [(f"{_outcome(run)}  {run.name}", run.status != Status.FINISHED) for run in self.ended.values()][::-1]
+        text = f"{rung}left {words.clock(left)}, until {until}"
+        return View(text, len(self.ended), len(expected), "runs", self.active, last)
 
 
-def _active(expected: AnnouncedRun, epochs: list[tuple[int, float, float]]) -> ActiveRun:
-    epoch, accuracy, seconds = epochs[-1] if epochs else (expected.start, None, None)
-    return ActiveRun(
-        expected.name, expected.start, epoch, expected.epochs, accuracy, seconds, estimate=expected.seconds
-    )
-
-
-def _outcome(ended: "StoredRun") -> str:
-    return f"validation {percent(ended.val_accuracy)}" if ended.status == Status.FINISHED else ended.status
+def _outcome(record: StoredRun) -> str:
+    return f"validation {words.percent(record.val_accuracy)}" if record.status == Status.FINISHED else record.status

@@ -1,14 +1,13 @@
 """The Hydra sweeper: works a study out, launches workers for what is missing, and shows how it goes on."""
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
-from rich.console import Console
 
 from fmnist import machine
 from fmnist.checks import check
@@ -37,26 +36,23 @@ class StudySweeper(LaunchingSweeper):
         """
         from fmnist.tracking import load
         from fmnist.training import data
-        from fmnist.work.plan_tables import plan_summary, plan_table, run_table
         from fmnist.work.sweep import Sweep
+        from fmnist.work.sweep_progress import plan_summary, plan_table, run_table
 
         began = int(time.time() * 1000)
         fixed, study = _split(self.parsed(arguments), to_config(self.config).study)
         points = self._points(fixed, study)
         dataset = data.load(points[0].config.data)
         runs = load(self.config.store)
-        launcher = self.make_launcher(fixed)
-        workers = launcher.workers(len(points) * len(set(study.seeds)))
+        self.overrides = fixed
+        workers = self.workers(len(points) * len(set(study.seeds)))
         planned = self._plan(points, study, dataset, runs, workers)
-        console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
         if study.dry_run:
-            console.print(run_table(planned))
-        console.print(plan_table(planned, study, workers))
-        console.print(plan_summary(planned, runs), soft_wrap=True)
-        if study.dry_run:
-            return
-        folder, patience = self.config.store, self.config.patience
-        Sweep(planned, study, folder, patience, began, workers, launcher, console).carry_out()
+            self.console.print(run_table(planned))
+        self.console.print(plan_table(planned, study, workers))
+        self.say(plan_summary(planned, runs))
+        if not study.dry_run:
+            Sweep(planned, began, workers, self).carry_out()
 
     def _points(self, fixed: list[str], study: StudyConfig) -> list["Variant"]:
         from fmnist.study.plan import variants
@@ -65,7 +61,9 @@ class StudySweeper(LaunchingSweeper):
 
         def compose(changes: Sequence[str]) -> Config:
             composed = loader.load_configuration(TRAIN.name, [*fixed, *changes], run_mode=RunMode.RUN)
-            return machine.resolve(_one_thread(to_config(composed)))
+            config = to_config(composed)
+            config.compute.threads = config.compute.threads or 1  # the numbers shall not depend on the machine's cores
+            return machine.resolve(config)
 
         check(compose(()))
         return variants(study, compose)
@@ -84,19 +82,17 @@ class StudySweeper(LaunchingSweeper):
             return newest[0][0] if newest else 0
 
         speed = pace.Pace(runs, [point.config for point in points])
-
-        def work_out() -> list["PlannedRun"]:
-            return plan.work_out(
-                points,
-                study,
-                runs=runs,
-                data_digest=dataset.digest,
-                images=len(dataset.train_labels),
-                checkpointed=checkpointed,
-                flops_per_second=speed.of,
-                seconds_per_run=pace.overhead(runs, points[0].config),
-            )
-
+        work_out = partial(
+            plan.work_out,
+            points,
+            study,
+            runs=runs,
+            data_digest=dataset.digest,
+            images=len(dataset.train_labels),
+            checkpointed=checkpointed,
+            flops_per_second=speed.of,
+            seconds_per_run=pace.overhead(runs, points[0].config),
+        )
         planned = work_out()
         unknown = speed.unknown([run.config for run in planned if not run.done])
         if unknown and plan.estimate(planned, workers) > WORTH_MEASURING:
@@ -113,28 +109,22 @@ def _split(overrides: list[Override], declared: StudyConfig) -> tuple[list[str],
     study a single `epochs` or `seed` replaces its rungs or seeds too.
     """
     study = declared if declared.name else replace(declared, name="sweep", design="grid", rungs=[], seeds=[])
+    numbers: dict[str, list[Any]] = {"epochs": study.rungs, "seed": study.seeds}
     fixed: list[str] = []
     for override in overrides:
         key = override.get_key_element()
         if override.is_sweep_override():
             if not override.is_discrete_sweep():
                 raise UserError(f"{key}: only lists of values can be swept ({key}=1,2)")
-            values: list[Any] = list(override.sweep_iterator())
-        elif declared.name and key in ("epochs", "seed"):
-            values = [override.value()]
+            (numbers if key in numbers else study.axes)[key] = list(override.sweep_iterator())
+        elif declared.name and key in numbers:
+            numbers[key] = [override.value()]
         else:
             fixed.append(override.input_line or "")
-            continue
-        if key == "epochs":
-            study.rungs = [_whole(key, value) for value in values]
-        elif key == "seed":
-            study.seeds = [_whole(key, value) for value in values]
-        else:
-            study.axes[key] = values
     if not declared.name:
         base = {entry.get_key_element(): entry.value() for entry in overrides if not entry.is_sweep_override()}
-        study.rungs = study.rungs or [_whole("epochs", base.get("epochs", Config().epochs))]
-        study.seeds = study.seeds or [_whole("seed", base.get("seed", Config().seed))]
+        numbers = {key: values or [base.get(key, getattr(Config(), key))] for key, values in numbers.items()}
+    study.rungs, study.seeds = ([_whole(key, value) for value in values] for key, values in numbers.items())
     return fixed, study
 
 
@@ -142,9 +132,3 @@ def _whole(key: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise UserError(f"{key} must be a whole number, but got {value}")
     return value
-
-
-def _one_thread(config: Config) -> Config:
-    """Workers use one thread unless told otherwise: their numbers shall not depend on the machine's cores."""
-    config.compute.threads = config.compute.threads or 1
-    return config

@@ -3,15 +3,13 @@
 import time
 from collections.abc import Container
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from fmnist.config import UserError
+from fmnist.run import execute
 from fmnist.schema import Status
 from fmnist.study.plan import PlannedRun
+from fmnist.tracking import AwayError, Store, StoredRun
 from fmnist.training.locking import BusyError, exclusively
-
-if TYPE_CHECKING:
-    from fmnist.tracking import Store
 
 POLL_SECONDS = 0.5  # between looks for a run that has become free
 Attempt = tuple[str, int]  # a run's id and the ms of its end: another attempt has another end
@@ -39,14 +37,7 @@ class Worker:
         return [*last.overrides, f"epochs={last.config.epochs}", f"seed={last.config.seed}"]
 
     def __call__(self) -> None:
-        """Carry out runs until none is left that could be.
-
-        Raises:
-            UserError: the data or the store cannot be had.
-            Exception: a run went wrong and the store could not be told.
-        """
-        from fmnist.tracking import Store
-
+        """Carry out runs until none is left that could be."""
         config = self.runs[0].config
         store = Store(config.store, config.patience, answered_before=True)
         while not (self._failed and self.fail_fast):
@@ -56,7 +47,7 @@ class Worker:
             if not any(self._settles(run, store) for run in candidates):
                 time.sleep(POLL_SECONDS)
 
-    def _settles(self, planned: PlannedRun, store: "Store") -> bool:
+    def _settles(self, planned: PlannedRun, store: Store) -> bool:
         """Carry out a run unless it has ended already; False if another process works on its trajectory."""
         signatures = planned.signatures
         try:
@@ -65,11 +56,7 @@ class Worker:
             record = store.find(signatures.run)
             if record is not None and record.status == Status.FINISHED:
                 self._finished.add(signatures.run)
-            elif (
-                record is not None
-                and record.status == Status.FAILED
-                and (record.run_id, record.ended) not in self.failed_before
-            ):
+            elif record is not None and self._has_failed(record):
                 self._failed.add(signatures.trajectory)
             else:
                 self._carry_out(planned, store)
@@ -77,31 +64,25 @@ class Worker:
             return False
         return True
 
-    def _carry_out(self, planned: PlannedRun, store: "Store") -> None:
+    def _carry_out(self, planned: PlannedRun, store: Store) -> None:
         """Carry out a run; whatever goes wrong is its record's to tell."""
-        from fmnist import run
-        from fmnist.tracking import AwayError
-
         signature = planned.signatures.run
         if signature in self._errors:
             raise self._errors[signature]
         try:
-            run.execute(planned.config, wait=False, store=store)
+            execute(planned.config, wait=False, store=store)
             self._finished.add(signature)
         except (BusyError, UserError, AwayError):
             raise
         except Exception as error:  # whatever it is: the run is FAILED, and the other runs shall not suffer
             self._errors[signature] = error
 
+    def _has_failed(self, record: StoredRun) -> bool:
+        return record.status == Status.FAILED and (record.run_id, record.ended) not in self.failed_before
+
 
 def next_runs(runs: list[PlannedRun], finished: Container[str], failed: Container[str]) -> list[PlannedRun]:
-    """The next rung of every trajectory that has neither reached its last nor failed, in the order of the plan.
-
-    Args:
-        runs: of the plan.
-        finished: signatures of runs.
-        failed: signatures of trajectories.
-    """
+    """The next rung of every trajectory (by signature) that has neither reached its last nor failed, in plan order."""
     first: dict[str, PlannedRun] = {}
     for run in runs:
         if not (run.done or run.signatures.run in finished or run.signatures.trajectory in failed):

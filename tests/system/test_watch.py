@@ -1,9 +1,9 @@
 """Watching a sweep from another terminal: what the store says of it, and how the watching ends."""
 
-import json
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 
 import psutil
 import pytest
@@ -12,7 +12,8 @@ from commands import run
 from fmnist import machine, tracking
 from fmnist.config import UserError
 from fmnist.watch import watch
-from fmnist.work.sweep_progress import AnnouncedRun, AnnouncedSweep
+from fmnist.work.display import ExpectedRun
+from fmnist.work.sweep_progress import SweepProgress
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +24,10 @@ def announced(tmp_path_factory):
         name = f"{machine.platform.node()} {process.pid} {psutil.Process(process.pid).create_time()}"
         assert not machine.is_gone(name)
         process.kill()
-    runs = [AnnouncedRun("filters=4 · 1 epoch · seed 0", "of nobody", epochs=1, start=0, seconds=1.0)]
-    sweep = AnnouncedSweep("smoke", workers=2, began=int(time.time() * 1000), process=name, runs=runs)
+    runs = [asdict(ExpectedRun("filters=4 · 1 epoch · seed 0", "of nobody", epochs=1, start=0, seconds=1.0))]
+    sweep = {"study": "smoke", "workers": 2, "began": int(time.time() * 1000), "process": name, "runs": runs}
     opened = tracking.Store(str(store))
-    opened.announce("smoke", sweep.to_json())
+    opened.announce("smoke", sweep)
     return store, opened, sweep
 
 
@@ -54,11 +55,12 @@ def test_a_process_is_gone_once_it_has_ended_though_nobody_has_asked_how(announc
             assert time.monotonic() < deadline
             time.sleep(0.02)
     assert machine.is_gone(name) and not machine.is_gone(machine.this_process())
-    assert not machine.is_gone(sweep.process.replace(machine.platform.node(), "elsewhere"))
+    assert not machine.is_gone(sweep["process"].replace(machine.platform.node(), "elsewhere"))
 
 
 def test_an_announcement_survives_the_store(announced):
     _, opened, sweep = announced
     ((sweep_id, status),) = opened.sweeps()
     assert status == "RUNNING"
-    assert AnnouncedSweep.from_json(json.loads(json.dumps(opened.plan(sweep_id)))) == sweep
+    assert opened.plan(sweep_id) == sweep
+    assert asdict(SweepProgress.of(None, sweep).runs[0]) == sweep["runs"][0]

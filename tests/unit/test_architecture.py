@@ -50,13 +50,10 @@ LIBRARIES = {
     "rich": {
         "watch",
         "search.summary",
-        "search.search",
-        "search.sweeper",
         "work.display",
-        "work.plan_tables",
+        "work.launcher",
+        "work.sweep_progress",
         "work.progress",
-        "work.sweep",
-        "work.sweeper",
     },
 }
 

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from fmnist.schema import Status
 from fmnist.tracking import StoredRun, as_tags
-from fmnist.work.display import LAST, ActiveRun, picture
-from fmnist.work.sweep_progress import AnnouncedRun, AnnouncedSweep, SweepProgress
+from fmnist.work.display import LAST, ActiveRun, ExpectedRun, picture
+from fmnist.work.sweep_progress import SweepProgress
 
 NAME = "limit=600 filters=4 kernel_size=3 dense_units=16 learning_rate=1e+30 batch_size=[32] · {} epochs · seed {}"
 
@@ -17,28 +17,27 @@ NAME = "limit=600 filters=4 kernel_size=3 dense_units=16 learning_rate=1e+30 bat
 def progress(workers=2, ended=()):
     """A sweep of seeds over rungs 1 and 3, some of whose runs have ended with these statuses."""
     runs = [
-        AnnouncedRun(NAME.format(e, s), f"{e}-{s}", e, 0, 10.0 * e, f"path {s}") for e in (1, 3) for s in range(workers)
+        ExpectedRun(NAME.format(e, s), f"{e}-{s}", e, 0, 10.0 * e, f"path {s}") for e in (1, 3) for s in range(workers)
     ]
-    sweep = AnnouncedSweep("test", workers, int(1000 * (time.time() - 20)), "here 1 1.0", runs)
     records = {}
     for run, status in zip(runs, ended, strict=False):
         tags = as_tags({"signature": run.signature, "trajectory_signature": run.trajectory})
         records[run.signature] = StoredRun("id", run.name, status, 0, 1, tags, metrics={"val/accuracy": 0.9123})
     left = [run for run in runs if run.signature not in records][:workers]
-    at_work = {run.signature: ActiveRun(run.name, run.start, 1, run.epochs, 0.875, 2.0, run.seconds) for run in left}
-    return SweepProgress(None, sweep, records, at_work)
+    active = [ActiveRun(run, 1, 0.875, 2.0) for run in left]
+    return SweepProgress(None, "test", workers, int(1000 * (time.time() - 20)), "here 1 1.0", runs, records, active)
 
 
 def drawn(observed, width, height=30):
     console = Console(width=width, height=height, file=io.StringIO(), force_terminal=True, color_system="standard")
-    console.print(picture(observed, height))
+    console.print(picture(observed.view(), height))
     return console.file.getvalue()
 
 
 @pytest.mark.parametrize("width", [20, 70, 110, 200])
 def test_no_line_is_wider_than_the_terminal_and_names_in_it_are_whole(width):
     plain = Console(width=width, file=io.StringIO())
-    plain.print(picture(progress(ended=[Status.FINISHED]), 30))
+    plain.print(picture(progress(ended=[Status.FINISHED]).view(), 30))
     lines = plain.file.getvalue().splitlines()
     assert max(map(len, lines)) <= width
     if width >= 70:

@@ -16,8 +16,8 @@ from fmnist.analysis.importance import expected_best, importance
 from fmnist.config import CONF, UserError
 from fmnist.report.searches import importance_warning
 from fmnist.search import oracles, trials
+from fmnist.search.definition import check_agreement, definition, digest
 from fmnist.search.limits import Limits, brackets
-from fmnist.search.search import check_agreement, definition, digest
 from fmnist.search.space import KINDS, TUNE, SearchConfig, TunerConfig, check_search, dimensions, to_run
 from fmnist.study.compose import compose_config
 
@@ -142,7 +142,7 @@ def test_an_option_that_is_added_later_changes_only_searches_that_use_it(tmp_pat
     def with_patience(patience):
         return replace(search, tuner=LaterTuner(**later, patience=patience))
 
-    monkeypatch.setattr("fmnist.search.search.SearchConfig", lambda: SearchConfig(tuner=LaterTuner()))
+    monkeypatch.setattr("fmnist.search.definition.SearchConfig", lambda: SearchConfig(tuner=LaterTuner()))
     unused = definition(with_patience(0), dimensions(search.tuner.space), "0123456789abcdef")
     used = definition(with_patience(5), dimensions(search.tuner.space), "0123456789abcdef")
     assert unused == before and used == {**before, "tuner.patience": 5}
@@ -252,7 +252,7 @@ def test_bayesian_search_goes_on_beside_trials_that_have_not_ended(tmp_path):
 
 def test_the_trial_of_a_worker_that_is_gone_is_given_to_another(tmp_path):
     oracle = make(tmp_path / "o", "random")
-    with oracles.slot(oracle.folder) as name:
+    with trials.slot(oracle.folder, "worker") as name:
         first = oracle.create_trial(name)
         other = make(tmp_path / "o", "random").create_trial("worker-1")
         assert other.trial_id != first.trial_id
@@ -286,22 +286,25 @@ def test_the_brackets_that_are_announced_are_keras_tuners(epochs, factor):
 def test_a_search_begins_nothing_that_its_budget_does_not_hold():
     def limits(*overrides, **options):
         search = composed("tuner=random", "data.limit=600", "tuner.max_epochs=2", *overrides)
-        return Limits(search, dimensions(search.tuner.space), images=60_000, pace=1e9, overhead=2.0, **options)
+        return Limits(
+            search, dimensions(search.tuner.space), data_digest="", images=60_000, pace=1e9, overhead=2.0, **options
+        )
 
     trial = {"model.filters.0": 16, "model.filters.1": 32}
-    assert limits("tuner.max_trials=2").allow(trial, {}, [trial])
+    begun = trials.TrialRecord("0000", trials.RUNNING, trial, None, None)
+    assert limits("tuner.max_trials=2").allow(trial, [begun])
     full = limits("tuner.max_trials=2")
-    assert not full.allow(trial, {}, [trial, trial]) and full.reached == "tuner.max_trials=2"
-    assert limits("tuner.epochs_budget=5").allow(trial, {}, [trial])
+    assert not full.allow(trial, [begun, begun]) and full.reached == "tuner.max_trials=2"
+    assert limits("tuner.epochs_budget=5").allow(trial, [begun])
     full = limits("tuner.epochs_budget=5")
-    assert not full.allow(trial, {}, [trial, trial]) and "needs 2 more epochs" in full.reached
+    assert not full.allow(trial, [begun, begun]) and "needs 2 more epochs" in full.reached
     promoted = trial | {"tuner/epochs": 9, "tuner/initial_epoch": 3}
     assert limits().cost(promoted)[0] == 6
-    assert limits(until=time.time() + 3600).allow(trial, {}, [])
+    assert limits(until=time.time() + 3600).allow(trial, [])
     late = limits("tuner.minutes=1", until=time.time() + 1)
-    assert not late.allow(trial, {}, []) and "tuner.minutes=1" in late.reached
-    slow = {"0000": {"work": 1.0, "seconds": 1e3, "trained": 2, "epochs": 2}}  # an operation in 1,000 s
-    assert not limits("tuner.minutes=60", until=time.time() + 3600).allow(trial, slow, [trial])
+    assert not late.allow(trial, []) and "tuner.minutes=1" in late.reached
+    slow = replace(begun, work=1.0, seconds=1e3, trained=2, epochs=2)  # an operation in 1,000 s
+    assert not limits("tuner.minutes=60", until=time.time() + 3600).allow(trial, [slow])
 
 
 # ---- What a search teaches -----------------------------------------------------------------------------

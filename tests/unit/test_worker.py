@@ -1,19 +1,19 @@
 """What workers take and leave, and when launching them again is hopeless; no process is started."""
 
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 import pytest
 from omegaconf import OmegaConf
 
-from fmnist import run
-from fmnist.config import Config, RunError, UserError
+from fmnist.config import Config, UserError
 from fmnist.identity import Signatures
 from fmnist.schema import Status
 from fmnist.study.plan import PlannedRun
+from fmnist.tracking import StoredRun
 from fmnist.training.locking import exclusively
 from fmnist.work import worker
-from fmnist.work.launcher import Deaths, Launcher
+from fmnist.work.launcher import HopelessError
+from fmnist.work.sweeper import StudySweeper
 from fmnist.work.worker import Worker, next_runs
 
 
@@ -39,7 +39,7 @@ class Records:
         if signature not in self.runs:
             return None
         status, ended = self.runs[signature]
-        return SimpleNamespace(run_id=f"id {signature}", status=status, ended=ended)
+        return StoredRun(f"id {signature}", signature, status, 0, ended)
 
 
 @pytest.fixture
@@ -55,8 +55,8 @@ def records(monkeypatch):
         if key in store.failing:
             raise ValueError(key)
 
-    monkeypatch.setattr("fmnist.tracking.Store", lambda *arguments, **options: store)
-    monkeypatch.setattr(run, "execute", execute)
+    monkeypatch.setattr("fmnist.work.worker.Store", lambda *arguments, **options: store)
+    monkeypatch.setattr(worker, "execute", execute)
     monkeypatch.setattr(worker, "POLL_SECONDS", 0.01)
     return store
 
@@ -98,21 +98,45 @@ def test_a_path_that_another_process_works_on_is_not_asked_about(records, tmp_pa
 
 
 def test_three_launches_that_come_no_further_are_hopeless_and_progress_begins_the_count_again():
-    deaths = Deaths("finishing an epoch", "fewer")
-    for has_progressed in (False, False, True, False, False):
-        assert "a worker died (OSError)" in deaths.add(OSError("gone"), has_progressed)
-    with pytest.raises(RunError, match=r"died 3 times without finishing an epoch.*\(the last error: OSError: gone\)"):
-        deaths.add(OSError("gone\nmore"), False)
+    progress, epochs, told = iter((False, False, True, False, False, False)), [], []
+    workers = sweeper({})
+    workers.say = told.append
+
+    def launch():
+        if next(progress):
+            epochs.append(1)
+        raise OSError("gone\nmore")
+
+    recovered = []
+    with pytest.raises(
+        HopelessError, match=r"died 3 times without finishing an epoch.*\(the last error: OSError: gone\)"
+    ):
+        workers.in_spite_of_deaths(
+            launch,
+            lambda: recovered.append(1),
+            count=lambda: len(epochs),
+            progress="finishing an epoch",
+            remedy="fewer",
+        )
+    assert len(told) == 5 and len(recovered) == 6 and all("a worker died (OSError)" in line for line in told)
+
+
+def sweeper(launcher, overrides=()):
+    """As Hydra makes one, with these options of its launcher."""
+    made = StudySweeper()
+    made.setup(hydra_context=None, task_function=None, config=OmegaConf.create({"hydra": {"launcher": launcher}}))
+    made.overrides = list(overrides)
+    return made
 
 
 @pytest.mark.parametrize("jobs", [0, -2])
 def test_a_number_of_workers_that_is_none_is_refused(jobs):
-    launcher = Launcher(None, OmegaConf.create({"hydra": {"launcher": {"n_jobs": jobs}}}), [])
+    launcher = sweeper({"n_jobs": jobs})
     with pytest.raises(UserError, match=rf"hydra.launcher.n_jobs must be at least 1, or -1 .* but got {jobs}"):
         launcher.workers(9)
 
 
 def test_a_cluster_has_a_worker_for_each_trajectory_and_its_jobs_go_by_what_is_theirs():
-    launcher = Launcher(None, OmegaConf.create({"hydra": {"launcher": {}}}), ["seed=0", "data.limit=600"])
+    launcher = sweeper({}, ["seed=0", "data.limit=600"])
     assert launcher.workers(9) == 9 and not launcher.is_local
     assert launcher._merged(["model.filters=4", "seed=1"]) == ["data.limit=600", "model.filters=4", "seed=1"]
