@@ -274,7 +274,8 @@ def test_hyperband_promotes_the_best_of_whole_rounds_though_some_failed(tmp_path
 
 @pytest.mark.parametrize(("epochs", "factor"), [(9, 3), (10, 3), (50, 3), (16, 2), (1, 3), (27, 4)])
 def test_the_brackets_that_are_announced_are_keras_tuners(epochs, factor):
-    theirs = oracles.HyperbandOracle(objective="val_accuracy", max_epochs=epochs, factor=factor)
+    objective = oracles.keras_tuner.Objective("val_accuracy", "max")  # to infer the direction would start TensorFlow
+    theirs = oracles.HyperbandOracle(objective=objective, max_epochs=epochs, factor=factor)
     ours = brackets(TunerConfig(max_epochs=epochs, factor=factor))
     count = theirs._get_num_brackets()
     assert [[(size, end) for size, _, end in bracket] for bracket in ours] == [
