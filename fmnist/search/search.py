@@ -99,8 +99,8 @@ class Search:
         """Run trials until there is none left, and return the limit that was reached, if it was one."""
         limits, tuner, (total, epochs), before = self.limits, self.tuner, self.limits.total(), len(self._ended())
         size = f"{tuner.minutes:g} minutes" if epochs is None else f"{total or 'some'} trials, {epochs} epochs"
-        told = f"Search {self.name}: {size} in {len(self.space)} dimensions, {words.plural(tuner.workers, 'worker')}"
-        self.launcher.say(told + (f"; {before} trials have ended before" if before else ""))
+        line = f"Search {self.name}: {size} in {len(self.space)} dimensions, {words.plural(tuner.workers, 'worker')}"
+        self.launcher.say(line + (f"; {before} trials have ended before" if before else ""))
         progress = SearchProgress(self.store, limits, self.folder, self.began)
 
         def log() -> None:

@@ -84,19 +84,19 @@ def test_the_table_has_a_line_for_every_part_and_row():
 
 
 def test_a_copied_run_reads_like_one_that_was_written(tmp_path):
-    book = tracking.Store(str(tmp_path))
+    store = tracking.Store(str(tmp_path))
     first, *_, other = islice(configs(17), 1, 17)  # of 3 epochs both
-    pattern, written = write(book, first), write(book, other)
-    copier = Copier(book)
+    pattern, written = write(store, first), write(store, other)
+    copier = Copier(store)
     copied = copier.copy(pattern, other)
     copier.close()
-    rows = tracking.frame(book).set_index("run_id").drop(columns="start_time")
+    rows = tracking.frame(store).set_index("run_id").drop(columns="start_time")
     assert (
         len(rows) == 3 and rows.loc[copied].equals(rows.loc[written]) and not rows.loc[copied].equals(rows.loc[pattern])
     )
-    histories = book.histories([written, copied])
+    histories = store.histories([written, copied])
     pd.testing.assert_frame_equal(histories[written], histories[copied])
-    one, two = (book.client.get_run(run_id) for run_id in (written, copied))
+    one, two = (store.client.get_run(run_id) for run_id in (written, copied))
     assert one.data.tags == two.data.tags
     for run in (one, two):
         assert run.inputs.dataset_inputs[0].dataset.name == "fashion-mnist"

@@ -1,4 +1,4 @@
-"""The door to results, in this process where that does: options, files, mistakes in a line."""
+"""The command that shows results, in this process where that does: options, files, mistakes in a line."""
 
 import io
 import json
@@ -18,13 +18,15 @@ POOLING = ["--study", "pooling"]
 def store(tmp_path_factory):
     """Study pooling with two seeds, another variant, and an attempt that was killed before it had options."""
     folder = tmp_path_factory.mktemp("store")
-    book = tracking.Store(str(folder))
-    book.client.create_run(book.id, run_name="killed at once", tags={"fmnist.signature": "s"})
+    store = tracking.Store(str(folder))
+    store.client.create_run(store.id, run_name="killed at once", tags={"fmnist.signature": "s"})
     base = from_flat(Config(), {"compute.precision": "float32", "compute.threads": 1, "epochs": 1})
     for options in ({}, {"model.pooling": "average"}):
         for seed in (0, 1):
-            write(book, from_flat(base, {**options, "seed": seed}))
-    write(book, from_flat(base, {"model.filters": [32, 64], "model.batch_norm": True, "optimizer.learning_rate": 1e-4}))
+            write(store, from_flat(base, {**options, "seed": seed}))
+    write(
+        store, from_flat(base, {"model.filters": [32, 64], "model.batch_norm": True, "optimizer.learning_rate": 1e-4})
+    )
     return folder
 
 
@@ -112,8 +114,8 @@ def test_a_store_without_runs_is_no_mistake_and_stays_as_it_is(said, tmp_path):
 
 
 def test_a_store_where_nothing_has_finished_is_no_mistake(said, tmp_path):
-    book = tracking.Store(str(tmp_path))
-    book.client.create_run(book.id, run_name="killed at once", tags={"fmnist.signature": "s"})
+    store = tracking.Store(str(tmp_path))
+    store.client.create_run(store.id, run_name="killed at once", tags={"fmnist.signature": "s"})
     assert "RUNNING" in said(where=tmp_path) and said(*POOLING, where=tmp_path).startswith("none of the 1 recorded")
 
 

@@ -73,8 +73,8 @@ def test_final_scores_are_logged_once_for_each_class_by_name(recorded):
 
 def test_the_benchmarks_invented_runs_have_the_numbers_and_words_of_a_real_one(recorded, tmp_path):
     _, _, record, _ = recorded
-    book = tracking.Store(str(tmp_path))
-    invented = book.client.get_run(write(book, next(configs(1)))).data
+    store = tracking.Store(str(tmp_path))
+    invented = store.client.get_run(write(store, next(configs(1)))).data
     assert invented.metrics.keys() == record.data.metrics.keys()
     assert invented.params.keys() == record.data.params.keys()
     assert invented.tags.keys() - {"fmnist.study"} == record.data.tags.keys() - {"mlflow.loggedImages"}

@@ -38,12 +38,12 @@ FRESH, LUCK = (1, 2, 3), (0.0, 0.001, -0.001)
 WORTH = 0.93  # of the best: the search saw two points more
 
 
-def keep(book, options, seed, epochs, score):
+def keep(store, options, seed, epochs, score):
     """A run as real ones are written, without what no ranking reads; returns its id."""
     config = replace(from_flat(BASE, options), seed=seed, epochs=epochs)
     data = dataset()
     signed = sign(config, data.digest)
-    writer = book.begin(run_name(config), signed.run, parameters(config), describe(config, signed, data))
+    writer = store.begin(run_name(config), signed.run, parameters(config), describe(config, signed, data))
     if score is None:
         writer.fail("DivergedError: the loss is nan")
     else:
@@ -53,15 +53,15 @@ def keep(book, options, seed, epochs, score):
     return writer.run_id
 
 
-def search(folder, book, name, options, points):
+def search(folder, store, name, options, points):
     """A search whose trials are runs with seed 0; returns its record."""
     kind = {"tuner.kind": name.split("-")[0], "tuner.objective": "val/accuracy", "tuner.max_epochs": 9}
     flat = parameters(from_flat(BASE, options))
-    record = tracking.SearchRecord(book, name, {**kind, **flat, "data": dataset().digest})
+    record = tracking.SearchRecord(store, name, {**kind, **flat, "data": dataset().digest})
     rows, epochs, failed, best = [], 0, 0, {}
     for trial, (changed, reached, score) in points.items():
-        run_id = keep(book, options | changed, 0, reached, score)
-        book.mark(run_id, name, trial=f"{trial:04d}", parent=record.run_id)
+        run_id = keep(store, options | changed, 0, reached, score)
+        store.mark(run_id, name, trial=f"{trial:04d}", parent=record.run_id)
         epochs, failed = epochs + reached, failed + (score is None)
         values = {"search/epochs": float(epochs), "search/failed": float(failed)}
         if score is not None:
@@ -73,12 +73,12 @@ def search(folder, book, name, options, points):
     return record
 
 
-def confirm(book, record, options, best, trial):
+def confirm(store, record, options, best, trial):
     """The best of a search and the baseline on fresh seeds."""
     for seed, luck in zip(FRESH, LUCK, strict=True):
-        keep(book, options, seed, 9, 0.9 + luck)
-        run_id = keep(book, options | best, seed, 9, WORTH + 0.5 * luck)
-        book.mark(run_id, record.name, trial=trial, confirms=True)
+        keep(store, options, seed, 9, 0.9 + luck)
+        run_id = keep(store, options | best, seed, 9, WORTH + 0.5 * luck)
+        store.mark(run_id, record.name, trial=trial, confirms=True)
     verdict = "on 3 fresh seeds: better than the baseline"
     record.describe("", {}, 1, best_trial=trial, verdict=verdict)
     record.end(Status.FINISHED)
@@ -88,15 +88,15 @@ def confirm(book, record, options, best, trial):
 def store(tmp_path_factory):
     """Study pooling, a search of the same data, and one of fewer images."""
     folder = tmp_path_factory.mktemp("searched")
-    book, study = tracking.Store(str(folder)), {"study.name": "pooling"}
+    store, study = tracking.Store(str(folder)), {"study.name": "pooling"}
     for seed in (0, 1):
-        keep(book, study, seed, 3, 0.89 + 0.001 * seed)
-        keep(book, study | {"model.pooling": "average"}, seed, 3, 0.88)
+        keep(store, study, seed, 3, 0.89 + 0.001 * seed)
+        keep(store, study | {"model.pooling": "average"}, seed, 3, 0.88)
     for seed, accuracy in zip(FRESH, (0.899, 0.904, 0.896), strict=True):
-        keep(book, study | {"model.pooling": "average"}, seed, 9, accuracy)
-    confirm(book, search(folder, book, NAME, {}, POINTS), {}, POINTS[4][0], "0004")
+        keep(store, study | {"model.pooling": "average"}, seed, 9, accuracy)
+    confirm(store, search(folder, store, NAME, {}, POINTS), {}, POINTS[4][0], "0004")
     points = {0: ({"model.dropout": 0.3}, 9, 0.85), 1: ({"model.dropout": 0.4}, 9, 0.84)}
-    confirm(book, search(folder, book, OTHER, FEW, points), FEW, points[0][0], "0000")
+    confirm(store, search(folder, store, OTHER, FEW, points), FEW, points[0][0], "0000")
     return folder
 
 
@@ -182,12 +182,12 @@ def test_by_run_a_trial_is_seen_beside_the_fresh_seeds(store):
 
 
 def test_a_run_that_another_search_has_chosen_by_confirms_nothing(store):
-    book = tracking.Store(str(store))
-    first, second = (keep(book, {"data.limit": 5000, "model.filters": filters}, 1, 9, 0.9) for filters in (32, 64))
+    opened = tracking.Store(str(store))
+    first, second = (keep(opened, {"data.limit": 5000, "model.filters": filters}, 1, 9, 0.9) for filters in (32, 64))
     trial, fresh = {"trial": "0001"}, {"trial": "0002", "confirms": True}
     for run_id, uses in ((first, (fresh, trial)), (second, (trial, fresh))):
         for name, use in zip(("a", "b"), uses, strict=True):
-            book.mark(run_id, name, **use)
+            opened.mark(run_id, name, **use)
     runs = tracking.load(str(store))
     assert not runs.loc[runs["data.limit"] == "5000", "confirms"].any()
     found = row(board(store), "a/2")

@@ -40,7 +40,7 @@ TAKEN_OUT = ["study.axes.augment=null", "study.axes.model.kernel_size=null"]
 def store(tmp_path_factory):
     """Runs of study article with 3 seeds, written as real runs are; one attempt more failed."""
     folder = tmp_path_factory.mktemp("planted")
-    book, rng, data = tracking.Store(str(folder)), np.random.default_rng(4), dataset()
+    store, rng, data = tracking.Store(str(folder)), np.random.default_rng(4), dataset()
     luck = rng.normal(0, LUCK, 3)
     for (option, level, epochs), worth in PLANTED.items():
         for seed in range(3):
@@ -53,7 +53,7 @@ def store(tmp_path_factory):
             }
             config = from_flat(Config(), chosen)
             signed = sign(config, data.digest)
-            writer = book.begin(run_name(config), signed.run, parameters(config), describe(config, signed, data))
+            writer = store.begin(run_name(config), signed.run, parameters(config), describe(config, signed, data))
             reached = 0.895 + worth + luck[seed] + rng.normal(0, NOISE / 3)
             recalls = {name: (0.75 if name == "Shirt" else 0.9) + rng.normal(0, 0.01) for name in CLASSES}
             writer.metrics(
@@ -69,7 +69,7 @@ def store(tmp_path_factory):
             writer.end(Status.FINISHED)
     config = replace(config, seed=9)
     signed = sign(config, data.digest)
-    book.begin(run_name(config), signed.run, parameters(config), describe(config, signed, data)).fail("diverged")
+    store.begin(run_name(config), signed.run, parameters(config), describe(config, signed, data)).fail("diverged")
     return folder
 
 
