@@ -57,6 +57,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--top", metavar="N", type=_positive, help="only the first N rows")
     parser.add_argument("--format", choices=(*FORMATS, "html"), default="table", help="default: table")
     parser.add_argument("--out", metavar="PATH", type=Path, help="write to a file, or into a folder (no suffix)")
+    parser.add_argument("--force", action="store_true", help="replace results of other runs that stand in the folder")
     parser.add_argument("--store", metavar="DIR", default="mlruns", help="folder of the runs (mlruns)")
     parser.add_argument("overrides", nargs="*", help="options that the study was run with: data.limit=3000")
     arguments = parser.parse_intermixed_args(argv)
@@ -102,7 +103,7 @@ def _compare_runs(arguments: argparse.Namespace) -> None:
     findings, out = answer(Question(arguments.store, **options)), arguments.out
     file = out if out is not None and out.suffix else None
     if out is not None and file is None:
-        write_folder(findings, out)
+        write_folder(findings, out, arguments.force)
     if arguments.format == "html":
         write_report(findings, out)
     elif arguments.claims:

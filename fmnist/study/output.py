@@ -11,6 +11,7 @@ from fmnist.report.formats import put, write
 from fmnist.report.leaderboard import NO_RUNS, render
 from fmnist.report.notes import explanation
 from fmnist.study.findings import Findings
+from fmnist.words import plural
 
 
 def _cut(findings: Findings) -> pd.DataFrame:
@@ -49,18 +50,39 @@ def leaderboard_text(findings: Findings, format: str, fit: bool = False) -> str:
     return "\n\n".join(part for part in (table, below) if part)
 
 
-def write_folder(findings: Findings, folder: Path) -> None:
+def write_folder(findings: Findings, folder: Path, force: bool = False) -> None:
     """Leaderboard and claims as files of a folder.
 
     Raises:
-        UserError: there is no run, so that nothing would take the place of what stands there.
+        UserError: there is no run, or what stands there would be lost, and `force` is False.
     """
     if findings.leaderboard.empty:
         raise UserError(f"nothing to write into {folder}: no recorded run matches; start some with 'make sweep'")
+    if not force and (lost := _lost(findings, folder)):
+        raise UserError(f"{folder} holds {lost}: name another folder with --out, or replace it with --force")
     for format in ("csv", "md"):
         put(folder / f"leaderboard.{format}", leaderboard_text(findings, format))
     if findings.claims:
         put(folder / "claims.csv", claims.render(findings.claims, "csv"))
+
+
+def _lost(findings: Findings, folder: Path) -> str:
+    """The results of a folder that these findings do not have, with as many seeds; empty if there are none."""
+    file = folder / "leaderboard.csv"
+    if not file.exists():
+        return "a leaderboard of runs that are not known" if (folder / "leaderboard.md").exists() else ""
+    key = ["variant_signature", "epochs"]
+    before = pd.read_csv(file, dtype={"variant_signature": str}).dropna(subset=key)
+    seeds = _cut(findings).groupby(key)["seeds"].max().reindex(pd.MultiIndex.from_frame(before[key])).to_numpy()
+    lost = before[~(seeds >= before["seeds"])]
+    if lost.empty:
+        return ""
+    first = lost.iloc[0]
+    results = f"{plural(len(lost), 'row')} of {plural(len(before), 'row')}" if len(before) > 1 else "a row"
+    example = (
+        f"{first['variant']} at {plural(int(first['epochs']), 'epoch')} with {plural(int(first['seeds']), 'seed')}"
+    )
+    return f"{results} that these runs do not have ({example})"
 
 
 def write_report(findings: Findings, path: Path) -> None:

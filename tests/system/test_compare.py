@@ -5,7 +5,7 @@ import json
 
 import pandas as pd
 import pytest
-from commands import ROOT, mistake
+from commands import ROOT, mistake, run
 from invented import write
 
 from fmnist import compare, tracking
@@ -194,3 +194,16 @@ def test_what_stands_in_a_folder_is_not_replaced_by_nothing(tmp_path):
         "compare", "--store", tmp_path / "none", "--study", "smoke", "--format", "html", "--out", kept.parent
     )
     assert "nothing to write" in said and kept.read_text() == "an answer"
+
+
+def test_a_folder_that_holds_results_of_other_runs_is_not_overwritten_without_force(store, tmp_path):
+    compare_all = ["compare", "--store", str(store), "--out", str(tmp_path / "results")]
+    run(*compare_all)
+    before = (tmp_path / "results" / "leaderboard.csv").read_bytes()
+    run(*compare_all)  # the same results may be written again
+    refusal = mistake(*compare_all, "--top", "1")
+    assert "that these runs do not have (" in refusal and "--force" in refusal
+    assert (tmp_path / "results" / "leaderboard.csv").read_bytes() == before
+    run(*compare_all, "--top", "1", "--force")
+    (tmp_path / "results" / "leaderboard.csv").unlink()
+    assert "a leaderboard of runs that are not known" in mistake(*compare_all)
