@@ -4,6 +4,7 @@ Lowest of all: nothing of the project is imported here.
 """
 
 import _thread
+import atexit
 import os
 import signal
 import sys
@@ -16,7 +17,7 @@ INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM)
 SHOW_CURSOR = b"\x1b[?25h"  # which a live table hides
 WATCH_SECONDS = 1.0  # between looks whether what a process works for is still there
 GRACE_SECONDS = 15.0  # that a process without a parent has to close what it has open
-Handler = Callable[[int, Any], Any]
+Handler = Callable[[int, Any], Any] | signal.Handlers
 
 
 def handle(handler: Handler, *numbers: int) -> None:
@@ -57,6 +58,7 @@ class Interruption:
         """Begin to listen."""
         self.has_come = False
         self._message = message
+        atexit.register(handle, signal.SIG_IGN)  # Python's last steps would be cut off, and the exit code with them
         handle(self._interrupt)
 
     def _interrupt(self, number: int, frame: Any) -> NoReturn:
