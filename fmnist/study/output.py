@@ -72,7 +72,10 @@ def _lost(findings: Findings, folder: Path) -> str:
     if not file.exists():
         return "a leaderboard of runs that are not known" if (folder / "leaderboard.md").exists() else ""
     key = ["variant_signature", "epochs"]
-    before = pd.read_csv(file, dtype={"variant_signature": str}).dropna(subset=key)
+    try:
+        before = pd.read_csv(file, dtype={"variant_signature": str}).dropna(subset=key).astype({"seeds": int})
+    except (ValueError, KeyError):  # which pandas' own errors are
+        return "a leaderboard that cannot be read"
     seeds = _cut(findings).groupby(key)["seeds"].max().reindex(pd.MultiIndex.from_frame(before[key])).to_numpy()
     lost = before[~(seeds >= before["seeds"])]
     if lost.empty:

@@ -36,7 +36,7 @@ _WHOLE = re.compile(r"\s*[+-]?[0-9]+(\.0*)?\s*")
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _opened(path: Path) -> Iterator[io.BufferedReader]:
     """The content of a file, unpacked where it is packed.
 
     Raises:
@@ -48,7 +48,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
             if not start:
                 raise _broken(f"{path} is empty")
             file.seek(0)
-            yield gzip.GzipFile(fileobj=file) if start == GZIP else file  # type: ignore[misc]
+            yield io.BufferedReader(gzip.GzipFile(fileobj=file)) if start == GZIP else file
     except FileNotFoundError:
         raise UserError(f"there is no file {path}; check the path, or run 'make data'") from None
     except EOFError as error:
@@ -126,8 +126,8 @@ def _read_idx(path: Path, dimensions: int) -> Bytes:
         if announced > MOST_IMAGES * PIXELS:
             raise _broken(f"{head}, more than {MOST_IMAGES} images have")
         content = np.empty(announced, np.uint8)
-        size = file.readinto(content.data) if announced else 0  # type: ignore[attr-defined]
-        while 0 < size < announced and (more := file.readinto(content.data[size:])):  # type: ignore[attr-defined]
+        size = file.readinto(content.data) if announced else 0
+        while 0 < size < announced and (more := file.readinto(content.data[size:])):
             size += more
         if size < announced or file.read(1):
             raise _broken(f"{head}, but {size if size < announced else 'more'} follow")

@@ -205,5 +205,8 @@ def test_a_folder_that_holds_results_of_other_runs_is_not_overwritten_without_fo
     assert "that these runs do not have (" in refusal and "--force" in refusal
     assert (tmp_path / "results" / "leaderboard.csv").read_bytes() == before
     run(*compare_all, "--top", "1", "--force")
+    for text in ("", "a,b\n1,2\n", "variant_signature,epochs,seeds\nx,1,many\n"):
+        (tmp_path / "results" / "leaderboard.csv").write_text(text)
+        assert "a leaderboard that cannot be read" in mistake(*compare_all)
     (tmp_path / "results" / "leaderboard.csv").unlink()
     assert "a leaderboard of runs that are not known" in mistake(*compare_all)
