@@ -80,6 +80,15 @@ class Limits:
         whole = [trial for trial in trials if trial.trained and trial.trained == trial.epochs]
         return median_high(trial.work / trial.seconds for trial in whole) if whole else self.pace
 
+    def are_exhausted(self, ended: int) -> bool:
+        """Whether so many trials that have ended are all that can be begun; False where only the oracle can tell."""
+        total, _ = self.total()
+        if total is None or ended < total or self.search.tuner.epochs_budget is not None:
+            return False
+        if total == self.search.tuner.max_trials:
+            self.reached = f"tuner.max_trials={total}"
+        return True
+
     def allow(self, values: dict[str, Any], begun: list[TrialRecord]) -> bool:
         """Whether a trial may be begun, after all those that have been; if not, `reached` says why."""
         tuner, (epochs, work) = self.search.tuner, self.cost(values)

@@ -101,6 +101,8 @@ class Search:
         size = f"{tuner.minutes:g} minutes" if epochs is None else f"{total or 'some'} trials, {epochs} epochs"
         line = f"Search {self.name}: {size} in {len(self.space)} dimensions, {words.plural(tuner.workers, 'worker')}"
         self.launcher.say(line + (f"; {before} trials have ended before" if before else ""))
+        if limits.are_exhausted(before):
+            return limits.reached
         progress = SearchProgress(self.store, limits, self.folder, self.began)
 
         def log() -> None:

@@ -32,8 +32,8 @@ def load(folder: str | Path) -> pd.DataFrame:
 def frame(store: Store) -> pd.DataFrame:
     """All runs of a store as a frame, a row a run, oldest first.
 
-    Columns: run_id, run_name, status, start_time (ms), those of `fmnist.schema.COLUMNS`, train_seconds, epochs, seed,
-    every metric by its key (`val/accuracy`, the last value) and every option by its key (`model.filters`, as text).
+    Columns: run_id, run_name, status, start_time (ms), those of `fmnist.schema.COLUMNS`, commit, train_seconds, epochs,
+    seed, every metric by its key (`val/accuracy`, the last value), every option by its key (`model.filters`, as text).
     An option that a record lacks did not exist when the run was made: it has its default. A run that was killed before
     its options were recorded has none.
 
@@ -57,6 +57,7 @@ def _row(run: StoredRun) -> dict[str, Any]:
         "status": run.status,
         "start_time": run.start_time,
         **{name: column.read(run.tags) for name, column in COLUMNS.items()},
+        "commit": run.commit,
         "train_seconds": metrics.get("time/train_s", float("nan")),
         **metrics,
         **params,

@@ -39,6 +39,11 @@ class StoredRun:
         return str(COLUMNS["trajectory_signature"].read(self.tags))
 
     @property
+    def commit(self) -> str:
+        """The first letters of the commit that made it; empty where there was none."""
+        return self.tags.get(_MLFLOW["commit"], "")[:7]
+
+    @property
     def val_accuracy(self) -> float:
         """The last; NaN without one."""
         return self.metrics.get(VAL_ACCURACY.key, float("nan"))
