@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from fmnist.report.drawing import BLUE, VERMILION
+from fmnist.report.drawing import BLUE, VERMILION, clean
 
 _LINES = (("train", "training", BLUE, "o", "-"), ("val", "validation", VERMILION, "s", "--"))
 _FEW_EPOCHS = 15
@@ -169,9 +169,9 @@ def to_image(figure: Figure, dpi: int = 110) -> NDArray[np.uint8]:
 def _figure(width: float, height: float, heading: str, top: float, **style: Any) -> Figure:
     figure = Figure(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)
-    figure.text(0.5, top, heading, ha="center", va="top", **style)
+    figure.text(0.5, top, heading, ha="center", va="top", parse_math=False, **style)
     return figure
 
 
 def _wrapped(title: str, columns: int) -> str:
-    return textwrap.fill(title, columns, break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(clean(title), columns, break_long_words=False, break_on_hyphens=False)
