@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from fmnist.report.drawing import BLUE, VERMILION, clean
+from fmnist.report.drawing import BLUE, PERCENT, VERMILION, clean
 
 _LINES = (("train", "training", BLUE, "o", "-"), ("val", "validation", VERMILION, "s", "--"))
 _FEW_EPOCHS = 15
@@ -40,7 +40,7 @@ def curves(history: pd.DataFrame, title: str) -> Figure:
     top = 0.83 - 0.05 * heading.count("\n")
     figure.subplots_adjust(left=0.07, right=0.985, bottom=0.12, top=top, wspace=0.17)
     _panel(accuracy, history, "accuracy", "{:.2%}")
-    accuracy.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    accuracy.yaxis.set_major_formatter(PERCENT)
     _panel(loss, history, "loss", "{:.4f}")
     return figure
 
