@@ -14,9 +14,8 @@ import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,8 +159,7 @@ def _idx_shape(path: Path, header: bytes, dimensions: int) -> list[int]:
 # ---- CSV ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Layout:
+class _Layout(NamedTuple):
     """How the rows of a CSV file are written."""
 
     separator: str  # one of , ; and tab
@@ -184,8 +182,7 @@ def read_csv(path: Path) -> tuple[Bytes, Labels]:
     with _opened(path) as file, io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="") as text:
         lines = _lines(path, text)
         layout = _layout(path, next(lines, (1, ""))[1])
-        rows = _filled(path, lines)
-        while chunk := list(itertools.islice(rows, CHUNK_ROWS)):
+        while chunk := list(itertools.islice(lines, CHUNK_ROWS)):
             parsed = _parse(chunk, layout) or _parse_carefully(path, chunk, layout)
             images.append(parsed[0])
             labels.append(parsed[1])
@@ -197,22 +194,17 @@ def read_csv(path: Path) -> tuple[Bytes, Labels]:
 
 
 def _lines(path: Path, file: IO[str]) -> Iterator[tuple[int, str]]:
+    """The header, and each line below it in which something stands."""
+    blank = 0
     for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), ""), 1):
         if len(line) == LONGEST_LINE:
             fault = f"has more than {LONGEST_LINE} characters, more than any row needs"
             raise UserError(f"{path}, line {number} {fault}; mend it or get the file again")
         if "\0" in line:
             raise UserError(f"{path}, line {number} has NUL bytes, as text in UTF-16 has; save it as UTF-8")
-        yield number, line.rstrip("\r\n")
-
-
-def _filled(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    """The lines in which something stands."""
-    blank = 0
-    for number, line in lines:
-        if line.strip():
-            yield number, line
-        elif (blank := blank + 1 + len(line)) > MOST_BLANK:
+        if line.strip() or number == 1:
+            yield number, line.rstrip("\r\n")
+        elif (blank := blank + len(line)) > MOST_BLANK:
             raise _broken(f"{path} has more than {MOST_BLANK} blanks and empty lines")
 
 
