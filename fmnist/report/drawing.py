@@ -5,7 +5,9 @@ The inks are few and fixed, so that a page can replace each by its own (`fmnist.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -55,6 +57,14 @@ PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.4g} %".replace("-", "âˆ
 SIGNED = FuncFormatter(lambda share, _: f"{100 * share:+.3g}".replace("-", "âˆ’") if share else "0")
 COUNT = FuncFormatter(lambda number, _: count(number))
 _UNPRINTABLE = re.compile(f"[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|{TIPS}")
+
+
+@contextmanager
+def any_script() -> Iterator[None]:
+    """Without matplotlib's warnings of letters that its font lacks: browsers have others."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        yield
 
 
 def clean(text: object) -> str:

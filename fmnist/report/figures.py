@@ -338,6 +338,6 @@ def draw(content: Content) -> dict[str, Figure]:
 
     Not for several threads at once: matplotlib's settings are shared.
     """
-    with rc_context(drawing.STYLE):
+    with rc_context(drawing.STYLE), drawing.any_script():
         drawn = {entry.name: entry.draw(content) for entry in FIGURES}
     return {name: figure for name, figure in drawn.items() if figure is not None}

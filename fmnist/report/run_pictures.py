@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from fmnist.report.drawing import BLUE, PERCENT, VERMILION, clean
+from fmnist.report.drawing import BLUE, PERCENT, VERMILION, any_script, clean
 
 _LINES = (("train", "training", BLUE, "o", "-"), ("val", "validation", VERMILION, "s", "--"))
 _FEW_EPOCHS = 15
@@ -160,7 +160,8 @@ def to_image(figure: Figure, dpi: int = 110) -> NDArray[np.uint8]:
     try:
         figure.set_dpi(dpi)
         canvas: Any = FigureCanvasAgg(figure)  # its methods have no types
-        canvas.draw()
+        with any_script():
+            canvas.draw()
         return np.array(canvas.buffer_rgba(), dtype=np.uint8)[..., :3].copy()
     finally:
         figure.set_dpi(before)

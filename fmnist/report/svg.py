@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from fmnist.report.drawing import BAND, BLUE, INK, MUTED, RULE, TIP, TIPS, VERMILION
+from fmnist.report.drawing import BAND, BLUE, INK, MUTED, RULE, TIP, TIPS, VERMILION, any_script
 
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 # The page's style sheet says what these are, in light and in dark.
@@ -32,7 +32,7 @@ def _text(root: ElementTree.Element) -> str:
 def _drawn(figure: Figure, ground: bool) -> ElementTree.Element:
     """The figure, in which groups and points have the titles that browsers show."""
     file = io.StringIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "fmnist"}):
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "fmnist"}), any_script():
         figure.savefig(file, format="svg", transparent=not ground, metadata=_NO_METADATA)
     root = ElementTree.fromstring(file.getvalue())
     for element in root.findall(f"{{{_SVG}}}metadata"):

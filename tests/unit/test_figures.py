@@ -168,7 +168,7 @@ def test_threads_draw_the_same_pixels_as_one():
     assert all((first == other).all() for other in others)
 
 
-@pytest.mark.parametrize("title", ["$x_{ $", "a\x1b[31m\x00b", "\\frac", "x" * 500])
+@pytest.mark.parametrize("title", ["$x_{ $", "a\x1b[31m\x00b", "\\frac", "数字", "x" * 500])
 def test_a_title_is_text_whatever_stands_in_it(title):
     figure = run_pictures.curves(history(2), title)
     run_pictures.to_image(figure)

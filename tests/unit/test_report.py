@@ -118,7 +118,7 @@ def test_what_is_recorded_is_escaped_wherever_it_stands(found: Content) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["filters=$32$ _{", "tip␟s", "bad=\x00\x1f", "long=" + "0123456789" * 20, "a]]>b", "_x", "&amp;"]
+    "name", ["filters=$32$ _{", "tip␟s", "数字 🎉", "bad=\x00\x1f", "long=" + "0123456789" * 20, "a]]>b", "_x", "&amp;"]
 )
 def test_odd_names_break_nothing(name: str, found: Content) -> None:
     page = report.render(renamed("filters=32", name, found))
