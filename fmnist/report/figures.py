@@ -170,7 +170,7 @@ def rungs(content: Content) -> Figure | None:
 
 def _at(rows: pd.DataFrame) -> NDArray[np.float64]:
     """Validation accuracy of these rows with the ends of its interval (n, 3)."""
-    return rows[["val_accuracy", "val_accuracy_low", "val_accuracy_high"]].to_numpy(dtype=float)
+    return rows[["val_accuracy", "val_accuracy_low", "val_accuracy_high"]].to_numpy(dtype=float, copy=True)
 
 
 def _pointed_out(content: Content, names: set[str]) -> tuple[str, str]:
@@ -249,7 +249,8 @@ def pareto(content: Content, cost: str) -> Figure | None:
     inks = [INK if row["verdict"] == Comparison.BASELINE else BLUE for row in rows]
     drawing.strokes(axes, x, spans, inks)
     axes.set_xlabel(what + drawing.limit(axes, y, spans))
-    axes.margins(x=0.12)
+    reach = max((x.max() / x.min()) ** 0.12, 1.2)  # though all cost the same
+    axes.set_xlim(x.min() / reach, x.max() * reach)
     axes.yaxis.set_major_formatter(PERCENT)
     dots = (("baseline", INK), ("Pareto front", BLUE), ("others", MUTED))
     drawing.heading(axes, "validation accuracy", [drawing.dot(colour, label=name) for name, colour in dots])

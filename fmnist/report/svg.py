@@ -52,7 +52,8 @@ def _entitle(group: ElementTree.Element) -> None:
     points = [
         element for tag in ("use", "path") for element in group.iter(f"{{{_SVG}}}{tag}") if "id" not in element.attrib
     ]
-    for element, text in zip(points, texts, strict=True) if texts else [(group, name)]:
+    whole = len(points) == len(texts) > 0  # matplotlib leaves out points beyond the figure
+    for element, text in zip(points, texts, strict=True) if whole else [(group, name)]:
         title = ElementTree.Element(f"{{{_SVG}}}title")
         title.text = text
         element.insert(0, title)

@@ -320,6 +320,22 @@ def test_every_mark_says_its_name_and_value(found: Content, text: str) -> None:
         assert "<title>filters=64" in file or "<title>model.filters=64" in file
 
 
+def test_what_costs_the_same_is_drawn_within_the_frame(found: Content) -> None:
+    figure = figures.pareto(replace(found, leaderboard=found.leaderboard.assign(parameters=940_170)), "parameters")
+    assert figure
+    low, high = figure.axes[0].get_xlim()
+    assert low < 0.9 * 940_170 and high > 1.1 * 940_170
+    assert svg.document(figure).count(", 940,170 parameters: ") == 6
+
+
+def test_a_point_far_beyond_the_scale_is_not_drawn_and_its_figure_is() -> None:
+    found = findings(variants=20, seeds=1, rungs=(3,))
+    board = found.leaderboard.assign(
+        val_accuracy=found.leaderboard["val_accuracy"].mask(found.leaderboard["variant"] == "filters=64", 0.1)
+    )
+    assert "1 value beyond the scale" in report.render(replace(found, leaderboard=board))
+
+
 def test_many_epochs_have_fewer_marks_and_what_is_beyond_the_scale_has_none() -> None:
     _, axes = drawing.panel(300, 200, left=40, right=10, bottom=40, top=10)
     axes.set_ylim(0, 1)
