@@ -81,7 +81,13 @@ def findings(
         "labels": labels,
         "images": images,
         "notes": NOTES,
-        "provenance": {"store": "mlruns", "runs": str(len(runs)), "data": "0123456789abcdef", "CPU": "a made-up one"},
+        "provenance": {
+            "store": "mlruns",
+            "runs": str(len(runs)),
+            "data": "0123456789abcdef",
+            "CPU": "a made-up one",
+            "run": "2026-01-02 to 2026-01-03",
+        },
     }
     return Content(**{**parts, **changes})
 

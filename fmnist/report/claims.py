@@ -18,7 +18,9 @@ def render(verdicts: Sequence[Verdict], format: str) -> str:
     """The verdict on each claim: for `table` a paragraph each, for the other formats a row each."""
     if format == "table":
         return "\n".join(map(_paragraph, verdicts)) or "this study declares no claims"
-    rows = [{**asdict(each), "run_ids": " ".join(each.run_ids), "because": because(each)} for each in verdicts]
+    minus = "-" if format in DATA else "−"
+    rows = [{**asdict(each), "run_ids": " ".join(each.run_ids), "because": because(each).replace("−", minus)}
+            for each in verdicts]  # fmt: skip
     frame = pd.DataFrame(rows, columns=_COLUMNS)
     return data(frame, format) if format in DATA else table(_texts(frame), format)
 

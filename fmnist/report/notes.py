@@ -13,6 +13,7 @@ from fmnist.analysis.leaderboard import ALPHA, PAIR_COLUMNS, measured, ranking_m
 from fmnist.analysis.searches import is_named_by_search
 from fmnist.analysis.sources import mixed, repeated, unlike
 from fmnist.report import claims, diagnosis
+from fmnist.report.formats import HARMLESS
 from fmnist.schema import VAL_ACCURACY, Comparison
 from fmnist.words import p_value, plural
 
@@ -33,7 +34,7 @@ def explanation(
     parts = {head: lines for head, lines in parts.items() if lines}
     blocks = {"Claims": claims.render(verdicts, format)} if verdicts else {}
     if format == "md":
-        blocks |= {head: "\n".join(f"- {line}" for line in lines) for head, lines in parts.items()}
+        blocks |= {head: "\n".join(f"- {HARMLESS[format](line)}" for line in lines) for head, lines in parts.items()}
         return "\n\n".join(f"## {head}\n\n{body}" for head, body in blocks.items())
     blocks |= {head: "\n".join(map(_bullet, lines)) for head, lines in parts.items()}
     return "\n\n".join(f"{head}\n{body}" for head, body in blocks.items())
