@@ -73,13 +73,14 @@ def this_process() -> str:
 
 def is_gone(process: str) -> bool:
     """Whether a process of that name has ended; False also where only another machine could tell."""
-    host, pid, created = process.rsplit(" ", 2)
-    if host != platform.node():
+    host, *numbers = process.rsplit(" ", 2)
+    if host != platform.node() and len(numbers) == 2:
         return False
     try:
+        pid, created = numbers
         other = psutil.Process(int(pid))
         return other.create_time() != float(created) or other.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, ValueError):  # or it is no name of a process
         return True
 
 

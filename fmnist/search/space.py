@@ -117,9 +117,17 @@ class Dimension:
         return text + (f" where {self.when[0]}={str(self.when[1]).lower()}" if self.when else "")
 
     def plain(self, value: Any) -> Any:
-        """A value as the options have it: Keras Tuner makes numbers of true and false, and gives all digits."""
+        """A value as the options have it: Keras Tuner makes numbers of true and false, and gives all digits.
+
+        Raises:
+            UserError: the dimension has no such value.
+        """
         if self.type == "choice":
-            return next(level for level in self.values if level == value)
+            if value not in self.values:
+                raise UserError(f"tuner.space.{self.key} has no value {value}")
+            return self.values[self.values.index(value)]
+        if not _is_number(value):
+            raise UserError(f"tuner.space.{self.key} must be a number, but got {value}")
         return int(value) if self.type == "int" else float(f"{value:.{DIGITS}g}")
 
 

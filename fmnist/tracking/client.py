@@ -20,9 +20,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Run
 from mlflow.exceptions import MlflowException
 from requests import RequestException
+from sqlalchemy import Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
-from fmnist.config import RunError
+from fmnist.config import RunError, UserError
 from fmnist.tracking.stored import StoredRun
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # it announces every table that it creates
@@ -31,7 +32,7 @@ PAGE = 250  # runs of one answer: a busy server needs seconds for them, and 20 s
 BATCH = 1000  # metrics of one call
 _AWAY = ("failed with exception", "Connection refused", "database is locked", "error 502", "error 503", "error 504")
 
-
+_DAMAGED = ("database disk image is malformed", "file is not a database")
 SCHEME = "sqlite:///"
 
 
@@ -51,6 +52,26 @@ class StoreError(RunError):
 
 class AwayError(StoreError):
     """The store does not answer, or is busy: later it may."""
+
+
+class DamagedError(StoreError, UserError):
+    """The database is none, or a part of it cannot be read."""
+
+    def __init__(self, uri: str, reason: object) -> None:
+        """For the reason that SQLite gives."""
+        remedy = "put a copy of it back, or move it away to start anew"
+        super().__init__(f"{database_path(uri)} is damaged, or no database of MLflow ({reason}); {remedy}")
+
+
+def as_written(text: bytes) -> str:
+    """A text of a database, with marks where it is damaged: what is wrong with a run shall not stop all others."""
+    return text.decode(errors="replace")
+
+
+@event.listens_for(Engine, "connect")
+def _read_damaged_texts(connection: Any, _: Any) -> None:
+    if hasattr(connection, "text_factory"):  # of SQLite
+        connection.text_factory = as_written
 
 
 class Client:
@@ -83,8 +104,9 @@ class Client:
             send(run_id, metrics=metrics[start : start + BATCH])
 
     def by_step(self, run_id: str, key: str) -> dict[int, float]:
-        """The values of a metric that a run has logged; of a step the last."""
-        return {metric.step: metric.value for metric in self.get_metric_history(run_id, key)}
+        """The values of a metric that a run has logged; of a step the last, and none that is no number."""
+        history = self.get_metric_history(run_id, key)
+        return {metric.step: metric.value for metric in history if isinstance(metric.value, float)}
 
     def all_runs(self, experiment: str, condition: str = "") -> Iterator[StoredRun]:
         """The runs of an experiment that are not deleted and meet MLflow's filter, newest first."""
@@ -104,6 +126,8 @@ class Client:
                 try:
                     return method(*arguments, **options)
                 except (MlflowException, RequestException, SQLAlchemyError) as error:
+                    if sign := next((sign for sign in _DAMAGED if sign in str(error)), ""):
+                        raise DamagedError(self.uri, sign) from error
                     away = isinstance(error, RequestException) or any(sign in str(error) for sign in _AWAY)
                     if not away:
                         raise StoreError(f"{self.uri} refuses: {_reason(error)}") from error
@@ -118,7 +142,7 @@ class Client:
 
 def _stored(run: Run) -> StoredRun:
     info, data = run.info, run.data
-    head = (info.run_id, info.run_name, info.status, info.start_time, info.end_time or 0)
+    head = (info.run_id, info.run_name or "", info.status, info.start_time or 0, info.end_time or 0)
     return StoredRun(*head, data.tags, data.params, data.metrics)
 
 

@@ -3,8 +3,6 @@
 import json
 import os
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,12 +15,12 @@ from filelock import FileLock
 from mlflow.entities import Param, RunTag
 from numpy.typing import NDArray
 
-from fmnist.config import UserError
+from fmnist.config import CLASS_COUNT, UserError
 from fmnist.schema import COLUMNS, PER_EPOCH, VAL_ACCURACY, Status
 from fmnist.tracking.client import AwayError, Client, StoreError, address
 from fmnist.tracking.database import create, is_new, take_place
 from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter
-from fmnist.tracking.stored import StoredRun, as_tags, as_text, condition
+from fmnist.tracking.stored import StoredRun, as_tags, as_text, condition, leave_out, readable
 
 OPENING_SECONDS = 5.0  # that a store may take which has never answered
 EXPERIMENT, SWEEPS = "fmnist", "fmnist sweeps"
@@ -75,8 +73,8 @@ class Store:
         os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "2"
 
     def runs(self, condition: str = "") -> Iterator[StoredRun]:
-        """All runs that are not deleted and meet MLflow's filter, newest first."""
-        return self.client.all_runs(self.id, condition)
+        """All runs of ours that are not deleted and meet MLflow's filter, newest first."""
+        return readable(self.client.all_runs(self.id, condition))
 
     def find(self, signature: str) -> StoredRun | None:
         """The run of that signature: the finished one if there is one, else the latest attempt."""
@@ -132,7 +130,7 @@ class Store:
         return histories
 
     def predictions(self, run_id: str) -> dict[str, NDArray[Any]] | None:
-        """The arrays by name that a run's `predictions.npz` holds, None where it is missing or damaged.
+        """The arrays by name that a run's `predictions.npz` holds, None where it is missing, or damaged and named.
 
         Raises:
             AwayError: the store does not answer.
@@ -140,12 +138,17 @@ class Store:
         try:
             with tempfile.TemporaryDirectory() as folder:
                 file = self.client.download_artifacts(run_id, PREDICTIONS, folder)
-                with Path(file).open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-                    return dict(arrays)
+                with Path(file).open("rb") as stream, np.load(stream, allow_pickle=False) as opened:
+                    arrays = dict(opened)
+            _check_classes(arrays["test_labels"], arrays["test_predicted"])
         except AwayError:
             raise
-        except (StoreError, OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error):
+        except StoreError:
             return None
+        except Exception as error:  # there is no end to what numpy makes of a damaged file
+            leave_out(run_id, PREDICTIONS, f"it is damaged ({error})")
+            return None
+        return arrays
 
     def error(self, run_id: str) -> str:
         """The traceback that a failed run left, nothing if it left none."""
@@ -153,7 +156,7 @@ class Store:
 
     def _text(self, run_id: str, artifact: str) -> str:
         with suppress(StoreError, OSError), tempfile.TemporaryDirectory() as folder:
-            return Path(self.client.download_artifacts(run_id, artifact, folder)).read_text()
+            return Path(self.client.download_artifacts(run_id, artifact, folder)).read_text("utf-8", "replace")
         return ""
 
     def announce(self, name: str, plan: dict[str, Any]) -> str:
@@ -167,9 +170,11 @@ class Store:
         return [(sweep.run_id, sweep.status) for sweep in self.client.all_runs(self._sweeps)]
 
     def plan(self, sweep: str) -> dict[str, Any] | None:
-        """What a sweep was announced with; None if it was killed before it had."""
+        """What a sweep was announced with; None if it was killed before it had, {} if that is damaged."""
         text = self._text(sweep, PLAN)
-        return json.loads(text) if text else None
+        with suppress(ValueError, TypeError):
+            return dict(json.loads(text)) if text else None
+        return {}
 
     def is_running(self, run_id: str, wait: bool = True) -> bool:
         """Whether a run or a sweep still stands as running; with or without waiting for a store that is away."""
@@ -200,6 +205,15 @@ class Store:
     def close(self, run_id: str, status: str) -> None:
         """End a run or a sweep that nobody works on any more."""
         self.client.set_terminated(run_id, status)
+
+
+def _check_classes(*of_images: NDArray[Any]) -> None:
+    """Refuse what are no classes of the same images, with ValueError."""
+    for classes in of_images:
+        if classes.ndim != 1 or classes.dtype.kind not in "iu" or len(classes) != len(of_images[0]):
+            raise ValueError(f"classes have shape {classes.shape} and type {classes.dtype}")
+        if len(classes) and not 0 <= classes.min() <= classes.max() < CLASS_COUNT:
+            raise ValueError(f"classes reach from {classes.min()} to {classes.max()}")
 
 
 @dataclass(frozen=True)
