@@ -40,10 +40,14 @@ def parameters(config: Config) -> dict[str, Any]:
     return flat
 
 
-@cache
 def default_parameters() -> Mapping[str, Any]:
     """The baseline's."""
-    return parameters(Config())
+    return _parameters_of(Config)
+
+
+@cache
+def _parameters_of(kind: type[Config]) -> Mapping[str, Any]:
+    return parameters(kind())
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,8 @@ class Store:
         self.uri, self.folder = address(folder), Path(folder).resolve()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / ".setup.lock"):  # simultaneous first use would race MLflow's migrations
+            lock = FileLock(self.folder / ".setup.lock")  # simultaneous first use would race MLflow's migrations
+            with lock if os.access(self.folder, os.W_OK) else nullcontext():  # or the store can only be read
                 if is_new(self.uri):
                     create(self.uri)
                 take_place(self.uri, self._artifacts, EXPERIMENT)

@@ -5,11 +5,10 @@ import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from fmnist.config import CLASSES, Config, DataConfig, UserError
+from fmnist.config import CLASSES, Config, DataConfig, UserError, place
 from fmnist.training.fetch import damaged, fetch, find, folders
 from fmnist.training.readers import Bytes, Labels, read_csv, read_idx_pair
 from fmnist.training.streams import stream
@@ -40,9 +39,9 @@ def load(options: DataConfig) -> Dataset:
     if options.source == "csv":
         if not options.train_csv or not options.test_csv:
             raise UserError("data.source=csv needs both data.train_csv=FILE and data.test_csv=FILE")
-        train_csv, test_csv = (Path(file).expanduser() for file in (options.train_csv, options.test_csv))
+        train_csv, test_csv = place("data.train_csv", options.train_csv), place("data.test_csv", options.test_csv)
         return _dataset(*read_csv(train_csv), *read_csv(test_csv), f"{train_csv}, {test_csv}")
-    folder = Path(options.dir).expanduser() if options.dir else find()
+    folder = place("data.dir", options.dir) if options.dir else find()
     if folder is None:
         places = " or ".join(map(str, folders()))
         raise UserError(f"no Fashion-MNIST in {places}; run 'make data', or give data.dir=FOLDER")

@@ -163,6 +163,7 @@ def _is_over(folder: str, record: str, process: str) -> bool:
 def _carry_out(tasks: list[Task], is_over: Callable[[], bool] | None, composed: DictConfig) -> Any:
     """What a job of the launcher does: one of the tasks, by its number."""
     with signals.interrupted_when(is_over) if is_over else nullcontext():
+        os.chdir(HydraConfig.get().runtime.cwd)  # where paths begin, whatever hydra.job.chdir says
         return tasks[HydraConfig.get().job.num]()
 
 

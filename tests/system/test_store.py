@@ -7,10 +7,11 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from commands import TINY, mistake
+from commands import ROOT, TINY, here, mistake
 
 from fmnist import tracking
 from fmnist.config import UserError
+from fmnist.config import folder as named_folder
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +113,54 @@ def test_every_command_refuses_a_damaged_store_in_one_line(command, images, tmp_
     else:
         arguments += ["--store", tmp_path]
     assert str(file) in mistake(module, *arguments)
+
+
+# ---- Where it is ------------------------------------------------------------------------------------------
+
+COMMANDS = ["train", "tune", "compare", "watch", "ui"]
+
+
+def at(module, store):
+    """The arguments of a command for a store of that name."""
+    return [f"store={store}"] if module in ("train", "tune") else [f"--store={store}"]
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+@pytest.mark.parametrize(
+    ("store", "reason"),
+    [
+        ("README.md", "README.md is a file; name a folder"),
+        ("README.md/runs", "README.md is a file; name a folder"),
+        ("", "store is empty; name a folder"),
+        ("~nobody-of-that-name/runs", "no home folder is known here"),
+    ],
+)
+def test_a_store_that_is_no_folder_is_refused_by_its_name_and_nothing_is_made(module, store, reason):
+    before = set(ROOT.iterdir())
+    said = mistake(module, *at(module, store))
+    assert reason in said and "store" in said
+    assert set(ROOT.iterdir()) == before
+
+
+@pytest.mark.parametrize("where", ["store=/proc/self/no", "hydra.run.dir=/proc/self/no"])
+def test_a_folder_that_cannot_be_made_is_named(where, images):
+    assert "fmnist.train: /proc/self/no" in mistake("train", where, f"data.dir={images}")
+
+
+def test_a_home_folder_is_written_out_and_changing_the_folder_moves_nothing(images, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "data").symlink_to(images)
+    here("train", *TINY, "epochs=1", "store=~/runs", "data.dir=~/data", "hydra.job.chdir=true")
+    assert (tmp_path / "runs" / "mlflow.db").exists() and (tmp_path / "runs" / "hydra").is_dir()
+    assert not (ROOT / "~").exists() and len(tracking.load(tmp_path / "runs")) == 1
+    relative = os.path.relpath(tmp_path / "runs", ROOT)
+    again = here("train", *TINY, "epochs=1", f"store={relative}", "data.dir=~/data", "hydra.job.chdir=true")
+    assert "already in the store" in again.stdout
+
+
+def test_without_a_home_folder_the_option_that_needs_one_is_named(monkeypatch):
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
+    assert named_folder("store", "runs") == "runs"
+    with pytest.raises(UserError, match="store=~/runs: no home folder is known here; write"):
+        named_folder("store", "~/runs")
