@@ -200,6 +200,8 @@ def folder(key: str, text: str) -> str:
         UserError: it is neither.
     """
     path = place(key, text)
+    if "://" in text:
+        raise UserError(f"{key} names a folder, for checkpoints too; a server is named by MLFLOW_TRACKING_URI={text}")
     if not text.strip():
         raise UserError(f"{key} is empty; name a folder")
     for part in (path, *path.parents):

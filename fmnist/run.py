@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmnist import machine, provenance, tracking
+from fmnist import machine, provenance, tracking, words
 from fmnist.checks import check
 from fmnist.config import Config
 from fmnist.identity import RECIPE, Signatures, command, parameters, run_name, sign, variant_name
@@ -90,7 +90,7 @@ def _closing(writer: tracking.RunWriter, store: tracking.Store) -> Iterator[None
                 store.stop_waiting()
                 writer.end(Status.KILLED)
             elif not isinstance(error, tracking.AwayError):
-                writer.fail(traceback.format_exc())
+                writer.fail(words.without_passwords(traceback.format_exc()))
         raise
     writer.end(Status.FINISHED)
 

@@ -6,6 +6,7 @@ import sys
 import webbrowser
 from contextlib import suppress
 
+from fmnist import words
 from fmnist.cli import server
 from fmnist.cli.entry import Parser, enter
 from fmnist.config import UserError
@@ -51,7 +52,7 @@ def show(store: str, host: str, port: int, *, with_browser: bool = True) -> None
     page = chart_view.page(uri if is_remote else server.address(host, port), experiment, is_laid_out)
 
     def tell() -> None:
-        print(f"compare the runs at {page}", flush=True)
+        print(words.without_passwords(f"compare the runs at {page}"), flush=True)
         if not is_remote:
             print(f"stop with Ctrl-C (or kill {os.getpid()})", flush=True)
         has_screen = sys.platform == "darwin" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
-from fmnist import __version__
+from fmnist import __version__, words
 from fmnist.config import RunError, UserError, folder
 from fmnist.signals import Interruption
 
@@ -60,7 +60,7 @@ def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
         if isinstance(error, BrokenPipeError):  # `| head` has seen enough; Python would complain again at its exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         elif isinstance(error, UserError | RunError):
-            print(f"{name}: {error}", file=sys.stderr)
+            print(words.without_passwords(f"{name}: {error}"), file=sys.stderr)
             return 2 if isinstance(error, UserError) else 1
         elif isinstance(error, OSError) and error.filename is not None:
             print(f"{name}: {error.filename}: {error.strerror}", file=sys.stderr)

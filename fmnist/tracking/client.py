@@ -10,12 +10,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
-os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # by itself it would try for minutes: Client waits
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines at the end of every run
-
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Run
 from mlflow.exceptions import MlflowException
@@ -23,6 +17,7 @@ from requests import RequestException
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
+from fmnist import words
 from fmnist.config import RunError, UserError
 from fmnist.tracking.stored import StoredRun
 
@@ -47,20 +42,25 @@ def database_path(uri: str) -> Path:
 
 
 class StoreError(RunError):
-    """The store refused something; the message is one line."""
+    """The store refused something; the message is one line, without the password of an address."""
+
+    def __init__(self, message: str) -> None:
+        """With the message."""
+        super().__init__(words.without_passwords(message))
 
 
 class AwayError(StoreError):
     """The store does not answer, or is busy: later it may."""
 
 
-class DamagedError(StoreError, UserError):
-    """The database is none, or a part of it cannot be read."""
+class UnusableError(StoreError, UserError):
+    """The database cannot be used, and it is the user who can mend that."""
 
-    def __init__(self, uri: str, reason: object) -> None:
-        """For the reason that SQLite gives."""
-        remedy = "put a copy of it back, or move it away to start anew"
-        super().__init__(f"{database_path(uri)} is damaged, or no database of MLflow ({reason}); {remedy}")
+
+def damaged(uri: str, reason: object) -> UnusableError:
+    """What to say of a database that is none, or of which a part cannot be read, for the reason that SQLite gives."""
+    remedy = "put a copy of it back, or move it away to start anew"
+    return UnusableError(f"{database_path(uri)} is damaged, or no database of MLflow ({reason}); {remedy}")
 
 
 def as_written(text: bytes) -> str:
@@ -127,7 +127,10 @@ class Client:
                     return method(*arguments, **options)
                 except (MlflowException, RequestException, SQLAlchemyError) as error:
                     if sign := next((sign for sign in _DAMAGED if sign in str(error)), ""):
-                        raise DamagedError(self.uri, sign) from error
+                        raise damaged(self.uri, sign) from error
+                    if "attempt to write a readonly database" in str(error):
+                        remedy = "name another store, or change its rights"
+                        raise UnusableError(f"{database_path(self.uri)} can only be read; {remedy}") from error
                     away = isinstance(error, RequestException) or any(sign in str(error) for sign in _AWAY)
                     if not away:
                         raise StoreError(f"{self.uri} refuses: {_reason(error)}") from error

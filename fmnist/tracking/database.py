@@ -12,7 +12,7 @@ from urllib.parse import quote
 import mlflow
 
 from fmnist.config import UserError
-from fmnist.tracking.client import SCHEME, Client, DamagedError, as_written, database_path
+from fmnist.tracking.client import SCHEME, Client, as_written, damaged, database_path
 from fmnist.tracking.stored import StoredRun
 
 
@@ -47,7 +47,7 @@ def is_new(uri: str) -> bool:
     except sqlite3.Error as error:
         if "locked" in str(error):  # for the client to wait
             return False
-        raise DamagedError(uri, error) from error
+        raise damaged(uri, error) from error
     _check_version(path, version)
     return False
 

@@ -1,5 +1,6 @@
 """A store that cannot be used: every command says in one line which file it is and what to do."""
 
+import importlib
 import os
 import random
 import shutil
@@ -9,7 +10,7 @@ from contextlib import closing
 import pytest
 from commands import ROOT, TINY, here, mistake
 
-from fmnist import tracking
+from fmnist import environment, tracking
 from fmnist.config import UserError
 from fmnist.config import folder as named_folder
 
@@ -164,3 +165,43 @@ def test_without_a_home_folder_the_option_that_needs_one_is_named(monkeypatch):
     assert named_folder("store", "runs") == "runs"
     with pytest.raises(UserError, match="store=~/runs: no home folder is known here; write"):
         named_folder("store", "~/runs")
+
+
+# ---- A server -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_a_password_in_the_address_of_a_server_is_shown_by_no_command(module, images, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:pass@word@127.0.0.1:1")
+    monkeypatch.setattr("fmnist.tracking.store.OPENING_SECONDS", 0.0)
+    options = [f"data.dir={images}", "hydra.mode=MULTIRUN"] if module in ("train", "tune") else []
+    monkeypatch.setattr("sys.argv", [f"fmnist.{module}", *at(module, tmp_path / "store"), *options])
+    assert importlib.import_module(f"fmnist.{module}").main() == 2
+    said = capsys.readouterr()
+    assert "http://me:***@127.0.0.1:1" in said.err and said.err.count("\n") == 1
+    assert "word" not in said.out + said.err
+    files = (file.read_text() for file in tmp_path.rglob("*") if file.is_file())
+    assert not any("pass@word" in text for text in files)
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_an_address_is_no_folder(module):
+    said = mistake(module, *at(module, "http://me:word@host:5000"))
+    assert "store names a folder" in said and "MLFLOW_TRACKING_URI=http://me:***@host:5000" in said
+
+
+def test_what_another_program_left_in_the_environment_is_not_taken(monkeypatch):
+    others = (
+        "MLFLOW_RUN_ID",
+        "MLFLOW_ACTIVE_MODEL_ID",
+        "MLFLOW_EXPERIMENT_NAME",
+        "MLFLOW_WORKSPACE",
+        "KERASTUNER_ORACLE_IP",
+    )
+    for name in others:
+        monkeypatch.setenv(name, "another's")
+    monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_LOGGING", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
+    importlib.reload(environment)
+    assert not set(others) & set(os.environ)
+    assert (os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"], os.environ["MLFLOW_TRACKING_USERNAME"]) == ("false", "me")
