@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
-from fmnist import __version__, words
+from fmnist import __version__, temporary, words
 from fmnist.config import RunError, UserError, folder
 from fmnist.signals import Interruption
 
@@ -49,6 +49,7 @@ def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
     farewell = f"\n{name}: interrupted; {interrupted}\n" if interrupted else ""
     interruption = Interruption(farewell)
     try:
+        temporary.claim()
         body()
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:

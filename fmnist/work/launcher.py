@@ -23,7 +23,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from fmnist import machine, signals
+from fmnist import machine, signals, temporary
 from fmnist.config import RunError, UserError
 
 if TYPE_CHECKING:
@@ -173,6 +173,7 @@ def _cause(error: Exception, killed_for_memory: bool) -> str:
 def _carry_out(tasks: list[Task], is_over: Callable[[], bool] | None, composed: DictConfig) -> Any:
     """What a job of the launcher does: one of the tasks, by its number."""
     with signals.interrupted_when(is_over) if is_over else nullcontext():
+        temporary.claim()
         os.chdir(HydraConfig.get().runtime.cwd)  # where paths begin, whatever hydra.job.chdir says
         return tasks[HydraConfig.get().job.num]()
 
