@@ -39,6 +39,7 @@ class Outcome:
     run_id: str
     metrics: dict[str, float]
     trained: int  # epochs trained for it; 0 if the store had it or its trajectory was already there
+    was_stored: bool = False  # the store had it
 
 
 def execute(
@@ -68,7 +69,7 @@ def execute(
     with exclusively(config.store, signatures.trajectory, wait):
         record = store.find(signatures.run)
         if record is not None and record.status == Status.FINISHED:
-            return Outcome(record.run_id, record.metrics, trained=0)
+            return Outcome(record.run_id, record.metrics, trained=0, was_stored=True)
         name, description = run_name(config), describe(config, signatures, dataset)
         writer = store.begin(name, signatures.run, parameters(config), description)
         with _closing(writer, store):

@@ -104,7 +104,7 @@ def read(uri: str, experiment: str) -> list[StoredRun] | None:
     """All runs of an experiment that are not deleted, newest first.
 
     None where only MLflow's client can tell: the store is a server or another kind of database, its tables are not
-    those that this was written for (MLflow 3.13 to 3.17), or it is busy.
+    those that this was written for (MLflow 3.13 to 3.17), it is busy, or the experiment was deleted.
     """
     if not uri.startswith(SCHEME):
         return None
@@ -113,7 +113,9 @@ def read(uri: str, experiment: str) -> list[StoredRun] | None:
         with closing(sqlite3.connect(location, uri=True)) as database:
             database.text_factory = as_written
             database.execute("BEGIN")  # one state of the store for all queries
-            return _runs(database, experiment)
+            query = "SELECT lifecycle_stage FROM experiments WHERE name = ?"
+            is_deleted = database.execute(query, (experiment,)).fetchone() == ("deleted",)
+            return None if is_deleted else _runs(database, experiment)
     except sqlite3.Error:
         return None
 

@@ -15,6 +15,7 @@ from filelock import FileLock
 from mlflow.entities import Param, RunTag
 from numpy.typing import NDArray
 
+from fmnist import words
 from fmnist.config import CLASS_COUNT, UserError
 from fmnist.schema import COLUMNS, PER_EPOCH, VAL_ACCURACY, Status
 from fmnist.tracking.client import AwayError, Client, StoreError, address
@@ -60,7 +61,7 @@ class Store:
         """The id of an experiment, made if need be; its artifacts lie in the store's folder."""
         experiment = self.client.get_experiment_by_name(name)
         if experiment is not None:
-            return str(experiment.experiment_id)
+            return _living(experiment, self.uri)
         place = self._artifacts if self.uri.startswith("sqlite") else None
         return str(self.client.create_experiment(name, artifact_location=place))
 
@@ -229,6 +230,19 @@ class Experiment:
         return self.client.all_runs(self.id)
 
 
+def _living(experiment: Any, uri: str) -> str:
+    """The id of MLflow's experiment.
+
+    Raises:
+        UserError: it was deleted.
+    """
+    if experiment.lifecycle_stage == "deleted":
+        restore = f"MLFLOW_TRACKING_URI='{uri}' python -m mlflow experiments restore -x {experiment.experiment_id}"
+        gone = f"the experiment '{experiment.name}' was deleted in MLflow, and with it its runs"
+        raise UserError(words.without_passwords(f"{gone}; get them back with: {restore}"))
+    return str(experiment.experiment_id)
+
+
 @contextmanager
 def reading(folder: str | Path, name: str) -> Iterator[Experiment | None]:
     """An experiment of a store by its name, to be read; None where nothing is recorded yet.
@@ -242,7 +256,7 @@ def reading(folder: str | Path, name: str) -> Iterator[Experiment | None]:
     try:
         client = None if is_new(uri) else Client(uri, patience=0.0)
         entity = client and client.get_experiment_by_name(name)
-        yield Experiment(client, str(entity.experiment_id)) if client and entity else None
+        yield Experiment(client, _living(entity, uri)) if client and entity else None
     except StoreError as error:
         raise UserError(f"cannot read {uri}: {error}") from error
 

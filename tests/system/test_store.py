@@ -3,12 +3,14 @@
 import importlib
 import os
 import random
+import shlex
 import shutil
 import sqlite3
 from contextlib import closing
 
 import pytest
 from commands import ROOT, TINY, here, mistake
+from mlflow import MlflowClient
 
 from fmnist import environment, tracking
 from fmnist.config import UserError
@@ -205,3 +207,19 @@ def test_what_another_program_left_in_the_environment_is_not_taken(monkeypatch):
     importlib.reload(environment)
     assert not set(others) & set(os.environ)
     assert (os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"], os.environ["MLFLOW_TRACKING_USERNAME"]) == ("false", "me")
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_runs_that_were_deleted_with_their_experiment_are_got_back_with_the_command_that_is_named(
+    module, good, images, tmp_path
+):
+    shutil.copy(good, tmp_path / "mlflow.db")
+    client = MlflowClient(tracking.address(tmp_path))
+    experiment = client.get_experiment_by_name("fmnist").experiment_id
+    client.delete_experiment(experiment)
+    options = [f"data.dir={images}"] if module in ("train", "tune") else []
+    said = mistake(module, *at(module, tmp_path), *options)
+    assert "the experiment 'fmnist' was deleted in MLflow, and with it its runs; get them back with: " in said
+    environment, *command = shlex.split(said.split("with: ")[1])
+    assert command == ["python", "-m", "mlflow", "experiments", "restore", "-x", experiment]
+    assert environment == f"MLFLOW_TRACKING_URI={client.tracking_uri}"
