@@ -1,5 +1,6 @@
 """What this machine is: its cores, its processor, and the precision and threads it suggests for a run."""
 
+import importlib.util
 import math
 import os
 import platform
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from fmnist.config import ComputeConfig, Config
+from fmnist.config import ComputeConfig, Config, UserError
 
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # x86, x86, Arm
 
@@ -120,8 +121,15 @@ def resolve(config: Config) -> Config:
 
 
 def use_backend(config: Config) -> None:
-    """Have Keras compute with a config's backend; without effect once this process has imported Keras."""
-    os.environ["KERAS_BACKEND"] = config.compute.backend.replace("auto", "tensorflow")
+    """Have Keras compute with a config's backend; without effect once this process has imported Keras.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    backend = config.compute.backend.replace("auto", "tensorflow")
+    if importlib.util.find_spec(backend) is None:
+        raise UserError(f"compute.backend={backend} needs the package {backend}, which is not installed")
+    os.environ["KERAS_BACKEND"] = backend
 
 
 def this_process() -> str:

@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 import yaml
 
 from fmnist.checks import check
-from fmnist.config import Config, UserError, check_options, flatten, from_flat, option, suggest
+from fmnist.config import MOST_SEED, Config, UserError, check_options, flatten, from_flat, option, suggest
 from fmnist.network import filters_per_convolution
 from fmnist.schema import RANKING
 from fmnist.study.compose import Application
@@ -86,6 +86,9 @@ def check_search(search: SearchConfig) -> None:
     if tuner.kind in ("random", "bayesian") and not (tuner.max_trials or tuner.epochs_budget or tuner.minutes):
         bounds = "tuner.max_trials, tuner.epochs_budget or tuner.minutes"
         raise UserError(f"a {tuner.kind} search has no end of its own; give {bounds}")
+    last = search.seed + tuner.executions_per_trial + tuner.confirm_seeds - 1
+    if last > MOST_SEED:
+        raise UserError(f"seed={search.seed} leads to seed {last} in this search, but at most {MOST_SEED} is possible")
     check(base_of(search))
 
 

@@ -87,16 +87,26 @@ def check_rows(config: Config, dataset: Dataset) -> None:
     Raises:
         UserError: rows, classes or a batch are lacking; the message names key, value and remedy.
     """
+    check_sizes(config, len(dataset.train_labels))
     _check_split(dataset.train_labels, config.data.validation, config.data.limit)
-    training, _ = part_sizes(len(dataset.train_labels), config.data.validation, config.data.limit)
+
+
+def check_sizes(config: Config, rows: int) -> None:
+    """Refuse a config that needs more than so many rows, with UserError."""
+    _check_limit(rows, config.data.limit)
+    training, _ = part_sizes(rows, config.data.validation, config.data.limit)
     if training < config.batch_size:
         raise UserError(f"batch_size must be at most the {training} rows that train, but got {config.batch_size}")
 
 
-def _check_split(labels: Labels, validation: float, limit: int | None) -> None:
-    rows = len(labels)
+def _check_limit(rows: int, limit: int | None) -> None:
     if limit is not None and limit > rows:
         raise UserError(f"data.limit must be at most the {rows} training rows there are, but got {limit}")
+
+
+def _check_split(labels: Labels, validation: float, limit: int | None) -> None:
+    rows = len(labels)
+    _check_limit(rows, limit)
     training, validating = part_sizes(rows, validation, limit)
     names, counts = np.unique(labels, return_counts=True)
     if min(training, validating) < len(names):

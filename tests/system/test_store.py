@@ -7,6 +7,7 @@ import shlex
 import shutil
 import sqlite3
 from contextlib import closing
+from importlib.util import find_spec
 
 import pytest
 from commands import ROOT, TINY, here, mistake
@@ -223,3 +224,30 @@ def test_runs_that_were_deleted_with_their_experiment_are_got_back_with_the_comm
     environment, *command = shlex.split(said.split("with: ")[1])
     assert command == ["python", "-m", "mlflow", "experiments", "restore", "-x", experiment]
     assert environment == f"MLFLOW_TRACKING_URI={client.tracking_uri}"
+
+
+# ---- Mistakes leave nothing ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["train", "data.limit=9999999"], "data.limit must be at most the 600 training rows there are"),
+        (["train", "-m", "data.limit=300,9999999"], "data.limit must be at most the 600 training rows there are"),
+        (["train", "-m", "batch_size=32,560"], "batch_size must be at most the 540 rows that train"),
+        (["train", "-m", "seed=0,4294967296"], "study.seeds must be at least 0 and at most 4294967295"),
+        (["train", "study=smoke", "data.limit=9999"], "data.limit must be at most the 600 training rows there are"),
+        (["train", "compute.backend=jax"], "compute.backend=jax needs the package jax"),
+        (["train", "-m", "compute.backend=jax"], "compute.backend=jax needs the package jax"),
+        (["tune", "compute.backend=jax"], "compute.backend=jax needs the package jax"),
+        (["tune", "data.limit=9999"], "data.limit must be at most the 600 training rows there are"),
+        (["tune", "seed=4294967295"], "seed=4294967295 leads to seed 4294967298 in this search"),
+    ],
+)
+def test_what_can_be_known_before_training_is_refused_before_anything_is_recorded(
+    arguments, reason, images, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "jax" else find_spec(name))
+    monkeypatch.setenv("KERAS_BACKEND", os.environ.get("KERAS_BACKEND", "tensorflow"))
+    said = mistake(*arguments, *TINY, f"data.dir={images}", f"store={tmp_path}")
+    assert reason in said and not (tmp_path / "mlflow.db").exists()
