@@ -59,7 +59,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--format", choices=(*FORMATS, "html"), default="table", help="default: table")
     parser.add_argument("--out", metavar="PATH", type=Path, help="write to a file, or into a folder (no suffix)")
     parser.add_argument("--force", action="store_true", help="replace results of other runs that stand in the folder")
-    parser.add_argument("--store", metavar="DIR", default="mlruns", help="folder of the runs (mlruns)")
+    parser.add_store()
     parser.add_argument("overrides", nargs="*", help="options that the study was run with: data.limit=3000")
     arguments = parser.parse_intermixed_args(argv)
     _check(parser, arguments)

@@ -11,6 +11,7 @@ from fmnist.config import Config, UserError
 from fmnist.search.space import Dimension, SearchConfig, TunerConfig, base_of, to_run
 from fmnist.search.trials import TrialRecord
 from fmnist.study.plan import operations
+from fmnist.training.data import check_sizes
 
 CAUTION = 1.25  # by which a trial is taken to last longer than those before it
 
@@ -41,6 +42,7 @@ class Limits:
             UserError: such a run is impossible.
         """
         point = to_run(self.base, self.space, values)
+        check_sizes(point, self.images)
         epochs, first = values.get("tuner/epochs", self.search.tuner.max_epochs), self.search.seed
         seeds = range(first, first + self.search.tuner.executions_per_trial)
         return [replace(point, epochs=epochs, seed=seed) for seed in seeds]

@@ -46,6 +46,8 @@ class Search:
         self.base = machine.resolve(base_of(self.config))
         self.config = replace(self.config, compute=self.base.compute)
         self.data = data.load(self.base.data)
+        data.check_rows(self.base, self.data)
+        machine.use_backend(self.base)
         self.definition = definition(self.config, self.space, self.data.digest)
         self.name = self.tuner.name or f"{self.tuner.kind}-{digest(self.definition)}"
         self.folder = (Path(self.config.store) / "tuner" / self.name).resolve()
