@@ -89,7 +89,7 @@ class Search:
         speed, overhead = pace.Pace(runs, [self.base]).of(self.base), pace.overhead(runs, self.base)
         limits = Limits(self.config, self.space, self.data.digest, images, speed, overhead)
         if self.tuner.minutes is not None:  # less those that trials took before this process began
-            before = sum(trial.seconds for trial in self._ended() if trial.ended < 1000 * self.began)
+            before = sum(trial.seconds for trial in self._ended())
             limits.end = self.began + 60 * self.tuner.minutes - before / self.tuner.workers
             each = overhead + operations(self.base, images, 0) / speed
             last = STARTUP_SECONDS + 2 * self.tuner.confirm_seeds * each / self.tuner.workers

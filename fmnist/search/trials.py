@@ -34,7 +34,8 @@ class TrialRecord:
     trained: int = 0  # that were trained for it now: none if the store had its runs
     seconds: float = 0.0
     work: float = 0.0  # operations of its training
-    ended: int = 0  # ms
+    ended: int = 0  # ms, by the clock of its machine
+    place: int = 0  # among those that have ended, in the order of their ends
 
     @property
     def number(self) -> int:
@@ -59,8 +60,9 @@ def load_trials(folder: Path) -> list[TrialRecord]:
         UserError: its file is damaged.
     """
     with whole(folder / STATE):
-        state = read(folder) or {"trials": []}
-        trials = [_record(trial, state["records"].get(trial["trial_id"], {})) for trial in state["trials"]]
+        state = read(folder) or {"trials": [], "records": {}}
+        details = {trial: {**record, "place": place} for place, (trial, record) in enumerate(state["records"].items())}
+        trials = [_record(trial, details.get(trial["trial_id"], {})) for trial in state["trials"]]
         return sorted(trials, key=lambda trial: (trial.number, trial.reached, trial.start))  # if those are numbers
 
 
@@ -91,7 +93,7 @@ def whole(file: Path) -> Iterator[None]:
 def ended(trials: list[TrialRecord]) -> list[TrialRecord]:
     """Those that are over, in the order of their ends."""
     over = [trial for trial in trials if trial.status in (COMPLETED, FAILED)]
-    return sorted(over, key=lambda trial: (trial.ended, trial.trial))
+    return sorted(over, key=lambda trial: (trial.place, trial.trial))
 
 
 def scored(trials: list[TrialRecord]) -> list[TrialRecord]:

@@ -39,8 +39,7 @@ def frame(store: Store) -> pd.DataFrame:
     Raises:
         StoreError: the store refuses or does not answer.
     """
-    runs = read(store.uri, EXPERIMENT)
-    return _frame(list(store.runs() if runs is None else readable(runs)))
+    return _frame(store.all_runs())
 
 
 @cache

@@ -19,7 +19,7 @@ from fmnist import words
 from fmnist.config import CLASS_COUNT, UserError
 from fmnist.schema import COLUMNS, PER_EPOCH, VAL_ACCURACY, Status
 from fmnist.tracking.client import AwayError, Client, StoreError, address
-from fmnist.tracking.database import create, is_new, take_place
+from fmnist.tracking.database import create, is_new, read, take_place
 from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter
 from fmnist.tracking.stored import StoredRun, as_tags, as_text, condition, leave_out, readable
 
@@ -104,10 +104,10 @@ class Store:
         """The runs whose last attempt has failed."""
         return list(self.runs(f"attributes.status = '{Status.FAILED}'"))
 
-    def ended_since(self, moment: int) -> list[StoredRun]:
-        """The runs that ended at or after a moment in ms, the latest last."""
-        ended = self.runs(f"attributes.end_time >= {moment}")
-        return sorted((run for run in ended if run.status != Status.RUNNING), key=lambda run: run.ended)
+    def all_runs(self) -> list[StoredRun]:
+        """All runs of ours that are not deleted, newest first, as fast as the store allows."""
+        runs = read(self.uri, EXPERIMENT)
+        return list(self.runs() if runs is None else readable(runs))
 
     def progress(self, run_id: str) -> list[tuple[int, float, float]]:
         """Epoch, validation accuracy and seconds of every epoch that a run has logged."""

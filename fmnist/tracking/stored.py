@@ -2,13 +2,14 @@
 
 import json
 import logging
+import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 from fmnist.identity import FIRST_OPTIONS, RECIPE, default_parameters, sign_options
-from fmnist.schema import COLUMNS, VAL_ACCURACY, Column, Status
+from fmnist.schema import COLUMNS, METRICS, VAL_ACCURACY, Column, Status
 
 log = logging.getLogger(__name__)
 
@@ -85,49 +86,58 @@ def leave_out(run_id: str, name: str, reason: str) -> None:
 def readable(runs: Iterable[StoredRun]) -> Iterator[StoredRun]:
     """Those of the runs that are as they were written; each other one is named."""
     for run in runs:
-        if reason := _fault(run):
+        if reason := next(_faults(run), ""):
             leave_out(run.run_id, run.name, reason)
         else:
             yield run
 
 
-def _fault(run: StoredRun) -> str:
-    """What is wrong with a record, if anything is: whoever can reach the store can write there, and edit tags."""
+def _faults(run: StoredRun) -> Iterator[str]:
+    """What is wrong with a record: whoever can reach the store can write there, and edit tags."""
     if not run.signature:
-        return f"it has no {COLUMNS['signature'].tag}, so it is no run of fmnist"
+        yield f"it has no {COLUMNS['signature'].tag}, so it is no run of fmnist"
     if run.status not in set(Status):
-        return f"its status is {run.status}"
+        yield f"its status is {run.status}"
     for column in COLUMNS.values():
         text = run.tags.get(column.tag, "0")
         if column.type is int and not (text.isascii() and text.isdecimal() and len(text) < 16):
-            return f"{column.tag} must be a whole number, but got '{text}'"
-    if run.tags.get(COLUMNS["search"].tag) and not run.tags.get(COLUMNS["trial"].tag, "").isdecimal():
-        return f"{COLUMNS['trial'].tag} must be the number of a trial, but got '{run.tags.get(COLUMNS['trial'].tag)}'"
+            yield f"{column.tag} must be a whole number, but got '{text}'"
+    trial = run.tags.get(COLUMNS["trial"].tag, "")
+    if run.tags.get(COLUMNS["search"].tag) and not trial.isdecimal():
+        yield f"{COLUMNS['trial'].tag} must be the number of a trial, but got '{trial}'"
     for key, value in run.metrics.items():
         if not isinstance(value, float | int):
-            return f"{key} must be a number, but got '{value}'"
-    return _fault_of_options(run) if run.params else "" if run.status != Status.FINISHED else "it has no parameters"
+            yield f"{key} must be a number, but got '{value}'"
+        elif key in METRICS and METRICS[key].unit == "share" and not (0 <= value <= 1 or math.isnan(value)):
+            yield f"{key} must be from 0 to 1, but got {value:g}"
+    if run.params:
+        yield from _faults_of_options(run)
+    elif run.status == Status.FINISHED:
+        yield "it has no parameters"
 
 
-def _fault_of_options(run: StoredRun) -> str:
+def _faults_of_options(run: StoredRun) -> Iterator[str]:
     """Options of the wrong type, and such as do not give the signatures beside them."""
     options, defaults = {key: _value(text) for key, text in run.params.items()}, default_parameters()
     for key in sorted(options.keys() & defaults.keys() - {"model.filters"}):  # which may be a list
         kind = type(defaults[key])
-        if kind in (int, float, bool) and type(options[key]) is not kind:
-            return f"{key} must be {_KINDS[kind]}, but got '{run.params[key]}'"
+        if kind in _KINDS and type(options[key]) is not kind:
+            yield f"{key} must be {_KINDS[kind]}, but got '{run.params[key]}'"
     if COLUMNS["recipe"].read(run.tags) != RECIPE:  # of which we do not know what it signed
-        return ""
+        return
     if missing := FIRST_OPTIONS - options.keys():
-        return f"it lacks {min(missing)}"
-    signed = asdict(sign_options(options, str(COLUMNS["data_digest"].read(run.tags))))
-    for part, name in (("run", "signature"), ("trajectory", "trajectory_signature"), ("variant", "variant_signature")):
-        if signed[part] != COLUMNS[name].read(run.tags):
-            return f"its options give another {COLUMNS[name].tag} than it has"
-    return ""
+        yield f"it lacks {min(missing)}"
+    signed = sign_options(options, str(COLUMNS["data_digest"].read(run.tags)))
+    for name, expected in (
+        ("signature", signed.run),
+        ("trajectory_signature", signed.trajectory),
+        ("variant_signature", signed.variant),
+    ):
+        if COLUMNS[name].read(run.tags) != expected:
+            yield f"its options give another {COLUMNS[name].tag} than it has"
 
 
-_KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
+_KINDS: dict[type, str] = {int: "a whole number", float: "a number", bool: "true or false"}
 
 
 @cache

@@ -4,6 +4,7 @@ Locally joblib, elsewhere Ray or submitit. In all of them a worker that dies tak
 """
 
 import importlib
+import logging
 import os
 import re
 import signal
@@ -174,6 +175,7 @@ def _carry_out(tasks: list[Task], is_over: Callable[[], bool] | None, composed: 
     """What a job of the launcher does: one of the tasks, by its number."""
     with signals.interrupted_when(is_over) if is_over else nullcontext():
         temporary.claim()
+        logging.getLogger("fmnist.tracking.stored").setLevel(logging.ERROR)  # the command has said it already
         os.chdir(HydraConfig.get().runtime.cwd)  # where paths begin, whatever hydra.job.chdir says
         return tasks[HydraConfig.get().job.num]()
 

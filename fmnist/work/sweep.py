@@ -51,7 +51,7 @@ class Sweep:
         self.missing = [run for run in self.planned if not run.done]
         if not self.missing:
             return
-        announced = announcement(self.planned, self.workers, self.began)
+        announced = announcement(self.planned, self.workers, self.began, self._failed_before)
         record = self.store.announce(self.study.name, announced)
         progress = SweepProgress.of(self.store, announced)
         try:

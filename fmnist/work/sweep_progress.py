@@ -1,6 +1,7 @@
 """What a sweep is expected to do, for people and as it announces it in the store, and how far it has come since."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from fmnist.schema import Status
 from fmnist.study.plan import PlannedRun, estimate
 from fmnist.tracking import Store, StoredRun
 from fmnist.work.display import ActiveRun, ExpectedRun, View, active_runs, table
+from fmnist.work.worker import Attempt
 
 
 def plan_table(planned: list[PlannedRun], study: StudyConfig, workers: int) -> Table:
@@ -66,16 +68,21 @@ class Announcement:
     began: int  # ms
     process: str  # that carries it out
     runs: list[ExpectedRun]
+    failed_before: list[Attempt] = field(default_factory=list)  # not known of older sweeps
 
 
-def announcement(planned: list[PlannedRun], workers: int, began: int) -> dict[str, Any]:
+def announcement(
+    planned: list[PlannedRun], workers: int, began: int, failed_before: Iterable[Attempt] = ()
+) -> dict[str, Any]:
     """The announcement of a plan: its runs that are not yet done."""
     runs = [
         ExpectedRun(run.name, run.signatures.run, run.config.epochs, run.start, run.seconds, run.signatures.trajectory)
         for run in planned
         if not run.done
     ]
-    return asdict(Announcement(planned[0].config.study.name, workers, began, machine.this_process(), runs))
+    return asdict(
+        Announcement(planned[0].config.study.name, workers, began, machine.this_process(), runs, sorted(failed_before))
+    )
 
 
 @dataclass
@@ -88,9 +95,11 @@ class SweepProgress:
     began: int  # ms
     process: str  # that carries it out
     runs: list[ExpectedRun]
+    failed_before: list[Attempt] = field(default_factory=list)
     ended: dict[str, StoredRun] = field(default_factory=dict)  # signature -> its record, in the order of their ends
     active: list[ActiveRun] = field(default_factory=list)
     fresh: list[StoredRun] = field(default_factory=list)  # have ended between the last two looks
+    _first_look: tuple[float, float] | None = None  # its moment, by time.monotonic(), and what was done by then
 
     @classmethod
     def of(cls, store: Store, announced: dict[str, Any]) -> "SweepProgress":
@@ -108,17 +117,28 @@ class SweepProgress:
 
     def refresh(self) -> list[str]:
         """Look again; returns a line for each run that has ended since the last look."""
-        signatures = {run.signature for run in self.runs}
-        self.fresh = [
+        before, self.active = self.active, active_runs(self.store, self.runs)
+        names, names_before = ({run.expected.signature for run in active} for active in (self.active, before))
+        self.fresh = self._news() if not names or names != names_before else []
+        self.ended.update((record.signature, record) for record in self.fresh)
+        self._first_look = self._first_look or (time.monotonic(), self._seconds_done())
+        return [self._line(record) for record in self.fresh]
+
+    def _news(self) -> list[StoredRun]:
+        """What has ended in this sweep and is not yet known: those that were done before are not among its runs.
+
+        By signatures and statuses alone: clocks of machines differ, and order only what is shown.
+        """
+        signatures, failed_before = {run.signature for run in self.runs}, set(self.failed_before)
+        news = [
             record
-            for record in self.store.ended_since(self.began)
+            for record in self.store.all_runs()
             if record.signature in signatures
-            and record.status != Status.KILLED
+            and record.status in (Status.FINISHED, Status.FAILED)
+            and (record.run_id, record.ended) not in failed_before
             and self.ended.get(record.signature) != record
         ]
-        self.ended.update((record.signature, record) for record in self.fresh)
-        self.active = active_runs(self.store, self.runs)
-        return [self._line(record) for record in self.fresh]
+        return sorted(news, key=lambda record: record.ended)
 
     @property
     def expected(self) -> list[ExpectedRun]:
@@ -132,13 +152,16 @@ class SweepProgress:
         return len(self.ended) == len(self.expected)
 
     def seconds_left(self) -> float:
-        """By the plan's estimates, corrected by how fast the plan has been worked off so far."""
-        seconds = {run.signature: run.seconds or 0.0 for run in self.expected}
-        done = sum(seconds.get(signature, 0.0) for signature in self.ended)
-        done += sum(run.share * (run.expected.seconds or 0.0) for run in self.active)
-        elapsed = time.time() - self.began / 1000
-        pace = done / elapsed if done > 0 and elapsed > 0 else self.workers
-        return (sum(seconds.values()) - done) / pace
+        """By the plan's estimates, corrected by how fast the plan has been worked off since the first look."""
+        done, (began, done_before) = self._seconds_done(), self._first_look or (time.monotonic(), 0.0)
+        elapsed = time.monotonic() - began
+        pace = (done - done_before) / elapsed if done > done_before and elapsed > 0 else self.workers
+        return (sum(run.seconds or 0.0 for run in self.expected) - done) / pace
+
+    def _seconds_done(self) -> float:
+        """Of the plan's estimates, those of what is done."""
+        done = sum(run.seconds or 0.0 for run in self.expected if run.signature in self.ended)
+        return done + sum(run.share * (run.expected.seconds or 0.0) for run in self.active)
 
     def _line(self, record: StoredRun) -> str:
         """`3/6  filters=64 · 10 epochs · seed 0: validation 91.23 %, left about 0:01:00`."""

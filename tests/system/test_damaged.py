@@ -72,9 +72,17 @@ def lacking(store, chance):
 def foreign(store, chance):
     with closing(sqlite3.connect(store / "mlflow.db")) as database, database:
         (place,) = chance.choice(database.execute("SELECT experiment_id FROM experiments").fetchall())
-        run = ("foreign", "somebody's", chance.choice(["FINISHED", "RUNNING", "SCHEDULED"]), 1, "active", place)
-        names = "run_uuid, name, status, start_time, lifecycle_stage, experiment_id"
-        database.execute(f"INSERT INTO runs ({names}) VALUES (?, ?, ?, ?, ?, ?)", run)
+        run = (
+            "foreign",
+            "somebody's",
+            chance.choice(["FINISHED", "RUNNING", "SCHEDULED"]),
+            1,
+            "active",
+            place,
+            "somebody",
+        )
+        names = "run_uuid, name, status, start_time, lifecycle_stage, experiment_id, user_id"
+        database.execute(f"INSERT INTO runs ({names}) VALUES (?, ?, ?, ?, ?, ?, ?)", run)
         for key in chance.sample(["epochs", "seed", "model.filters"], 2):
             database.execute("INSERT INTO params VALUES (?, ?, ?)", (key, chance.choice(JUNK[2:6]), "foreign"))
 

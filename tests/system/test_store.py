@@ -162,6 +162,15 @@ def test_a_home_folder_is_written_out_and_changing_the_folder_moves_nothing(imag
     assert "already in the store" in again.stdout
 
 
+def test_what_a_checkpoint_had_is_not_said_to_have_been_in_the_store(images, tmp_path):
+    one = ["train", *TINY, "epochs=1", f"data.dir={images}", f"store={tmp_path}"]
+    here(*one)
+    client = MlflowClient(tracking.address(tmp_path))
+    client.delete_run(tracking.load(tmp_path)["run_id"].item())
+    assert "a checkpoint had all epochs of this run; nothing was trained" in here(*one).stdout
+    assert "this run was already in the store; nothing was trained" in here(*one).stdout
+
+
 def test_without_a_home_folder_the_option_that_needs_one_is_named(monkeypatch):
     monkeypatch.delenv("HOME")
     monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])

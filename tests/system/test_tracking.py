@@ -137,6 +137,10 @@ SET_TAG = "UPDATE tags SET value = '{1}' WHERE key = 'fmnist.{0}'"
         (SET_TAG.format("variant_signature", "0" * 16), "another fmnist.variant_signature than it has"),
         (SET_TAG.format("parameters", "many"), "fmnist.parameters must be a whole number, but got 'many'"),
         ("UPDATE latest_metrics SET value = 'high' WHERE key = 'val/accuracy'", "val/accuracy must be a number"),
+        (
+            "UPDATE latest_metrics SET value = 90 WHERE key = 'val/accuracy'",
+            "val/accuracy must be from 0 to 1, but got 90",
+        ),
         ("UPDATE tags SET value = CAST(x'ff' AS TEXT) WHERE key = 'fmnist.data_digest'", "another fmnist.signature"),
     ],
 )
