@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from bench import growth, limit, memory, plain, startup
+from bench import growth, limit, memory, plain, startup, tiles
 from bench.table import Row, render
 from fmnist import machine
 from fmnist.cli.entry import Parser, enter
@@ -20,6 +20,7 @@ from fmnist.config import suggest
 
 PARTS = {  # in this order; about how many minutes each takes on two cores
     "limit": ("Against the limit", limit.rows, 4),
+    "tiles": ("Convolutions on tiles against direct ones", tiles.rows, 9),
     "plain": ("Against the plain way", plain.rows, 15),
     "startup": ("Start-up, and an epoch beside its training", startup.rows, 2),
     "growth": ("Growth", growth.rows, 5),

@@ -56,6 +56,14 @@ def ours(config: Config) -> dict[str, Measure]:
     return {"train": train, "score": score, "products": _products(config.compute.precision)}
 
 
+def directly(config: Config) -> dict[str, Measure]:
+    """The same with all convolutions computed directly; for a process of its own."""
+    from fmnist.training import winograd
+
+    winograd.TILES.clear()
+    return ours(config)
+
+
 def _products(precision: str, size: int = 2048) -> Measure:
     import tensorflow as tf
 

@@ -46,7 +46,7 @@ def test_the_study_is_worked_out_from_speeds_and_from_what_runs_cost_beside_trai
 
 
 def test_every_level_of_the_article_is_a_point_that_is_measured():
-    points = [" ".join(point.overrides) or "baseline" for point in plain._points("study=article")]
+    points = [" ".join(point.overrides) or "baseline" for point in plain.one_thread_points("study=article")]
     axes = plain.compose_config(["study=article"]).study.axes
     levels = [
         plain._name(plain.plan.override(axis, level), dict.fromkeys(points)) for axis in axes for level in axes[axis]
