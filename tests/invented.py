@@ -89,7 +89,7 @@ def final(config: Config, epochs: list[dict[str, float]]) -> dict[str, float]:
     seconds = sum(record["time/epoch_s"] for record in epochs)
     accuracy = epochs[-1]["val/accuracy"] + chance.normal(0, 0.003)
     scores = {
-        f"test/{score}/{name}": recall + accuracy - np.mean(RECALLS) + chance.normal(0, 0.01)
+        f"test/{score}/{name}": min(1.0, recall + accuracy - np.mean(RECALLS) + chance.normal(0, 0.01))
         for name, recall in zip(CLASSES, RECALLS, strict=True)
         for score in ("precision", "recall", "f1")
     }

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from fmnist.identity import FIRST_OPTIONS, RECIPE, default_parameters, sign_options
-from fmnist.schema import COLUMNS, METRICS, VAL_ACCURACY, Column, Status
+from fmnist.schema import COLUMNS, VAL_ACCURACY, Column, Status
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def _faults(run: StoredRun) -> Iterator[str]:
     for key, value in run.metrics.items():
         if not isinstance(value, float | int):
             yield f"{key} must be a number, but got '{value}'"
-        elif key in METRICS and METRICS[key].unit == "share" and not (0 <= value <= 1 or math.isnan(value)):
+        elif key.startswith(_SHARES) and not (0 <= value <= 1 or math.isnan(value)):
             yield f"{key} must be from 0 to 1, but got {value:g}"
     if run.params:
         yield from _faults_of_options(run)
@@ -137,6 +137,7 @@ def _faults_of_options(run: StoredRun) -> Iterator[str]:
             yield f"its options give another {COLUMNS[name].tag} than it has"
 
 
+_SHARES = ("train/accuracy", "val/accuracy", "test/accuracy", "test/precision/", "test/recall/", "test/f1/")
 _KINDS: dict[type, str] = {int: "a whole number", float: "a number", bool: "true or false"}
 
 

@@ -144,7 +144,7 @@ def act(command, store, images):
     said = [line for line in lines if line.startswith(f"fmnist.{module}: ")]
     assert done.returncode in ((0, 1, 2) if module == "watch" else (0, 2)), done.stderr
     assert len(said) == (done.returncode > 0) and said == lines[len(lines) - len(said) :], done.stderr
-    assert all(re.match(r"'.*' \(run \w*\) is left out: ", line) for line in lines[: len(lines) - len(said)])
+    assert all(re.match(r"wrote |'.*' \(run \w*\) is left out: ", line) for line in lines[: len(lines) - len(said)])
     assert "Traceback" not in done.stdout + done.stderr
 
 
@@ -162,7 +162,8 @@ def test_commands_that_write_go_on_with_a_damaged_store_or_refuse_it(seed, store
     for damage in chance.choices(DAMAGES, k=3):
         with suppress(sqlite3.DatabaseError, ValueError):  # what is damaged already
             damage(store, chance)
-    for command in READING:
+    report = ["compare", "--study", "smoke", "--format", "html", "--out", str(store / "report.html"), "--store"]
+    for command in (*READING, report):
         act(command, store, images)
     act(["train", "study=smoke", "compute.precision=float32"], store, images)
     act(["tune", *SEARCH], store, images)
