@@ -1,8 +1,9 @@
 """Numbers as people read them; what is missing is a dash."""
 
 import math
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 DASH = "–"
 
@@ -58,3 +59,24 @@ def plural(number: int, noun: str) -> str:
 def clock(seconds: float) -> str:
     """`1:02:03`."""
     return str(timedelta(seconds=round(seconds)))
+
+
+def harmless(text: str, most: int = 1000) -> str:
+    """A text on one line of at most so many characters, without any that a terminal would obey."""
+    line = "".join(
+        letter if letter.isprintable() else " " if letter.isspace() else letter.encode("unicode_escape").decode()
+        for letter in text[: most + 1]
+    )
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def shown(value: Any) -> str:
+    """A value that somebody has typed, to be told in a message: as YAML writes it, and no more than a line of it."""
+    plain = {None: "null", True: "true", False: "false"}
+    return harmless(plain[value] if value is None or isinstance(value, bool) else str(value), 100)
+
+
+def some(texts: Sequence[str], separator: str = "; ", most: int = 3) -> str:
+    """The first few of several texts, and how many more there are."""
+    more = [f"and {len(texts) - most:,} more"] if len(texts) > most else []
+    return separator.join([*texts[:most], *more])

@@ -1,6 +1,7 @@
 """What all commands (`python -m fmnist.NAME`) have in common: their arguments, and how they end."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import NoReturn
 from fmnist import __version__
 from fmnist.config import RunError, UserError
 from fmnist.signals import Interruption
+from fmnist.words import harmless
 
 
 class Parser(argparse.ArgumentParser):
@@ -22,7 +24,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise UserError."""
-        raise UserError(f"{message} ({self.prog} --help says more)")
+        raise UserError(f"{harmless(message, 300)} ({self.prog} --help says more)")
 
 
 def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
@@ -36,6 +38,9 @@ def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
     Returns:
         0; 1 if runs failed; 2 after a mistake of the user; 130 if interrupted. Other errors are ours and pass.
     """
+    for stream in (sys.stdout, sys.stderr):  # what a terminal has no letters for
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     if "--version" in sys.argv[1:]:  # before Hydra, which would say its own
         print(f"fmnist {__version__}")
         return 0
@@ -53,7 +58,7 @@ def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
         if isinstance(error, BrokenPipeError):  # `| head` has seen enough; Python would complain again at its exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         elif isinstance(error, UserError | RunError):
-            print(f"{name}: {error}", file=sys.stderr)
+            print(f"{name}: {harmless(str(error))}", file=sys.stderr)
             return 2 if isinstance(error, UserError) else 1
         else:
             raise

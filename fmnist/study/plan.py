@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import pandas as pd
 
 from fmnist.checks import check
-from fmnist.config import Config, StudyConfig, UserError, check_options, check_value, flatten, from_flat
+from fmnist.config import Config, StudyConfig, UserError, check_options, flatten, from_flat
 from fmnist.identity import Signatures, differing, parameters, run_name, sign
 from fmnist.network import flops_per_image
 from fmnist.schema import Status
 from fmnist.training.data import part_sizes
+from fmnist.words import plural, shown, some
 
 STARTUP_SECONDS = 10.0  # of a sweep: starting the workers, and importing TensorFlow in each
 TEST_IMAGES = 10_000  # Fashion-MNIST's; scoring them is a small part of a run
@@ -56,6 +58,16 @@ def override(key: str, level: Any) -> str:
     return f"{key}={level if isinstance(level, str) else json.dumps(level).replace(' ', '')}"
 
 
+def check_axis(axis: str) -> None:
+    """Refuse an axis that no study or sweep can vary.
+
+    Raises:
+        UserError: says what to do instead.
+    """
+    for key in {axis, re.split("[./]", axis)[0]} & NOT_AXES.keys():
+        raise UserError(f"a study or sweep cannot vary {shown(axis)}{NOT_AXES[key]}")
+
+
 def check_study(study: StudyConfig) -> None:
     """Refuse a study that cannot be planned.
 
@@ -63,15 +75,15 @@ def check_study(study: StudyConfig) -> None:
         UserError: an unknown design, or rungs, seeds or levels that are missing or impossible.
     """
     check_options(study, "study.")
+    if len(study.name) > 100:
+        raise UserError(f"study.name must have at most 100 letters, but got {shown(study.name)}")
     for key, numbers, least in (("study.rungs", study.rungs, 1), ("study.seeds", study.seeds, 0)):
         if not numbers:
             raise UserError(f"{key} is empty; give at least one, {key}=[{least}]")
-        check_value(key, min(numbers), least=least)
     for axis, levels in study.axes.items():
-        for key in {axis, axis.split(".")[0]} & NOT_AXES.keys():
-            raise UserError(f"a study or sweep cannot vary {axis}{NOT_AXES[key]}")
+        check_axis(axis)
         if not isinstance(levels, list) or not levels:
-            raise UserError(f"study.axes.{axis} must be a list of levels like [32,64], but got {levels}")
+            raise UserError(f"study.axes.{shown(axis)} must be a list of levels like [32,64], but got {shown(levels)}")
 
 
 def variants(study: StudyConfig, compose: Compose) -> list[Variant]:
@@ -94,11 +106,12 @@ def variants(study: StudyConfig, compose: Compose) -> list[Variant]:
         try:
             config = check(from_flat(base, options))
         except UserError as error:
-            errors.append(f"{' '.join(overrides) or 'the baseline'}: {error}")
+            errors.append(f"{shown(' '.join(overrides)) or 'the baseline'}: {error}")
         else:
             distinct.setdefault(json.dumps(parameters(config)), Variant(config, overrides))
     if errors:
-        raise UserError(f"{len(errors)} of {len(points)} points of the study are impossible: " + " | ".join(errors))
+        impossible = f"{len(errors)} of {plural(len(points), 'point')} of the study"
+        raise UserError(f"{impossible} are impossible: {some(errors, ' | ')}")
     return list(distinct.values())
 
 

@@ -1,5 +1,6 @@
 """The Hydra sweeper: works a study out, launches workers for what is missing, and shows how it goes on."""
 
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from fmnist import machine
 from fmnist.checks import check
 from fmnist.config import Config, StudyConfig, UserError
 from fmnist.study.compose import TRAIN, to_config
+from fmnist.words import shown
 from fmnist.work.launcher import LaunchingSweeper
 
 if TYPE_CHECKING:  # pandas, which the others import, would make --help slow
@@ -21,13 +23,14 @@ if TYPE_CHECKING:  # pandas, which the others import, would make --help slow
     from fmnist.study.plan import PlannedRun, Variant
     from fmnist.training.data import Dataset
 
+MOST_VALUES = 10_000  # of an option in a sweep
 WORTH_MEASURING = 90.0  # seconds: for a plan shorter than that a guess will do
 
 
 class StudySweeper(LaunchingSweeper):
     """Turns a study, or comma-separated values on the command line, into runs, and sees that all are done."""
 
-    def sweep(self, arguments: list[str]) -> Any:
+    def carry_out(self, arguments: list[str]) -> Any:
         """Work out and carry out the sweep that the command line asks for.
 
         Raises:
@@ -116,7 +119,10 @@ def _split(overrides: list[Override], declared: StudyConfig) -> tuple[list[str],
         if override.is_sweep_override():
             if not override.is_discrete_sweep():
                 raise UserError(f"{key}: only lists of values can be swept ({key}=1,2)")
-            (numbers if key in numbers else study.axes)[key] = list(override.sweep_iterator())
+            values = list(itertools.islice(override.sweep_iterator(), MOST_VALUES + 1))
+            if len(values) > MOST_VALUES:
+                raise UserError(f"{key} names more than {MOST_VALUES:,} values")
+            (numbers if key in numbers else study.axes)[key] = values
         elif declared.name and key in numbers:
             numbers[key] = [override.value()]
         else:
@@ -130,5 +136,5 @@ def _split(overrides: list[Override], declared: StudyConfig) -> tuple[list[str],
 
 def _whole(key: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise UserError(f"{key} must be a whole number, but got {value}")
+        raise UserError(f"{key} must be a whole number, but got {shown(value)}")
     return value

@@ -14,9 +14,10 @@ MODULES = {
     for file in PACKAGE.rglob("*.py")
     if file.parent != PACKAGE or file.name != "__init__.py"
 }
-COMMANDS = {"train", "compare", "tune", "ui", "watch"}
+COMMANDS = {"train", "compare", "tune", "ui", "watch", "data"}
 LEVELS = [  # a module imports from levels below its own, or from its own folder
-    {"config", "schema", "words", "signals"},
+    {"schema", "words", "signals"},
+    {"config"},
     {"network"},
     {"identity", "checks"},
     {"machine", "provenance", "training"},
@@ -38,8 +39,8 @@ LIBRARIES = {
         "tracking.searches",
         "tracking.run_writer",
     },
-    "hydra": {"study.compose", "work.launcher", "work.sweeper"},
-    "omegaconf": {"study.compose", "work.launcher"},
+    "hydra": {"study.compose", "study.typed", "work.launcher", "work.sweeper"},
+    "omegaconf": {"study.compose", "study.typed", "work.launcher"},
     "keras_tuner": {"search.oracles", "search.tuner"},
     "tensorflow": {"training.tensorflow_loop"},
     "jax": {"training.jax_loop"},
