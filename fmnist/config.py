@@ -22,6 +22,7 @@ CLASSES: tuple[str, ...] = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
 CLASS_COUNT = len(CLASSES)
+STORE = "mlruns"  # the usual folder of the runs
 MOST_EPOCHS, MOST_SEED = 100_000, 2**32 - 1
 OPTIMIZERS = ("adam", "adamw", "nadam", "rmsprop", "sgd")
 
@@ -285,7 +286,7 @@ class Config:
     batch_size: int = option(128, least=1, most=60_000)
     epochs: int = option(10, least=1, most=MOST_EPOCHS)
     seed: int = option(0, least=0, most=MOST_SEED)
-    store: str = "mlruns"  # folder of the database, artifacts, checkpoints and Hydra's files
+    store: str = STORE  # folder of the database, artifacts, checkpoints and Hydra's files
     patience: int = option(600, least=0, most=10_000_000)  # seconds that a trained run waits for a server that is away
     study: StudyConfig = field(default_factory=StudyConfig)  # without a name: none
 

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+import re
+import shlex
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -124,3 +126,10 @@ def command(config: Config) -> str:
     """The command line that repeats a run, with every option that is not the baseline's."""
     changes = differing(parameters(config), parameters(Config()), always=())
     return " ".join(["python -m fmnist.train", *(f"{key}={_text(value)}" for key, value in changes.items())])
+
+
+def make_command(target: str, study: str, arguments: Sequence[str] = ()) -> str:
+    """`make compare STUDY=filters ARGS="data.limit=600"`: what a shell, and make's own shell after it, understand."""
+    plain = [text if re.fullmatch(r"[\w@%+=:,./\[\]-]+", text) else shlex.quote(text) for text in arguments]
+    escaped = re.sub(r'(["\\`])', r"\\\1", " ".join(plain)).replace("$", r"\$\$")
+    return f"make {target}{f' STUDY={study}' if study else ''}" + (f' ARGS="{escaped}"' if escaped else "")

@@ -8,7 +8,8 @@ from contextlib import suppress
 
 from fmnist.cli import server
 from fmnist.cli.entry import Parser, enter
-from fmnist.config import UserError
+from fmnist.config import STORE, UserError
+from fmnist.words import shown
 
 EXAMPLES = """\
 examples:
@@ -21,7 +22,7 @@ examples:
 
 def _port(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 65535, but got '{text}'")
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 65535, but got '{shown(text)}'")
     return int(text)
 
 
@@ -69,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     """Carry out the command line, until Ctrl-C if a server was started; see `fmnist.cli.entry`."""
     description = "Serve MLflow's UI over the recorded runs, opened at their curves and confusion matrices."
     parser = Parser("fmnist.ui", description, EXAMPLES)
-    parser.add_argument("--store", metavar="DIR", default="mlruns", help="folder of the runs (mlruns)")
+    parser.add_argument("--store", metavar="DIR", default=STORE, help="folder of the runs (mlruns)")
     parser.add_argument("--port", metavar="N", type=_port, default=5000, help="port to serve on (5000)")
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on (127.0.0.1: this machine only)")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")

@@ -51,7 +51,7 @@ class TunerConfig:
     executions_per_trial: int = option(1, least=1, most=1000)  # seeds that a trial's score is the mean of
     seed: int = option(0, least=0, most=4_000_000_000)  # of the search; `seed` is the first of every trial's executions
     minutes: float | None = option(
-        None, least=0, most=1e6
+        None, least=0, most=1_000_000
     )  # nothing is started that would not fit, nor the last comparison
     epochs_budget: int | None = option(
         None, least=1, most=10**9

@@ -1,5 +1,6 @@
 """A declared study, worked out for a store: which runs belong to it, and what its claims compare."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -33,7 +34,7 @@ class DeclaredStudy:
     baseline: Side
     levels: dict[str, dict[str, str]]  # variant signature -> axis -> its level there
     base_levels: dict[str, str]  # axis -> the baseline's level
-    scoring: dict[str, str]  # options that say which images are learnt and scored, as the store has them
+    options: dict[str, str]  # of the baseline, as the store has them
     claims: list[Claim]
 
     def own(self, runs: pd.DataFrame) -> pd.DataFrame:
@@ -57,9 +58,20 @@ class DeclaredStudy:
     def confirmed(self, runs: pd.DataFrame) -> pd.DataFrame:
         """Fresh seeds of the best trials of searches: of the same data, so that the baseline's runs are pairs."""
         fresh = runs[runs["confirms"].astype(bool) & ~runs["variant_signature"].isin(list(self.designed))]
-        for key, value in self.scoring.items() if len(fresh) else ():  # runs killed at once have no options
-            fresh = fresh[fresh[key] == value]
+        for key in SCORING if len(fresh) else ():  # runs killed at once have no options
+            fresh = fresh[fresh[key] == self.options[key]]
         return fresh[fresh["data_digest"].isin(self.own(runs)["data_digest"])]
+
+    def other_settings(self, runs: pd.DataFrame) -> dict[str, int]:
+        """With which options beside it the study has been run instead, `data.limit=600`, and how many runs there are."""
+        theirs = runs[(runs["study"] == self.name) & ~runs["variant_signature"].isin(list(self.levels))]
+        ours = [key for key in self.options if key not in ("epochs", "seed") and key in theirs
+                and not {key, key.split(".")[0]} & {"compute", *self.axes}]  # fmt: skip
+        settings = [
+            " ".join(f"{key}={row[key].replace(' ', '')}" for key in ours if row[key] != self.options[key])
+            for row in theirs.dropna(subset=ours).to_dict("records")
+        ]
+        return dict(Counter(filter(None, settings)).most_common())
 
     def _name(self, signature: str) -> str:
         if signature in self.baseline.signatures:
@@ -111,7 +123,7 @@ def declare(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> Declare
         baseline=baseline,
         levels=levels,
         base_levels=_base_levels(base.study.axes, base, compose),
-        scoring={key: as_text(value) for key, value in parameters(base).items() if key in SCORING},
+        options={key: as_text(value) for key, value in parameters(base).items()},
         claims=[_claim(key, content, baseline, level) for key, content in base.study.claims.items()],
     )
 
