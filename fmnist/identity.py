@@ -14,6 +14,7 @@ import yaml
 from fmnist.config import CONF, AugmentConfig, Config, flatten
 from fmnist.network import filters_per_convolution
 from fmnist.schema import BASELINE
+from fmnist.words import harmless, plural
 
 RECIPE = 1  # Raise it when the same configuration and data would give other numbers than before.
 # What recipe 1 has always signed, whatever its value: all options that there were when it began.
@@ -117,9 +118,15 @@ def variant_name(config: Config) -> str:
     return " ".join(f"{short_key(key)}={level}" for key, level in differences(config).items()) or BASELINE
 
 
-def run_name(config: Config) -> str:
-    """`filters=64 · 10 epochs · seed 0`."""
-    return f"{variant_name(config)} · {config.epochs} epoch{'s'[: config.epochs != 1]} · seed {config.seed}"
+def run_name(config: Config, variant: str = "") -> str:
+    """`filters=64 · seed 0 · 10 epochs`, in few letters: MLflow keeps 250, and the variant has a tag of its own.
+
+    Args:
+        config: the run's.
+        variant: as its study names it; none: by what differs from the article's baseline.
+    """
+    name = harmless(variant or variant_name(config), 120)
+    return f"{name} · seed {config.seed} · {plural(config.epochs, 'epoch')}"
 
 
 def command(config: Config) -> str:

@@ -3,6 +3,7 @@
 from fmnist.checks import check
 from fmnist.cli.entry import enter
 from fmnist.config import Config
+from fmnist.words import percent
 
 
 def task(config: Config) -> None:
@@ -14,10 +15,8 @@ def task(config: Config) -> None:
         outcome = run.execute(config, listener)
     if not outcome.trained:
         print("this run was already in the store; nothing was trained")
-    print(
-        f"test accuracy {outcome.metrics['test/accuracy']:.4f}, "
-        f"validation accuracy {outcome.metrics['val/accuracy']:.4f}, run {outcome.run_id}"
-    )
+    test, validation = (percent(outcome.metrics[f"{part}/accuracy"]) for part in ("test", "val"))
+    print(f"test accuracy {test}, validation accuracy {validation}, run {outcome.run_id}")
 
 
 def _body() -> None:

@@ -51,9 +51,19 @@ def count(number: float | None) -> str:
     return f"{int(number):,}" if _is_known(number) else DASH
 
 
-def plural(number: int, noun: str) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{number:,} {noun}" + "s"[: number != 1]
+def plural(number: float, noun: str) -> str:
+    """`1 run`, `2 runs`, `3 trajectories`."""
+    several = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,.10g} {noun if number == 1 else several}"
+
+
+def score(value: float | None, unit: str, signed: bool = False) -> str:
+    """A metric or a difference of two: shares as `91.23 %` and `+1.23 points`, nats as `0.1234`."""
+    if not _is_known(value):
+        return DASH
+    if unit == "share":
+        return f"{points(value)} points" if signed else percent(value)
+    return f"{value:{'+' * signed}.4f}".replace("-", "−")
 
 
 def clock(seconds: float) -> str:

@@ -58,7 +58,7 @@ def register(application: Application = TRAIN, sweeper: type[Sweeper] | None = N
         store.store(group="hydra/sweeper", name=name, node={"_target_": SWEEPER})
     warnings.filterwarnings("error", "provider=")  # of a search path that does not exist
     plugins = Plugins.instance()
-    SourcesRegistry.instance().types["file"] = typed.CheckedFiles
+    SourcesRegistry.instance().types["file"] = typed.FileConfigSource
     if sweeper is not None:
         plugins.class_name_to_class[SWEEPER] = sweeper
 

@@ -3,7 +3,7 @@
 import itertools
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,9 +11,9 @@ import pandas as pd
 
 from fmnist.checks import check
 from fmnist.config import Config, StudyConfig, UserError, check_options, flatten, from_flat
-from fmnist.identity import Signatures, differing, parameters, run_name, sign
+from fmnist.identity import Signatures, differing, parameters, run_name, short_key, sign, variant_name
 from fmnist.network import flops_per_image
-from fmnist.schema import Status
+from fmnist.schema import BASELINE, Status
 from fmnist.training.data import part_sizes
 from fmnist.words import plural, shown, some
 
@@ -34,6 +34,7 @@ class Variant:
 
     config: Config
     overrides: tuple[str, ...]
+    name: str = BASELINE  # by what it changes of the study's own baseline
 
 
 @dataclass(frozen=True)
@@ -46,16 +47,28 @@ class PlannedRun:
     done: bool
     start: int  # the epoch it can continue from; that of a checkpoint or of the rung before it
     seconds: float  # estimated; 0 if done
+    variant: str = ""  # its name in the study
 
     @property
     def name(self) -> str:
-        """`filters=64 · 10 epochs · seed 0`."""
-        return run_name(self.config)
+        """`filters=64 · seed 0 · 10 epochs`."""
+        return run_name(self.config, self.variant)
 
 
 def override(key: str, level: Any) -> str:
     """An axis level as Hydra's override, `model.filters=[32,64]`."""
     return f"{key}={level if isinstance(level, str) else json.dumps(level).replace(' ', '')}"
+
+
+def point_name(changes: Iterable[Sequence[str]]) -> str:
+    """A point by the levels that it changes of the study's baseline: `filters=64 scale=unit`, or `baseline`."""
+    return " ".join(f"{short_key(axis)}={level}" for axis, level in changes) or BASELINE
+
+
+def baseline_name(config: Config) -> str:
+    """What a leaderboard calls a study's baseline: `baseline (limit=600)` where it is not the article's."""
+    name = variant_name(config)
+    return name if name == BASELINE else f"{BASELINE} ({name})"
 
 
 def check_axis(axis: str) -> None:
@@ -108,7 +121,8 @@ def variants(study: StudyConfig, compose: Compose) -> list[Variant]:
         except UserError as error:
             errors.append(f"{shown(' '.join(overrides)) or 'the baseline'}: {error}")
         else:
-            distinct.setdefault(json.dumps(parameters(config)), Variant(config, overrides))
+            name = point_name([text.split("=", 1) for text in overrides if changes[text]])
+            distinct.setdefault(json.dumps(parameters(config)), Variant(config, overrides, name))
     if errors:
         impossible = f"{len(errors)} of {plural(len(points), 'point')} of the study"
         raise UserError(f"{impossible} are impossible: {some(errors, ' | ')}")
@@ -150,7 +164,7 @@ def work_out(
             start = max(reached.get(signatures.trajectory, 0), checkpointed(signatures.trajectory, rung))
             reached[signatures.trajectory] = rung if not done else start
             seconds = 0.0 if done else seconds_per_run + operations(config, images, start) / flops_per_second(config)
-            of_rung.append(PlannedRun(config, point.overrides, signatures, done, start, seconds))
+            of_rung.append(PlannedRun(config, point.overrides, signatures, done, start, seconds, point.name))
         planned += sorted(of_rung, key=lambda run: -run.seconds)
     return planned
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.core_plugins import file_config_source
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.plugins.config_source import ConfigResult
@@ -166,8 +166,11 @@ def no_file(group: str, name: str, names: Sequence[str]) -> str:
 # ---- Files ----------------------------------------------------------------------------------------------
 
 
-class CheckedFiles(FileConfigSource):
-    """Where Hydra finds the files of conf/: a file is checked before it is loaded."""
+class FileConfigSource(file_config_source.FileConfigSource):
+    """Where Hydra finds the files of conf/: a file is checked before it is loaded.
+
+    Called as Hydra's own is: by its name workers, which get it pickled, see that there is one already.
+    """
 
     def load_config(self, config_path: str) -> ConfigResult:
         """As Hydra's own.

@@ -6,7 +6,6 @@ Locally joblib, elsewhere Ray or submitit. In all of them a worker that dies tak
 import importlib
 import os
 import signal
-import sys
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
@@ -21,12 +20,12 @@ from hydra.core.utils import JobStatus
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from fmnist import machine, signals
 from fmnist.config import RunError, UserError
 from fmnist.study.compose import SweeperError
 from fmnist.words import shown
+from fmnist.work.display import console
 
 if TYPE_CHECKING:
     from fmnist.tracking import Store
@@ -53,7 +52,7 @@ class LaunchingSweeper(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra before `sweep`."""
         self.hydra_context, self.config = hydra_context, config
-        self.console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+        self.console = console()
 
     def sweep(self, arguments: list[str]) -> Any:
         """Called by Hydra, whose own errors tell of what was typed."""
@@ -67,8 +66,8 @@ class LaunchingSweeper(Sweeper):
         """Carry out what the command line asks for."""
 
     def say(self, text: str) -> None:
-        """Print a text, of which no line is broken."""
-        self.console.print(text, soft_wrap=True)
+        """Print a text as it is."""
+        self.console.print(text, markup=False)
 
     def parsed(self, arguments: list[str]) -> list[Override]:
         """The command line's overrides."""

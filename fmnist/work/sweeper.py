@@ -12,8 +12,10 @@ from hydra.types import RunMode
 
 from fmnist import machine
 from fmnist.checks import check
-from fmnist.config import Config, StudyConfig, UserError
+from fmnist.config import STORE, Config, StudyConfig, UserError
+from fmnist.identity import make_command
 from fmnist.study.compose import TRAIN, to_config
+from fmnist.study.typed import group_files
 from fmnist.words import shown
 from fmnist.work.launcher import LaunchingSweeper
 
@@ -56,6 +58,17 @@ class StudySweeper(LaunchingSweeper):
         self.say(plan_summary(planned, runs))
         if not study.dry_run:
             Sweep(planned, began, workers, self).carry_out()
+            self.say(f"next: {', '.join(self._next(study.name))}")
+
+    def _next(self, study: str) -> list[str]:
+        """The commands that show what a sweep has come to, with its options."""
+        keys = ("study", "store", "patience", "study.dry_run", "study.fail_fast")
+        options = [text for text in self.overrides if not text.startswith(("hydra", *(f"{key}=" for key in keys)))]
+        store = [] if self.config.store == STORE else ["--store", self.config.store]
+        if study not in group_files("study"):
+            return [make_command("compare", "", store), make_command("ui", "", store)]
+        shown = [make_command(target, study, [*store, *options]) for target in ("compare", "report")]
+        return [*shown, make_command("ui", "", store)]
 
     def _points(self, fixed: list[str], study: StudyConfig) -> list["Variant"]:
         from fmnist.study.plan import variants

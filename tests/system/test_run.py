@@ -83,7 +83,7 @@ def test_the_benchmarks_invented_runs_have_the_numbers_and_words_of_a_real_one(r
 def test_the_run_has_a_name_a_status_and_says_where_it_came_from(recorded):
     config, _, record, folder = recorded
     assert record.info.status == "FINISHED"
-    assert record.info.run_name == "filters=4 kernel_size=3 dense_units=16 batch_size=32 · 2 epochs · seed 0"
+    assert record.info.run_name == "filters=4 kernel_size=3 dense_units=16 batch_size=32 · seed 0 · 2 epochs"
     tags = record.data.tags
     assert len(tags["fmnist.signature"]) == len(tags["fmnist.trajectory_signature"]) == 16
     assert tags["machine.cpu"] and tags["machine.gpu"] and tags["fmnist.data_digest"] == load(config.data).digest

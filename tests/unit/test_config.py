@@ -95,8 +95,8 @@ def test_an_augmentation_goes_by_its_group_s_name_or_by_the_ranges_that_differ()
 def test_epochs_seed_and_computing_are_no_part_of_a_variant_s_name():
     config = resolved(epochs=3, seed=7)
     assert variant_name(config) == "baseline"
-    assert run_name(config) == "baseline · 3 epochs · seed 7"
-    assert run_name(replace(config, epochs=1)) == "baseline · 1 epoch · seed 7"
+    assert run_name(config) == "baseline · seed 7 · 3 epochs"
+    assert run_name(replace(config, epochs=1)) == "baseline · seed 7 · 1 epoch"
 
 
 def test_the_precision_is_part_of_a_variant_s_name_where_the_study_varies_it():
