@@ -34,7 +34,7 @@ USED := $(foreach goal,$(GOALS),$(USED_$(goal)))
 UNUSED := $(filter-out $(USED) PYTHON SHELL MAKEFLAGS,$(GIVEN))
 upper = $(patsubst study,STUDY,$(patsubst tuner,TUNER,$(patsubst workers,WORKERS,$1)))
 CAPITALS := $(foreach name,$(UNUSED),$(if $(filter $(USED),$(call upper,$(name))),$(call upper,$(name))=$($(name))))
-OPTIONS := $(foreach name,$(UNUSED),$(if $(filter $(USED) STUDY TUNER WORKERS ARGS,$(call upper,$(name))),,$(name)=$($(name))))
+OPTIONS := $(strip $(foreach name,$(UNUSED),$(if $(filter $(USED) STUDY TUNER WORKERS ARGS,$(call upper,$(name))),,$(name)=$($(name)))))
 ifneq ($(MISSING),)
 $(error there is no target '$(MISSING)'; 'make' lists them, and options of a command go into ARGS="...")
 endif

@@ -84,10 +84,18 @@ class Observed(Protocol):
         """What the last look has shown."""
 
 
+class StandardOutput(Console):
+    """A console that leaves it to the command how it ends where nobody reads on."""
+
+    def on_broken_pipe(self) -> None:
+        """Called by rich, which would end the process."""
+        raise BrokenPipeError
+
+
 def console() -> Console:
     """Standard output: as wide as its terminal, whose words stay whole; what goes elsewhere is not wrapped at all."""
     width = None if sys.stdout.isatty() else UNWRAPPED
-    return Console(file=sys.stdout, highlight=False, width=width, soft_wrap=width is not None)
+    return StandardOutput(file=sys.stdout, highlight=False, width=width, soft_wrap=width is not None)
 
 
 def active_runs(store: Store, expected: Iterable[ExpectedRun]) -> list[ActiveRun]:

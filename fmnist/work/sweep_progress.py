@@ -45,6 +45,8 @@ def run_table(planned: list[PlannedRun]) -> Table:
 def plan_summary(planned: list[PlannedRun], runs: pd.DataFrame) -> str:
     """What the plan shares: epochs that continuing saves, trajectories of other studies, and the disk it needs."""
     left = [entry for entry in planned if not entry.done]
+    if not left:
+        return "all of it is done"
     trained = sum(entry.config.epochs - entry.start for entry in left)
     alone = sum(entry.config.epochs for entry in left)
     others = runs[runs["trajectory_signature"].isin({entry.signatures.trajectory for entry in planned})]
@@ -120,7 +122,7 @@ class SweepProgress:
         done += sum(run.share * (run.expected.seconds or 0.0) for run in self.active)
         elapsed = time.time() - self.began / 1000
         pace = done / elapsed if done > 0 and elapsed > 0 else self.workers
-        return (sum(seconds.values()) - done) / pace
+        return max(1.0, (sum(seconds.values()) - done) / pace)  # the end of a run takes its time too
 
     def _line(self, record: StoredRun) -> str:
         """`3/6  filters=64 · seed 0 · 10 epochs: validation 91.23 %, left about 0:01:00`."""

@@ -58,7 +58,7 @@ class StudySweeper(LaunchingSweeper):
         self.say(plan_summary(planned, runs))
         if not study.dry_run:
             Sweep(planned, began, workers, self).carry_out()
-            self.say(f"next: {', '.join(self._next(study.name))}")
+            self.say("\n  ".join(["next:", *self._next(study.name)]))
 
     def _next(self, study: str) -> list[str]:
         """The commands that show what a sweep has come to, with its options."""
