@@ -227,10 +227,18 @@ def explained(error: Exception, application: Application = TRAIN) -> UserError:
     )
 
 
+_HYDRA_S = {  # what it says, and we
+    r"Could not delete (?:from config\. (?:The value of )?)?'([^']+)'": "~{} cannot be taken out",
+    r"Could not append to config\. .*\s+Either remove \+ prefix: '(.*)'": "{} is there already; write it without +",
+    r"force-add of config groups is not supported: '\+\+(.*)'": "{} is there already; write it without +",
+}
+
+
 def _not_there(text: str, application: Application) -> str:
     """An option or a file that does not exist, or what is wrong within a file."""
-    if there := re.match(r"Could not append to config\. .*\s+Either remove \+ prefix: '(.*)'", text):
-        return f"the option is there already; write it without +: {shown(there[1])}"
+    for pattern, message in _HYDRA_S.items():
+        if found := re.match(pattern, text):
+            return message.format(shown(found[1]))
     if option := re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", text):
         return typed.no_option(option[1] or option[2], application.schema, application.command)
     if wrong := re.search(r"In '([^']+)': \w+ raised while composing config:\n(.*)(?:\n\s+full_key: (\S+))?", text):
@@ -241,9 +249,13 @@ def _not_there(text: str, application: Application) -> str:
             is_missing = re.match(r"Key '.+' (is )?not in", reason)
             value = re.match("Value '(.*)' of type", reason)
             got = f", but got {shown(value[1])}" if value else ""
+            if "erge" in reason or "subclass" in reason:
+                reason = "options stand here, KEY: VALUE, and no value"
             known = f"{key} must be {kind(part.type)}{got}" if part else f"{key}: {shown(reason)}"
             missing = typed.no_option(key, application.schema, application.command)
             return f"conf/{file}.yaml: {missing if is_missing else known}"
+        if "erge" in reason:  # a mapping and a value
+            reason = "a value stands where options do, KEY: VALUE, or options where a value does"
         return f"conf/{file}.yaml: {shown(reason)}"
     if choice := re.search(r"Could not find '(.+)/([^']*)'\s+Available options in '[^']+':\n((?:\t\S+\n?)+)", text):
         return typed.no_file(choice[1], choice[2], choice[3].split())
@@ -264,4 +276,7 @@ def _wrong_value(error: OmegaConfBaseException, application: Application) -> str
         return f"{key}={shown(error.value)}: {key} is a group of options; set one of {', '.join(group)}{files}"
     if key in options:
         return f"{key} must be {kind(options[key].type)}, but got {shown(error.value)}"
+    if converted := re.search(r"could not be converted to (\w+)", reason):
+        kinds = {"Integer": kind(int), "Float": kind(float), "Boolean": kind(bool)}
+        return f"{shown(key)} must be {kinds.get(converted[1], converted[1])}, but got {shown(error.value)}"
     return f"{shown(key)}: {shown(reason)}"

@@ -108,7 +108,8 @@ def variants(study: StudyConfig, compose: Compose) -> list[Variant]:
         UserError: the study or any of its points is impossible; all impossible points are named at once.
     """
     check_study(study)
-    base, axes = compose(()), [[override(axis, level) for level in levels] for axis, levels in study.axes.items()]
+    base = check(compose(()))
+    axes = [[override(axis, level) for level in levels] for axis, levels in study.axes.items()]
     levels = list(itertools.chain(*axes))
     changes = {level: differing(parameters(compose((level,))), parameters(base), always=()) for level in levels}
     points = list(itertools.product(*axes)) if study.design == "grid" else [(), *((level,) for level in levels)]

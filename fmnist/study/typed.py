@@ -179,29 +179,21 @@ class FileConfigSource(file_config_source.FileConfigSource):
             UserError: the file is no YAML, or would take minutes or gigabytes to load.
         """
         file = Path(self.path, self._normalize_file_name(config_path))
-        if file.is_file():
-            check_file(file)
-        return super().load_config(config_path)
-
-
-def check_file(file: Path) -> None:
-    """Refuse a YAML file that cannot be read, and one that is too large, too deep, or grows too large by its aliases.
-
-    Raises:
-        UserError: names the file, and the line.
-    """
-    name = f"conf/{file.relative_to(CONF)}" if file.is_relative_to(CONF) else shown(file)
-    if file.stat().st_size > LARGEST:
-        raise UserError(f"{name} is larger than {LARGEST // 1000} kB")
-    try:
-        _check_events(file.read_text(encoding="utf-8"))
-    except UserError as error:
-        raise UserError(f"{name}: {error}") from error
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UserError(f"{name} is no valid YAML: line {line}: {shown(error.problem)}") from error
-    except (yaml.YAMLError, ValueError, OSError) as error:
-        raise UserError(f"{name} cannot be read: {shown(error)}") from error
+        if not file.is_file():
+            return super().load_config(config_path)
+        name = f"conf/{file.relative_to(CONF)}" if file.is_relative_to(CONF) else shown(file)
+        try:
+            if file.stat().st_size > LARGEST:
+                raise UserError(f"it is larger than {LARGEST // 1000} kB")
+            _check_events(file.read_text(encoding="utf-8"))
+            return super().load_config(config_path)
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from error
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            raise UserError(f"{name} is no valid YAML: line {line}: {shown(error.problem)}") from error
+        except (yaml.YAMLError, ValueError, OSError) as error:
+            raise UserError(f"{name} cannot be read: {shown(error)}") from error
 
 
 def _check_events(text: str) -> None:
@@ -223,7 +215,9 @@ def _check_events(text: str) -> None:
             sizes[-1] += size
             named |= {anchor: size for anchor in [anchors.pop()] if anchor}
         elif isinstance(event, yaml.AliasEvent):
-            sizes[-1] += named.get(str(event.anchor), MOST_NODES)  # one within itself has no end
+            sizes[-1] += named.get(
+                str(event.anchor), MOST_NODES if event.anchor in anchors else 1
+            )  # else it has no end
         elif isinstance(event, yaml.ScalarEvent):
             sizes[-1] += 1
         if len(sizes) > DEEPEST or sum(sizes) > MOST_NODES:

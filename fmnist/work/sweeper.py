@@ -11,7 +11,6 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 
 from fmnist import machine
-from fmnist.checks import check
 from fmnist.config import STORE, Config, StudyConfig, UserError
 from fmnist.identity import make_command
 from fmnist.study.compose import TRAIN, to_config
@@ -81,7 +80,6 @@ class StudySweeper(LaunchingSweeper):
             config.compute.threads = config.compute.threads or 1  # the numbers shall not depend on the machine's cores
             return machine.resolve(config)
 
-        check(compose(()))
         return variants(study, compose)
 
     def _plan(

@@ -24,7 +24,7 @@ SWEEPS = [  # arguments with a mistake, what the message says, the arguments tha
     (["epochs=???"], r"write (\S+)$", [r"\1"]),
     (["epochs==3"], r"write (\S+)$", [r"\1"]),
     (["nonsense"], r"write KEY=VALUE, (\S+)$", [r"\1"]),
-    (["+epochs=3"], r"without \+: (\S+)$", [r"\1"]),
+    (["+epochs=3"], r": (\S+) is there already; write it without \+$", [r"\1"]),
     (["study.question=a=b", "study=pooling"], r"quotes: '(.*)'$", [r"\1", "study=pooling"]),
     (["model=3"], r"set one of (\S+),", [r"\1=3"]),
     (["epochs=1,3"], r"put (-m) before it", [r"\1", "epochs=1,3"]),

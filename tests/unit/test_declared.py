@@ -186,7 +186,7 @@ def test_a_claim_that_cannot_be_understood_is_one_line(claim, words):
         ("nonsense", "KEY=VALUE"),
         ("study=filters", "pooling cannot be filters too"),
         ("study.design=square", "one_at_a_time, grid"),
-        ("model.kernel_size=12", "points of the study are impossible"),
+        ("model.kernel_size=12", "model.kernel_size=12 is too large"),
         ("study.axes.model.pooling=max", "list of levels"),
     ],
 )

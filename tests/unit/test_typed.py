@@ -94,9 +94,11 @@ def test_composing_and_checking_refuse_them_too(key, value):
         ("epochs='3", "cannot be read: ' has no end"),
         ("model.filters=[32,64", "cannot be read: [ has no end"),
         ("data.dir=a=b", "put the value in quotes: 'data.dir=\"a=b\"'"),
-        ("+epochs=3", "write it without +: epochs=3"),
+        ("+epochs=3", "epochs=3 is there already; write it without +"),
         ("=3", "has no key"),
         ("hydra=3", "hydra is no option"),
+        ("~epochs=7", "~epochs cannot be taken out"),
+        ("hydra.job.num=nan", "hydra.job.num must be a whole number, but got nan"),
     ],
 )
 def test_what_cannot_be_is_said_in_words_of_this_project(override, words):
@@ -165,6 +167,7 @@ LAUGHS = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)
 FILES = {
     LAUGHS: "10,000 values",
     "a: &a [*a]\n": "10,000 values",
+    "a: *b\n": "is no valid YAML: line 2: found undefined alias",
     "study: " + "[" * 3000 + "]" * 3000: "20 levels deep",
     "study:\n" + "".join(" " * n + "a:\n" for n in range(1, 100)): "20 levels deep",
     "study: {question: " + "x" * 2_000_000 + "}": "larger than 100 kB",
@@ -174,7 +177,9 @@ FILES = {
     "study: {rungs: [1, two]}": "study.rungs must be a list",
     "study: {sedes: [1]}": "did you mean 'study.seeds'",
     "study: {name: mine, axes: {model: {3: [1]}}}": "model.3",
-    "study: 3": "study",
+    "study: 3": "conf/study/mine.yaml: a value stands where options do",
+    "study: {name: mine}\nmodel: [1]": "options",
+    "study: {name: mine}\nstudy: {name: mine}": "duplicate key study",
     "- a\n- b\n": "conf/study/mine.yaml: it must hold options",
     "study: !!python/object:os.system {}": "conf/study/mine.yaml",
     "study: {question: '${nobody}'}": "cannot be resolved",
