@@ -10,6 +10,7 @@ from fmnist.config import CLASSES, Config, DataConfig, UserError
 from fmnist.training.fetch import damaged, find, folders
 from fmnist.training.readers import Bytes, Labels, read_csv, read_idx_pair
 from fmnist.training.streams import stream
+from fmnist.words import plural
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +89,9 @@ def check_rows(config: Config, dataset: Dataset) -> None:
     _check_split(dataset.train_labels, config.data.validation, config.data.limit)
     training, _ = part_sizes(len(dataset.train_labels), config.data.validation, config.data.limit)
     if training < config.batch_size:
-        raise UserError(f"batch_size must be at most the {training} rows that train, but got {config.batch_size}")
+        raise UserError(
+            f"batch_size must be at most the {plural(training, 'row')} that train, but got {config.batch_size}"
+        )
 
 
 def _check_split(labels: Labels, validation: float, limit: int | None) -> None:
@@ -99,8 +102,8 @@ def _check_split(labels: Labels, validation: float, limit: int | None) -> None:
     names, counts = np.unique(labels, return_counts=True)
     if min(training, validating) < len(names):
         raise UserError(
-            f"{training + validating} rows with data.validation={validation} give {training} for training and "
-            f"{validating} for validation, but each needs at least one for each of {len(names)} classes; "
+            f"{plural(training + validating, 'row')} with data.validation={validation} give {training} for training "
+            f"and {validating} for validation, but each needs at least one for each of {len(names)} classes; "
             "use more rows"
         )
     if counts.min() < 2:

@@ -113,7 +113,7 @@ def test_training_itself_needs_keras_numpy_and_a_backend_alone():
 
 def test_training_needs_neither_store_nor_study_nor_analysis():
     used = {other.split(".")[0] for name in MODULES if name.startswith("training.") for other in own(name)}
-    assert used <= {"config", "identity", "network", "training"}
+    assert used <= {"config", "identity", "network", "training", "words"}
 
 
 def test_a_package_that_is_built_has_every_folder():
