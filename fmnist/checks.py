@@ -14,6 +14,8 @@ def check(config: Config) -> Config:
         UserError: an option is impossible; the message names key, value and remedy.
     """
     check_options(config)
+    if not config.store:
+        raise UserError("store must be a folder, but got nothing; leave it out for mlruns")
     for key in ("train_csv", "test_csv"):
         if config.data.source == "csv" and not getattr(config.data, key):
             raise UserError(f"data.source=csv needs data.{key}=FILE (Kaggle's fashion-mnist CSV)")
@@ -35,7 +37,8 @@ def _check_limit(config: Config, limit: int) -> None:
     if validation < CLASS_COUNT:
         raise UserError(
             f"data.limit={limit} leaves {plural(validation, 'row')} for validation, "
-            f"fewer than the {CLASS_COUNT} classes; the least that works is {-(-CLASS_COUNT // config.data.validation):.0f}"
+            f"fewer than the {CLASS_COUNT} classes; "
+            f"the least that works is {-(-CLASS_COUNT // config.data.validation):.0f}"
         )
     if limit - validation < config.batch_size:
         raise UserError(

@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -99,9 +100,14 @@ def differences(config: Config) -> dict[str, str]:
 
 @cache
 def _presets() -> dict[str, AugmentConfig]:
-    """The ranges of each file of conf/augment/."""
-    files = sorted((CONF / "augment").glob("*.yaml"))
-    return {file.stem: AugmentConfig(**(yaml.safe_load(file.read_text()) or {})) for file in files}
+    """The ranges of each file of conf/augment/ that has nothing else."""
+    presets = {}
+    for file in sorted((CONF / "augment").glob("*.yaml")):
+        with suppress(
+            TypeError, ValueError, OSError, RecursionError, yaml.YAMLError
+        ):  # which Hydra says if it is chosen
+            presets[file.stem] = AugmentConfig(**(yaml.safe_load(file.read_text()) or {}))
+    return presets
 
 
 def _text(value: Any) -> str:

@@ -57,7 +57,7 @@ def showing(config: Config) -> Iterator[Listener]:
     def on_same(run: StoredRun) -> None:
         same = f"{run.run_id[:8]}, validation {words.percent(run.val_accuracy)}"
         ways = [f"{key}={run.params.get(key)}" for key in ("compute.threads", "compute.backend")]
-        console.print(f"the store has this run as computed with {' '.join(ways)} ({same}): these options would take it")
+        console.print(f"the store has this run by {' '.join(ways)} ({same}); with these nothing would be trained")
 
     with progress:
         yield Listener(on_start, on_step, on_epoch, on_same)

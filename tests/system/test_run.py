@@ -101,6 +101,20 @@ def test_the_record_says_how_many_images_validated_and_tested(recorded):
     assert row["validation_images"] == len(predictions["val_labels"]) == 60
 
 
+def test_a_run_that_the_store_has_with_other_threads_is_told_of_before_it_is_trained(recorded):
+    config, outcome, _, _ = recorded
+
+    class ToldError(Exception):
+        pass
+
+    def tell(same):
+        raise ToldError(same.run_id)
+
+    with pytest.raises(ToldError, match=outcome.run_id):
+        run.execute(from_flat(config, {"compute.threads": 2}), run.Listener(on_same=tell))
+    assert run.execute(config, run.Listener(on_same=tell)).trained == 0
+
+
 def test_pictures_stand_at_step_0_of_an_image_grid(recorded):
     names = sorted(file.name for file in (recorded[3] / "images").glob("*.png"))
     assert [name.split("+")[:3] for name in names] == [[key, "step", "0"] for key in PICTURES]

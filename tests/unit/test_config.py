@@ -13,7 +13,7 @@ from fmnist.config import (
     UserError,
     from_flat,
 )
-from fmnist.identity import command, parameters, run_name, sign, variant_name
+from fmnist.identity import _presets, command, parameters, run_name, sign, variant_name
 from fmnist.network import feature_sizes, flops_per_image, parameter_count
 
 RESOLVED = {"compute.precision": "float32", "compute.threads": 1}
@@ -191,3 +191,12 @@ def test_an_unresolved_config_cannot_be_signed():
 def test_flat_options_and_back():
     config = resolved(model__filters=64, epochs=3)
     assert parameters(from_flat(Config(), parameters(config))) == parameters(config)
+
+
+def test_an_augmentation_that_cannot_be_read_is_no_matter_of_runs_that_do_not_choose_it(tmp_path, monkeypatch):
+    (tmp_path / "augment").mkdir()
+    for name, text in {"deep": "[" * 3000, "odd": "rotation: 1\nrotaton: 2\n", "mild": "rotation: 1.0\n"}.items():
+        (tmp_path / "augment" / f"{name}.yaml").write_text(text)
+    monkeypatch.setattr("fmnist.identity.CONF", tmp_path)
+    monkeypatch.setattr("fmnist.identity._presets", _presets.__wrapped__)
+    assert variant_name(Config(augment=AugmentConfig(rotation=1.0))) == "augment=mild"
