@@ -172,6 +172,8 @@ def _claim(key: str, content: Any, baseline: Side, level: Callable[..., Side]) -
     if not isinstance(content, dict) or "says" not in content:
         raise UserError(f"{where} must be {{says: A SENTENCE, ...}} with {_HOW}, but got {shown(content)}")
     says, how = content["says"], {name: value for name, value in content.items() if name != "says"}
+    if not isinstance(says, str):
+        raise UserError(f"{where}.says must be a sentence, but got {shown(says)}")
     match how:
         case {"weakest": name} if len(how) == 1:
             if name not in CLASSES:

@@ -18,6 +18,7 @@ from fmnist.training.data import part_sizes
 from fmnist.words import plural, shown, some
 
 STARTUP_SECONDS = 10.0  # of a sweep: starting the workers, and importing TensorFlow in each
+PLAIN = "sweep"  # the name of a sweep that is no study: its runs have no baseline but the article's
 TEST_IMAGES = 10_000  # Fashion-MNIST's; scoring them is a small part of a run
 _EACH = "; start a sweep for each of its values"
 NOT_AXES = {
@@ -122,11 +123,12 @@ def variants(study: StudyConfig, compose: Compose) -> list[Variant]:
         except UserError as error:
             errors.append(f"{shown(' '.join(overrides)) or 'the baseline'}: {error}")
         else:
-            name = point_name([text.split("=", 1) for text in overrides if changes[text]])
+            changed = [text.split("=", 1) for text in overrides if changes[text]]
+            name = variant_name(config) if study.name == PLAIN else point_name(changed)
             distinct.setdefault(json.dumps(parameters(config)), Variant(config, overrides, name))
     if errors:
         impossible = f"{len(errors)} of {plural(len(points), 'point')} of the study"
-        raise UserError(f"{impossible} are impossible: {some(errors, ' | ')}")
+        raise UserError(f"{impossible} cannot be run: {some(errors, ' | ')}")
     return list(distinct.values())
 
 

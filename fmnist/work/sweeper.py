@@ -122,7 +122,9 @@ def _split(overrides: list[Override], declared: StudyConfig) -> tuple[list[str],
     Comma-separated values become axes, rungs (`epochs=1,3`) or seeds (`seed=0,1`) of the study; beside a declared
     study a single `epochs` or `seed` replaces its rungs or seeds too.
     """
-    study = declared if declared.name else replace(declared, name="sweep", design="grid", rungs=[], seeds=[])
+    from fmnist.study.plan import PLAIN
+
+    study = declared if declared.name else replace(declared, name=PLAIN, design="grid", rungs=[], seeds=[])
     numbers: dict[str, list[Any]] = {"epochs": study.rungs, "seed": study.seeds}
     fixed: list[str] = []
     for override in overrides:

@@ -143,7 +143,7 @@ def test_a_single_run_shows_its_epochs_and_is_not_repeated(images, tmp_path):
     [
         (["model.kernel_size=12"], "the largest that fits is 9"),
         (["data.dir=/nowhere"], "there is no file /nowhere/"),
-        (["study=kernel", "study.axes.model.kernel_size=[3,12]"], "1 of 3 points of the study are impossible"),
+        (["study=kernel", "study.axes.model.kernel_size=[3,12]"], "1 of 3 points of the study cannot be run"),
         (["-m", "model.filters=32,0"], "model.filters must be at least 1 and at most 4096, but got 0"),
         (["model.filters=32,64"], "put -m before it"),
         (["epoch=3"], "did you mean 'epochs'?"),

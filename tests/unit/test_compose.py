@@ -125,3 +125,15 @@ def test_a_study_s_file_that_is_not_understood_is_refused_in_one_line(lines, wor
 
 def test_no_study_is_the_default():
     assert compose_config().study == StudyConfig()
+
+
+def test_points_are_named_by_what_the_study_changes_of_its_baseline_and_those_of_a_plain_sweep_in_full():
+    def of(*overrides):
+        return [point.name for point in points(*overrides)[1]]
+
+    moved = ["study=pooling", "data.limit=600", "model.kernel_size=3"]
+    assert of(*moved) == ["baseline", "pooling=average"]
+    assert of(*moved, "study.axes.model.kernel_size=[3,5]") == ["baseline", "pooling=average", "kernel_size=5"]
+    plain = StudyConfig(name=plan.PLAIN, design="grid", axes={"model.filters": [64]})
+    (point,) = plan.variants(plain, lambda more: compose_config(["data.limit=600", *more]))
+    assert point.name == "limit=600 filters=64"
