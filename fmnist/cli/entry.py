@@ -58,8 +58,10 @@ def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
         if isinstance(error, BrokenPipeError):  # `| head` has seen enough; Python would complain again at its exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         elif isinstance(error, UserError | RunError):
-            print(f"{name}: {harmless(str(error))}", file=sys.stderr)
-            return 2 if isinstance(error, UserError) else 1
+            is_mistake = isinstance(error, UserError)
+            most = 1000 if is_mistake else 10_000  # what went wrong may quote what a server or a worker said last
+            print(f"{name}: {harmless(str(error), most)}", file=sys.stderr)
+            return 2 if is_mistake else 1
         else:
             raise
     finally:
