@@ -14,8 +14,6 @@ def check(config: Config) -> Config:
         UserError: an option is impossible; the message names key, value and remedy.
     """
     check_options(config)
-    if not config.store:
-        raise UserError("store must be a folder, but got nothing; leave it out for mlruns")
     for key in ("train_csv", "test_csv"):
         if config.data.source == "csv" and not getattr(config.data, key):
             raise UserError(f"data.source=csv needs data.{key}=FILE (Kaggle's fashion-mnist CSV)")

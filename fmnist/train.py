@@ -14,7 +14,8 @@ def task(config: Config) -> None:
     with showing(check(config)) as listener:
         outcome = run.execute(config, listener)
     if not outcome.trained:
-        print("this run was already in the store; nothing was trained")
+        place = "this run was already in the store" if outcome.was_stored else "a checkpoint had all epochs of this run"
+        print(f"{place}; nothing was trained")
     test, validation = (percent(outcome.metrics[f"{part}/accuracy"]) for part in ("test", "val"))
     print(f"test accuracy {test}, validation accuracy {validation}, run {outcome.run_id}")
 

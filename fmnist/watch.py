@@ -3,7 +3,7 @@
 import time
 
 from fmnist.cli.entry import Parser, enter
-from fmnist.config import STORE, RunError, UserError
+from fmnist.config import RunError, UserError
 
 
 def watch(store: str) -> None:
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
 
     description = "Show a store's sweep that is going on, or its latest; Ctrl-C ends only the showing."
     parser = Parser("fmnist.watch", description)
-    parser.add_argument("--store", metavar="DIR", default=STORE, help="folder of the runs (mlruns)")
+    parser.add_store()
     return enter("fmnist.watch", lambda: watch(parser.parse_args(argv).store))
 
 

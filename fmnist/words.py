@@ -1,6 +1,7 @@
-"""Numbers as people read them; what is missing is a dash."""
+"""Numbers and addresses as people read them; what is missing is a dash."""
 
 import math
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, TypeGuard
@@ -90,3 +91,8 @@ def some(texts: Sequence[str], separator: str = "; ", most: int = 3) -> str:
     """The first few of several texts, and how many more there are."""
     more = [f"and {len(texts) - most:,} more"] if len(texts) > most else []
     return separator.join([*texts[:most], *more])
+
+
+def without_passwords(text: str) -> str:
+    """`http://user:***@host` for an address with a password."""
+    return re.sub(r"(://[^/\s:@]*:)[^/\s]+@", r"\1***@", text)

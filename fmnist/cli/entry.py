@@ -5,10 +5,11 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import NoReturn
 
-from fmnist import __version__
-from fmnist.config import RunError, UserError
+from fmnist import __version__, temporary, words
+from fmnist.config import RunError, UserError, folder
 from fmnist.signals import Interruption
 from fmnist.words import harmless
 
@@ -21,6 +22,11 @@ class Parser(argparse.ArgumentParser):
         layout = argparse.RawDescriptionHelpFormatter
         super().__init__(prog=f"python -m {command}", description=description, epilog=examples, formatter_class=layout)
         self.add_argument("--version", action="version", version=f"fmnist {__version__}")
+
+    def add_store(self) -> None:
+        """Add the option that names a store."""
+        named = partial(folder, "--store")
+        self.add_argument("--store", metavar="DIR", type=named, default="mlruns", help="folder of the runs (mlruns)")
 
     def error(self, message: str) -> NoReturn:
         """Raise UserError."""
@@ -36,7 +42,8 @@ def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
         interrupted: what to say after Ctrl-C or SIGTERM, of which a second one does not wait for anything to close.
 
     Returns:
-        0; 1 if runs failed; 2 after a mistake of the user; 130 if interrupted. Other errors are ours and pass.
+        0; 1 if runs failed; 2 after a mistake of the user, or for a file or folder that cannot be used; 130 if
+        interrupted. Other errors are ours and pass.
     """
     for stream in (sys.stdout, sys.stderr):  # what a terminal has no letters for
         if isinstance(stream, io.TextIOWrapper):
@@ -47,6 +54,7 @@ def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
     farewell = f"\n{name}: interrupted; {interrupted}\n" if interrupted else ""
     interruption = Interruption(farewell)
     try:
+        temporary.claim()
         body()
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
@@ -60,8 +68,11 @@ def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
         elif isinstance(error, UserError | RunError):
             is_mistake = isinstance(error, UserError)
             most = 1000 if is_mistake else 10_000  # what went wrong may quote what a server or a worker said last
-            print(f"{name}: {harmless(str(error), most)}", file=sys.stderr)
+            print(words.without_passwords(f"{name}: {words.harmless(str(error), most)}"), file=sys.stderr)
             return 2 if is_mistake else 1
+        elif isinstance(error, OSError) and error.filename is not None:
+            print(f"{name}: {words.shown(error.filename)}: {error.strerror}", file=sys.stderr)
+            return 2
         else:
             raise
     finally:

@@ -14,23 +14,21 @@ import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.collections import PatchCollection
-from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from fmnist.analysis.budgets import own_longest
 from fmnist.analysis.leaderboard import ALPHA
 from fmnist.config import CLASSES
+from fmnist.identity import short_key
 from fmnist.report import drawing
 from fmnist.report.content import Content
-from fmnist.report.drawing import BLUE, COUNT, INK, MUTED, PERCENT, RULE, TIP, VERMILION, clean, short
+from fmnist.report.drawing import BLUE, COUNT, INK, MUTED, PERCENT, VERMILION, clean, short
+from fmnist.report.formats import number
 from fmnist.schema import METRICS, VAL_ACCURACY, VAL_LOSS, Comparison
 from fmnist.schema import recall as recall_key
-from fmnist.words import plural, points
+from fmnist.words import duration, percent, plural, points
 
 _NAMED = 14  # variants: more names than these do not fit beside the lines
 _INKS, _DASHES = (BLUE, VERMILION, INK, MUTED), ("-", "--", ":")  # twelve that can be told apart
@@ -47,7 +45,7 @@ def forest(content: Content) -> Figure | None:
     rows = own_longest(effects, ["axis", "level"]).drop_duplicates(["axis", "level"]).to_dict("records")
     names = list(dict.fromkeys(row["axis"] for row in rows))
     height = 15.0 * len(rows) + 22.0 * len(names)
-    figure, axes = drawing.panel(600, height + 62, left=152, right=118, bottom=44, top=18)
+    figure, axes = drawing.panel(600, height + 62, left=152, right=128, bottom=44, top=18)
     axes.set_ylim(height, 0)
     below = 0.0
     for name in names:
@@ -59,8 +57,7 @@ def forest(content: Content) -> Figure | None:
     axes.axvline(0, color=MUTED, linewidth=1)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    signed = FuncFormatter(lambda share, _: f"{100 * share:+.3g}".replace("-", "−") if share else "0")
-    axes.xaxis.set_major_formatter(signed)
+    axes.xaxis.set_major_formatter(drawing.SIGNED)
     axes.set_xlabel("validation accuracy minus the baseline's, percentage points")
     axes.text(0, -9, "baseline", ha="center", color=MUTED, fontsize=8.5)
     ends = [select(rows, key=lambda row: row["effect"]) for select in (min, max)]
@@ -76,45 +73,55 @@ def _effect(axes: Axes, row: dict[Any, Any], place: float, longest: int) -> None
     bounded = bool(np.isfinite(low) and np.isfinite(high))
     if bounded:
         axes.plot([low, high], [place, place], color=colour, linewidth=2.2, solid_capstyle="round")
-    tip = f"{TIP}{clean(row['axis'])}={clean(row['level'])}, {row['epochs']} epochs, {row['seeds']} seeds"
-    face = colour if bounded else "none"
-    axes.plot(effect, place, "o", color=colour, markersize=6, markerfacecolor=face, gid=tip)
+    numbers = points(effect) + (f"  [{points(low)}, {points(high)}]" if bounded else "  no interval")
+    said = f"{row['axis']}={row['level']}, {row['epochs']} epochs, {row['seeds']} seeds: {numbers} points"
+    look: dict[str, Any] = {"color": colour, "markerfacecolor": colour if bounded else "none", "markersize": 6}
+    axes.plot(effect, place, "o", gid=drawing.tip(f"{short_key(row['axis'])}={row['level']}", said), **look)
     level = short(row["level"], 20) + ("" if row["epochs"] == longest else f" · {row['epochs']} ep.")
     drawing.beside(axes, 142, place, level, ha="right", fontsize=9)
-    numbers = points(effect)
-    numbers += f"  [{points(low)}, {points(high)}]" if bounded else "  no interval"
-    drawing.beside(axes, 490, place, numbers, fontsize=8.5, color=INK if significant else MUTED)
+    drawing.beside(axes, 480, place, numbers, fontsize=8.5, color=INK if significant else MUTED)
 
 
 # ---- Epochs ---------------------------------------------------------------------------------------------
 
 
 def learning(content: Content, metric: str) -> Figure | None:
-    """A metric over the epochs for every variant, mean over the seeds, at the longest budget that it reached."""
-    means: dict[str, pd.Series] = {}
+    """A metric over the epochs for every variant, mean and range over the seeds, at the longest budget it reached."""
+    seeds: dict[str, pd.DataFrame] = {}
     for _, row in content.measured.sort_values("epochs", ascending=False, kind="stable").iterrows():
         paths = [content.histories[key][metric] for key in row["run_id"].split() if key in content.histories]
         paths = [path for path in paths if path.notna().any()]
-        if paths and row["variant"] not in means:
-            means[row["variant"]] = pd.concat(paths).groupby(level=0).mean()
-    if not means:
+        if paths and row["variant"] not in seeds:
+            own = pd.concat(paths, axis=1)
+            seeds[row["variant"]] = pd.DataFrame(
+                {"mean": own.mean(axis=1), "min": own.min(axis=1), "max": own.max(axis=1)}
+            )
+    if not seeds:
         return None
-    baseline, best = _pointed_out(content, set(means))
+    baseline, best = _pointed_out(content, set(seeds))
     figure, axes = drawing.panel(380, 290, left=50, right=10, bottom=40, top=44)
-    longest = max(len(mean) for mean in means.values())
-    for name, mean in means.items():
-        style = drawing.line(name, baseline, best) | ({"marker": "o", "markersize": 4} if len(mean) == 1 else {})
-        axes.plot(mean.index.to_numpy(), mean.to_numpy(), gid=TIP + clean(name), **style)
-    values = np.concatenate([mean.to_numpy(dtype=float) for mean in means.values()])
-    axes.set_xlabel("epoch" + drawing.limit(axes, values, falling=not METRICS[metric].higher_is_better))
+    longest, unit = max(map(len, seeds.values())), METRICS[metric].unit
+    for name, path in seeds.items():
+        style = drawing.line(name, baseline, best) | ({"marker": "o", "markersize": 4} if len(path) == 1 else {})
+        axes.plot(path.index.to_numpy(), path["mean"].to_numpy(), gid=drawing.tip(name), **style)
+        drawing.band(axes, path, name, style["color"])
+    ranges = pd.concat([path if name in (baseline, best) else path[["mean"]] for name, path in seeds.items()])
+    spans = ranges.reindex(columns=["min", "max"]).to_numpy(dtype=float)
+    values, falling = ranges["mean"].to_numpy(dtype=float), not METRICS[metric].higher_is_better
+    axes.set_xlabel("epoch" + drawing.limit(axes, values, spans, falling=falling))
+    for name, path in seeds.items():
+        texts = [
+            f"{name}, epoch {epoch}: {number(mean, low, high, unit)}" for epoch, mean, low, high in path.itertuples()
+        ]
+        drawing.marks(axes, path.index, path["mean"], name, texts)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     pad = 0.5 if longest == 1 else min(0.03 * longest, 0.7)  # below 1: there is no epoch 0
     axes.set_xlim(1 - pad, longest + pad)
-    if METRICS[metric].unit == "share":
+    if unit == "share":
         axes.yaxis.set_major_formatter(PERCENT)
     title = METRICS[metric].label
-    drawing.heading(axes, title, _legend(baseline, best, len(means)))
-    figure.set_label(f"Learning curves of {len(means)} variants: {title} over {longest} epochs, mean over the seeds.")
+    drawing.heading(axes, title, drawing.legend(baseline, best, len(seeds)))
+    figure.set_label(f"Learning curves of {len(seeds)} variants: {title} over {longest} epochs, mean over the seeds.")
     return figure
 
 
@@ -131,37 +138,39 @@ def rungs(content: Content) -> Figure | None:
     right = drawing.room(named.index, 26) + 74
     figure, axes = drawing.panel(640, max(340, 16 * len(named) + 110), left=52, right=right, bottom=42, top=44)
     places = np.arange(table.shape[1])
-    for name in map(str, last.index):
-        style = drawing.line(name, baseline, best)
-        accuracy = table.loc[name].to_numpy(dtype=float)
-        axes.plot(places, accuracy, marker="o", markersize=3.5, gid=TIP + clean(name), **style)
-        if name in (baseline, best):
-            own = rows[rows["variant"] == name].set_index("epochs").reindex(table.columns)
-            axes.vlines(places, own["val_accuracy_low"], own["val_accuracy_high"], style["color"], linewidth=1.1)
-    axes.set_xlabel("epochs trained" + drawing.limit(axes, table.to_numpy(dtype=float).ravel()))
+    found = {
+        str(name): _at(
+            rows[rows["variant"] == name].drop_duplicates("epochs").set_index("epochs").reindex(table.columns)
+        )
+        for name in last.index
+    }
+    looks = {name: drawing.line(name, baseline, best) for name in found}
+    every, pointed = (
+        np.concatenate(list(found.values())),
+        np.repeat([name in (baseline, best) for name in found], len(places)),
+    )
+    every[~pointed, 1:] = np.nan
+    for name, look in looks.items():
+        axes.plot(places, found[name][:, 0], gid=drawing.tip(name), **look)
+    inks = np.repeat([look["color"] for look in looks.values()], len(places))
+    drawing.strokes(axes, np.tile(places, len(found)), every[:, 1:], inks)
+    axes.set_xlabel("epochs trained" + drawing.limit(axes, every[:, 0], every[:, 1:]))
+    for name, look in looks.items():
+        texts = [f"{name}, {epochs} epochs: {number(*at)}" for epochs, at in zip(table, found[name], strict=True)]
+        drawing.marks(axes, places, found[name][:, 0], name, texts, **{"s": 12, "alpha": 1, **look, "linewidth": 0})
     axes.set_xticks(places, [f"{epochs}" for epochs in table.columns])
     axes.set_xlim(-0.15, places[-1] + 0.05)
     axes.yaxis.set_major_formatter(PERCENT)
-    _ends(axes, named, places[-1], baseline, best)
-    drawing.heading(axes, "validation accuracy", _legend(baseline, best, len(last)))
-    spans = f"{table.columns[0]} to {table.columns[-1]} epochs"
-    figure.set_label(clean(f"Slope chart of {len(last)} variants from {spans}; highest at the end: {last.index[0]}."))
+    drawing.ends(axes, named, places[-1], baseline, best)
+    drawing.heading(axes, "validation accuracy", drawing.legend(baseline, best, len(last)))
+    budgets = f"{table.columns[0]} to {table.columns[-1]} epochs"
+    figure.set_label(clean(f"Slope chart of {len(last)} variants from {budgets}; highest at the end: {last.index[0]}."))
     return figure
 
 
-def _ends(axes: Axes, last: pd.Series, right: float, baseline: str, best: str) -> None:
-    """Names beside the lines' ends, moved apart where they would overlap."""
-    low, high = axes.get_ylim()
-    height = axes.bbox.height * 72 / axes.figure.dpi
-    shares = (last.clip(low, high).to_numpy(dtype=float) - low) / (high - low)
-    leader = {"arrowstyle": "-", "color": RULE, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 4, "relpos": (0, 0.5)}
-    for name, accuracy, share, place in zip(last.index, last, shares, drawing.apart(shares, 14 / height), strict=True):
-        colour = drawing.line(str(name), baseline, best)["color"]
-        style: dict[str, Any] = {"color": colour, "fontweight": "normal" if colour == MUTED else "bold"}
-        where: dict[str, Any] = {"xytext": (18, (place - share) * height), "textcoords": "offset points"}
-        text = f"{short(name, 26)}  {100 * accuracy:.2f} %"
-        spot = (right, low + share * (high - low))
-        axes.annotate(text, spot, va="center", fontsize=8.8, arrowprops=leader, annotation_clip=False, **where, **style)
+def _at(rows: pd.DataFrame) -> NDArray[np.float64]:
+    """Validation accuracy of these rows with the ends of its interval (n, 3)."""
+    return rows[["val_accuracy", "val_accuracy_low", "val_accuracy_high"]].to_numpy(dtype=float, copy=True)
 
 
 def _pointed_out(content: Content, names: set[str]) -> tuple[str, str]:
@@ -171,13 +180,6 @@ def _pointed_out(content: Content, names: set[str]) -> tuple[str, str]:
     baselines = rows.loc[rows["verdict"] == Comparison.BASELINE, "variant"]
     best = rows.loc[rows["epochs"] == content.budget, "variant"]
     return next(iter(baselines), ""), next(iter(best), "")
-
-
-def _legend(baseline: str, best: str, total: int) -> list[Line2D]:
-    lines = [(baseline, "baseline")] if baseline else []
-    lines += [(best, f"best: {short(best, 24)}")] if best and best != baseline else []
-    lines += [("", "others")] if total > len(lines) else []
-    return [Line2D([], [], label=label, **drawing.line(name, baseline, best)) for name, label in lines]
 
 
 # ---- Classes --------------------------------------------------------------------------------------------
@@ -196,29 +198,18 @@ def recall(content: Content) -> Figure | None:
         return None
     left = drawing.room(table.index, 32) + 8
     figure, axes = drawing.panel(720, 24 * len(table) + 48, left=left, right=8, bottom=8, top=40)
-    _heat(axes, table.to_numpy())
+    drawing.heat(axes, table.to_numpy(), VERMILION)
+    for place, (name, *row) in enumerate(table.itertuples()):
+        texts = [f"{name}, {label}: {percent(share, 1)}" for label, share in zip(CLASSES, row, strict=True)]
+        drawing.marks(axes, range(len(row)), [place] * len(row), name, texts, marker="s", s=400)
     axes.set_xticks(
         range(len(CLASSES)), [name.replace(" ", "\n").replace("/", "/\n") for name in CLASSES], fontsize=8.8
     )
     axes.set_yticks(range(len(table)), [short(name, 32) for name in table.index], color=INK)
-    axes.tick_params(length=0, labeltop=True, labelbottom=False)
-    axes.spines[:].set_visible(False)
-    axes.grid(visible=False)
     mean = table.mean()
     weakest = f"{mean.idxmin()} with {100 * mean.min():.1f} %"
     figure.set_label(f"Recall in per cent of 10 classes for {len(table)} variants; weakest on average: {weakest}.")
     return figure
-
-
-def _heat(axes: Axes, shares: NDArray[np.float64]) -> None:
-    weakness = (1 - shares) / max(float((1 - shares).max()), 0.05)
-    cells = [Rectangle((x - 0.48, y - 0.46), 0.96, 0.92) for y, x in np.ndindex(shares.shape)]
-    colours = [to_rgba(VERMILION, 0.72 * strength) for strength in weakness.ravel()]
-    axes.add_collection(PatchCollection(cells, facecolors=colours, edgecolors="none"))
-    for (y, x), share in np.ndenumerate(shares):
-        axes.text(x, y, f"{100 * share:.1f}", ha="center", va="center", fontsize=8.8)
-    axes.set_xlim(-0.5, shares.shape[1] - 0.5)
-    axes.set_ylim(len(shares) - 0.5, -0.5)
 
 
 # ---- Costs ----------------------------------------------------------------------------------------------
@@ -241,31 +232,36 @@ def pareto(content: Content, cost: str) -> Figure | None:
         return None
     x, y = costly[cost].to_numpy(dtype=float), costly["val_accuracy"].to_numpy(dtype=float)
     rows, best = costly.to_dict("records"), front(x, y)
+    what, say = (("trainable parameters", lambda number: f"{number:,} parameters") if cost == "parameters"
+                 else ("training time, seconds", duration))  # fmt: skip
     figure, axes = drawing.panel(380, 290, left=50, right=10, bottom=40, top=44)
-    axes.set_xscale("log")
+    drawing.logarithmic(axes, COUNT, (1, 2, 5) if x.max() < 100 * x.min() else (1,))
     axes.step(x[best], y[best], where="post", color=BLUE, linewidth=1.4, alpha=0.7)
+    spans = _at(costly)[:, 1:]
     for index, row in enumerate(rows):
         colour = INK if row["verdict"] == Comparison.BASELINE else BLUE if index in best else MUTED
-        tip = f"{TIP}{clean(row['variant'])}, {row['epochs']} epochs, {100 * y[index]:.2f} %"
-        axes.add_line(drawing.dot(colour, x[index], y[index], gid=tip))
-        if colour != MUTED:
-            axes.vlines(x[index], row["val_accuracy_low"], row["val_accuracy_high"], colour, linewidth=1, alpha=0.7)
-    what = "trainable parameters" if cost == "parameters" else "training time, seconds"
-    axes.set_xlabel(what + drawing.limit(axes, y))
-    axes.margins(x=0.12)
+        text = (
+            f"{row['variant']}, {plural(row['epochs'], 'epoch')}, {say(row[cost])}: {number(y[index], *spans[index])}"
+        )
+        axes.add_line(drawing.dot(colour, x[index], y[index], gid=drawing.tip(row["variant"], text)))
+        if colour == MUTED:
+            spans[index] = np.nan
+    inks = [INK if row["verdict"] == Comparison.BASELINE else BLUE for row in rows]
+    drawing.strokes(axes, x, spans, inks)
+    axes.set_xlabel(what + drawing.limit(axes, y, spans))
+    reach = max((x.max() / x.min()) ** 0.12, 1.2)  # though all cost the same
+    axes.set_xlim(x.min() / reach, x.max() * reach)
     axes.yaxis.set_major_formatter(PERCENT)
-    axes.xaxis.set_major_formatter(COUNT)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if x.max() < 100 * x.min() else (1,)))
-    axes.xaxis.set_minor_formatter(NullFormatter())
     dots = (("baseline", INK), ("Pareto front", BLUE), ("others", MUTED))
     drawing.heading(axes, "validation accuracy", [drawing.dot(colour, label=name) for name, colour in dots])
-    chosen = [*best[::-1], *(index for index, row in enumerate(rows) if row["verdict"] == Comparison.BASELINE)]
+    chosen = [*(index for index, row in enumerate(rows) if row["verdict"] == Comparison.BASELINE), *best[::-1]]
     suffix = " · {epochs} ep." if cost == "train_seconds" else ""
     named = [
         (x[i], y[i], short(rows[i]["variant"], 24) + suffix.format(epochs=rows[i]["epochs"]))
         for i in dict.fromkeys(chosen)
     ]
-    drawing.label(axes, named, np.concatenate([np.column_stack([x, y]), drawing.stairs(x[best], y[best])]))
+    strokes = [np.column_stack([x, y + part * (end - y)]) for end in spans.T for part in np.linspace(0, 1, 9)]
+    drawing.label(axes, named, np.concatenate([*strokes, np.column_stack([x, y]), drawing.stairs(x[best], y[best])]))
     names = ", ".join(rows[i]["variant"] for i in best)
     figure.set_label(clean(f"Validation accuracy against {what} of {len(rows)} rows; on the Pareto front: {names}."))
     return figure
@@ -286,12 +282,12 @@ def expected(content: Content) -> Figure | None:
     for (name, scores), (colour, dash) in zip(best.items(), looks, strict=False):
         style: dict[str, Any] = {"color": colour, "linestyle": dash, "linewidth": 1.8}
         style |= {"marker": "o", "markersize": 3.5} if len(scores) < 15 else {}
-        axes.plot(np.arange(1, len(scores) + 1), scores, label=clean(name), gid=TIP + clean(name), **style)
-    axes.set_xscale("log")
+        trials = np.arange(1, len(scores) + 1)
+        axes.plot(trials, scores, label=clean(name), gid=drawing.tip(name), **style)
+        texts = [f"{name}, best of {trial}: {percent(score)}" for trial, score in zip(trials, scores, strict=True)]
+        drawing.marks(axes, trials, scores, name, texts)
+    drawing.logarithmic(axes, COUNT)
     axes.set_xlim(0.95, 1.05 * max(most, 2))
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(PERCENT)
     axes.set_xlabel("trials")
     axes.set_title("expected best validation accuracy", color=MUTED)
@@ -311,15 +307,17 @@ class Entry:
     caption: str  # {budget} stands for `10 epochs`, the leaderboard's budget
 
 
+_OVER_SEEDS = "Lines: the mean over the seeds; bands: from the lowest seed to the highest."
 FIGURES = (
     Entry("effects", "sizes", forest,
           "Each level against the baseline on the same seeds, at the longest budget that it reached, with its 95 % "
           "interval. Blue is better, orange is worse, where the corrected p-value is below 0.05; grey cannot be told "
-          "from luck. Hollow points have no interval."),
+          "from luck. Positive: better than the baseline. Hollow points have no interval."),
     Entry("learning_accuracy", "curves", partial(learning, metric=VAL_ACCURACY.key),
-          "Accuracy on images that were held back and not augmented."),
+          f"Accuracy on images that were held back and not augmented. {_OVER_SEEDS}"),
     Entry("learning_loss", "curves", partial(learning, metric=VAL_LOSS.key),
-          "Their loss: where it rises while accuracy stands still, the network grows too sure of its mistakes."),
+          "Their loss: where it rises while accuracy stands still, the network grows too sure of its mistakes. "
+          f"{_OVER_SEEDS}"),
     Entry("rungs", "budgets", rungs,
           "Where lines cross, fewer epochs would have picked another winner. Vertical strokes are 95 % intervals."),
     Entry("recall", "classes", recall,
@@ -341,6 +339,6 @@ def draw(content: Content) -> dict[str, Figure]:
 
     Not for several threads at once: matplotlib's settings are shared.
     """
-    with rc_context(drawing.STYLE):
+    with rc_context(drawing.STYLE), drawing.any_script():
         drawn = {entry.name: entry.draw(content) for entry in FIGURES}
     return {name: figure for name, figure in drawn.items() if figure is not None}

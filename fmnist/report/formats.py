@@ -1,9 +1,14 @@
-"""The formats of tables, and the files that results are put into. Imports nothing heavy by itself."""
+"""The formats of tables, and the files that results are put into. Imports nothing heavy by itself.
+
+Names come from users, so every cell goes through its format's function in `HARMLESS`: it shows what stands there and
+does nothing in a terminal, a spreadsheet, a browser or a paper.
+"""
 
 import json
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import isnan
 from pathlib import Path
@@ -28,6 +33,11 @@ SEARCH_FORMATS = ("table", "csv", "md", "json")
 DATA = ("csv", "json")  # in full precision; the others are to be read
 WORDS = ("variant", "verdict", "worst class", "run", "status", "claim", "because", "search")  # the rest are numbers
 _MARKUP = {"table": "simple", "md": "github", "latex": "latex_booktabs"}
+# Control characters, ends of lines, turned directions of reading, halves of characters.
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_MARKDOWN = re.compile(r"[\\`*|~$]|(?<![^\W_])_|_(?![^\W_])|(?<=\])[(\[]|(?<=:)//|(?<=www)\.", re.IGNORECASE)
+_HTML = re.compile(r"<(?=[a-z/!?])|&(?=#?\w+;)", re.IGNORECASE)
+_FORMULA = tuple("=+-@＝＋－＠")
 
 
 def check(format: str, formats: Sequence[str] = FORMATS) -> None:
@@ -40,10 +50,37 @@ def check(format: str, formats: Sequence[str] = FORMATS) -> None:
         raise ValueError(f"format must be one of {', '.join(formats)}, but got '{format}'{suggest(format, formats)}")
 
 
+def visible(text: str) -> str:
+    """The text with what steers a terminal spelled out, `\\x1b`."""
+    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def _markdown(text: str) -> str:
+    """The text where GitHub would read tables, links, code, emphasis, formulas or HTML."""
+    return _HTML.sub(lambda found: {"<": "&lt;", "&": "&amp;"}[found[0]], _MARKDOWN.sub(r"\\\g<0>", visible(text)))
+
+
+def _spreadsheet(text: str) -> str:
+    """The text, after an apostrophe where a spreadsheet would take it for a formula; numbers stay what they are."""
+    shown = visible(text)
+    try:
+        float(shown)
+    except ValueError:
+        return "'" * shown.lstrip().startswith(_FORMULA) + shown
+    return shown
+
+
+HARMLESS: dict[str, Callable[[str], str]] = {
+    "table": visible, "csv": _spreadsheet, "md": _markdown, "latex": visible,  # tabulate escapes what is LaTeX's own
+}  # fmt: skip
+
+
 def data(frame: "pd.DataFrame", format: str) -> str:
     """A frame as `csv` or `json` (records), without a newline at its end; what is missing is empty, or null."""
     if format == "csv":
-        return frame.to_csv(index=False).rstrip("\n")
+        texts = frame.select_dtypes(exclude="number")
+        safe = texts.map(lambda cell: HARMLESS["csv"](cell) if isinstance(cell, str) else cell)
+        return frame.assign(**safe).to_csv(index=False, lineterminator="\n").rstrip("\n")
     return json.dumps(records(frame), indent=1 if len(frame) else None)
 
 
@@ -58,8 +95,9 @@ def table(texts: "pd.DataFrame", format: str) -> str:
     from tabulate import tabulate
 
     align = ["left" if heading in WORDS else "right" for heading in texts.columns]
-    cells, headings = texts.astype(str).to_numpy().tolist(), list(texts.columns)
-    return tabulate(cells, headings, tablefmt=_MARKUP[format], disable_numparse=True, colalign=align)
+    cells, headings = texts.astype(str).map(HARMLESS[format]).to_numpy().tolist(), list(texts.columns)
+    text = tabulate(cells, headings, tablefmt=_MARKUP[format], disable_numparse=True, colalign=align)
+    return text.replace("−", "$-$") if format == "latex" else text  # which LaTeX knows without packages
 
 
 def number(value: float, low: float, high: float, unit: str = "share") -> str:
@@ -69,7 +107,7 @@ def number(value: float, low: float, high: float, unit: str = "share") -> str:
 
 def difference(value: float, low: float, high: float, unit: str = "share") -> str:
     """The same of a signed difference, in points or in nats: `+1.20 [+0.80, +1.60]`."""
-    return _cell(value, low, high, unit, "+").replace("-", "−")
+    return _cell(value, low, high, unit, "+")
 
 
 def _cell(value: float, low: float, high: float, unit: str, sign: str) -> str:
@@ -78,7 +116,7 @@ def _cell(value: float, low: float, high: float, unit: str, sign: str) -> str:
     scale, digits = (100, 2) if unit == "share" else (1, 4)
     form = f"{sign}.{digits}f"
     interval = f" [{scale * low:{form}}, {scale * high:{form}}]" if not isnan(low) else ""
-    return f"{scale * value:{form}}{interval}"
+    return f"{scale * value:{form}}{interval}".replace("-", "−")
 
 
 def write(file: Path, content: str) -> None:
@@ -90,7 +128,7 @@ def write(file: Path, content: str) -> None:
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(content, encoding="utf-8")
+        part.write_text(content, encoding="utf-8", errors="backslashreplace", newline="\n")
         part.replace(file)
     except OSError as error:
         with suppress(OSError):  # of a folder that is a file, say
@@ -101,7 +139,8 @@ def write(file: Path, content: str) -> None:
 
 def put(file: Path | None, text: str) -> None:
     """Write lines into a file, or where there is none to standard output."""
+    lines = "\n".join(map(visible, text.split("\n")))  # sentences have names in them that no table has judged
     if file is None:
-        print(text)
+        print(lines)
     else:
-        write(file, text + "\n")
+        write(file, lines + "\n")

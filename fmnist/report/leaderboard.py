@@ -38,7 +38,7 @@ def render(rows: pd.DataFrame, format: str, width: int | None = None, empty: str
     if format != "table":
         return formats.table(_texts(rows), format)
     terminal = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    return _aligned(_texts(rows), terminal if width is None else width)
+    return _aligned(_texts(rows).map(formats.HARMLESS[format]), terminal if width is None else width)
 
 
 def _texts(rows: pd.DataFrame) -> pd.DataFrame:

@@ -38,15 +38,36 @@ function sortable(table) {
   });
 }
 
-function pickable(select) {
-  const series = [...document.querySelectorAll("svg.figure .series")];
-  select.addEventListener("change", () => {
-    for (const group of series) {
-      const picked = select.value !== "" && group.dataset.name === select.value;
-      group.classList.toggle("picked", picked);
-      if (picked) group.parentNode.append(group);  // on top of the others
+// One variant at a time is pointed out: in every figure, in the tables, in the legends.
+function pickable() {
+  const all = [...document.querySelectorAll("[data-name]")];
+  const legends = [...document.querySelectorAll("[data-pointed]")];
+  const select = byId("pick");
+  let picked = "";
+  function pick(name) {
+    picked = name;
+    for (const one of all) {
+      const here = name !== "" && one.dataset.name === name;
+      one.classList.toggle("picked", here);
+      if (here && one.matches("svg *")) one.parentNode.append(one);  // on top of the others
     }
+    for (const legend of legends) {
+      const shown = legend.id === "pointed" || legend.closest("figure").querySelector(".picked");
+      legend.hidden = !(name && shown);
+      legend.textContent = name + (legend.id === "pointed" ? " (Escape clears)" : "");
+    }
+    if (select) select.value = name;
+    document.dispatchEvent(new CustomEvent("picked", { detail: name }));
+  }
+  document.documentElement.classList.add("scripted");
+  document.addEventListener("click", (event) => {
+    const named = event.target.closest(".series, tr[data-name]");
+    if (named && getSelection().isCollapsed) pick(named.dataset.name === picked ? "" : named.dataset.name);
   });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && picked !== "") pick("");
+  });
+  select?.addEventListener("change", () => pick(select.value));
 }
 
 function element(name, text, attributes = {}) {
@@ -56,76 +77,82 @@ function element(name, text, attributes = {}) {
   return made;
 }
 
-function matrices({ classes, runs }) {
+function matrices({ classes, rows }) {
   const [left, right] = [byId("matrix-left"), byId("matrix-right")];
-  const minus = (count) => String(count).replace("-", "−");
-  const signed = (count) => (count > 0 ? "+" : "") + minus(count);
-  function fill(select) {
-    for (const epochs of new Set(runs.map((run) => run.epochs))) {
-      const group = element("optgroup", "", { label: `${epochs} epoch${epochs === 1 ? "" : "s"}` });
-      runs.forEach((run, place) => {
-        if (run.epochs === epochs) group.append(element("option", run.name, { value: place }));
-      });
-      select.append(group);
-    }
+  const fixed = (value, digits = 1) => value.toFixed(digits).replace("-", "−");
+  const signed = (value, digits = 1) => (+value.toFixed(digits) > 0 ? "+" : "") + fixed(value, digits);
+  const sum = (values) => values.reduce((total, value) => total + value, 0);
+  for (const row of rows) {  // counts over all seeds become per cent of a class
+    const totals = classes.map((_, line) => sum(row.counts.slice(10 * line, 10 * line + 10)));
+    row.images = totals.map((total) => total / row.seeds);
+    row.cells = row.counts.map((count, place) => 100 * count / Math.max(totals[Math.floor(place / 10)], 1));
+    row.accuracy = 100 * sum(row.counts.filter((_, place) => place % 11 === 0)) / Math.max(sum(row.counts), 1);
+    row.name = `${row.variant} · ${row.epochs} epoch${row.epochs === 1 ? "" : "s"}`;
   }
-  const wrong = (counts) => counts.reduce((sum, count, place) => sum + (place % 11 ? count : 0), 0);
-  const total = (counts) => counts.reduce((sum, count) => sum + count, 0);
-
-  function caption(one, other) {
-    const share = (run) => `${(100 * (1 - wrong(run.counts) / total(run.counts))).toFixed(2)} %`;
-    if (!other) return `${one.name}: ${wrong(one.counts)} of ${total(one.counts)} wrong, accuracy ${share(one)}`;
-    const more = wrong(one.counts) - wrong(other.counts);
-    const difference = more === 0 ? "as many wrong as" : `${Math.abs(more)} ${more > 0 ? "more" : "fewer"} wrong than`;
-    return `${one.name} (${share(one)}) minus ${other.name} (${share(other)}): ${difference} the other`;
+  for (const select of [left, right]) {
+    rows.forEach((row, place) => select.append(element("option", row.name, { value: place })));
+    select.addEventListener("change", draw);
   }
 
-  function cell(row, column, count, most, rowTotal, difference) {
+  const caption = (row) => `${row.name}: accuracy ${row.accuracy.toFixed(2)} %, mean of ${row.seeds} seed${row.seeds === 1 ? "" : "s"}`;
+
+  function cell(place, value, most, images) {
+    const [row, column] = [Math.floor(place / 10), place % 10];
     const hit = row === column;
-    const good = difference ? (count > 0) === hit : hit;
-    const made = element("td", count === 0 ? "" : difference ? signed(count) : count);
+    const difference = images === null;
+    const made = element("td", +value.toFixed(1) === 0 ? "" : difference ? signed(value) : fixed(value));
     const what = hit ? `${classes[row]} recognised` : `${classes[row]} taken for ${classes[column]}`;
-    const share = rowTotal ? `, ${(100 * count / rowTotal).toFixed(1)} % of ${classes[row]}` : "";
-    made.title = `${what}: ${difference ? signed(count) : count}${difference ? "" : share}`;
-    if (hit) made.classList.add("hit");
-    if (count === 0) return made;
-    made.classList.add(good ? "good" : "bad");
-    made.style.setProperty("--strength", (0.06 + 0.6 * Math.sqrt(Math.abs(count) / most)).toFixed(3));
+    made.title = `${what}: ${difference ? `${signed(value)} points` : `${fixed(value)} % of ${images[row]} images`}`;
+    made.classList.toggle("hit", hit);
+    if (made.textContent === "") return made;
+    made.classList.add((difference ? (value > 0) === hit : hit) ? "good" : "bad");
+    made.style.setProperty("--strength", (0.1 + 0.9 * Math.sqrt(Math.abs(value) / most)).toFixed(3));
     return made;
   }
 
-  function draw() {
-    const one = runs[left.value];
-    const other = right.value === "" ? null : runs[right.value];
-    const counts = one.counts.map((count, place) => count - (other ? other.counts[place] : 0));
-    const table = document.createElement("table");
-    table.append(element("caption", caption(one, other)));
-    const head = table.createTHead().insertRow();
-    head.append(element("td", "", { class: "corner" }));
-    head.firstChild.style.background = "none";
+  function table(words, cells, images) {
+    const made = document.createElement("table");
+    made.append(element("caption", words));
+    const head = made.createTHead().insertRow();
+    head.append(element("td", ""));
     for (const name of classes) head.append(element("th", name, { scope: "col" }));
-    const body = table.createTBody();
-    const most = (hits) => Math.max(1, ...counts.filter((_, place) => (place % 11 === 0) === hits).map(Math.abs));
-    const [mostHit, mostMiss] = other ? [most(true), most(false)].map((_, __, both) => Math.max(...both)) : [most(true), most(false)];
+    head.firstChild.style.background = "none";
+    const most = (hits) => Math.max(1, ...cells.filter((_, place) => (place % 11 === 0) === hits || images === null).map(Math.abs));
+    const scales = [most(true), most(false)];
+    const body = made.createTBody();
     classes.forEach((name, row) => {
       const line = body.insertRow();
       line.append(element("th", name, { scope: "row" }));
-      const rowCounts = counts.slice(10 * row, 10 * row + 10);
-      rowCounts.forEach((count, column) => {
-        const scale = row === column ? mostHit : mostMiss;
-        line.append(cell(row, column, count, scale, other ? 0 : total(rowCounts), other !== null));
-      });
+      for (let place = 10 * row; place < 10 * row + 10; place += 1) {
+        line.append(cell(place, cells[place], scales[place % 11 === 0 ? 0 : 1], images));
+      }
     });
-    byId("matrix").replaceChildren(table);
-    byId("matrix-status").textContent = caption(one, other);
-    byId("matrix-counts").hidden = other !== null;
-    byId("matrix-difference").hidden = other === null;
+    const box = element("div", "", { class: "scroll", role: "region", "aria-label": `confusion matrix, ${words}` });
+    box.append(made);
+    return box;
   }
 
-  [left, right].forEach(fill);
+  function draw() {
+    const [one, other] = [rows[left.value], rows[right.value]];
+    const drawn = [table(caption(one), one.cells, one.images)];
+    if (other) {
+      const words = `${one.name} minus ${other.name}: ${signed(one.accuracy - other.accuracy, 2)} points of accuracy`;
+      drawn.push(table(caption(other), other.cells, other.images));
+      drawn.push(table(words, one.cells.map((value, place) => value - other.cells[place]), null));
+    }
+    byId("matrix").replaceChildren(...drawn);
+    drawn.forEach((box) => reachable.observe(box));
+    byId("matrix-status").textContent = drawn.map((box) => box.querySelector("caption").textContent).join("; ");
+  }
+
+  const at = (test) => String(rows.findIndex(test)).replace("-1", "");
   left.value = "0";
-  right.value = "";
-  [left, right].forEach((select) => select.addEventListener("change", draw));
+  right.value = at((row, place) => row.baseline && row.epochs === rows[0].epochs && place > 0);
+  document.addEventListener("picked", ({ detail }) => {
+    const found = at((row) => row.variant === detail && row.epochs === rows[left.value].epochs);
+    if (found !== "") left.value = found;
+    draw();
+  });
   draw();
 }
 
@@ -153,6 +180,6 @@ const reachable = new ResizeObserver((boxes) => {
 for (const box of document.querySelectorAll("[role=region]")) reachable.observe(box);
 for (const needs of document.querySelectorAll("[data-script]")) needs.hidden = false;
 if (byId("ranking")) sortable(byId("ranking"));
-if (byId("pick")) pickable(byId("pick"));
 if (byId("matrices")) matrices(JSON.parse(byId("matrices").textContent));
+pickable();
 if (byId("copy")) copyable(byId("copy"));

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
@@ -14,10 +15,12 @@ from fmnist import words
 from fmnist.analysis import classes
 from fmnist.analysis.budgets import common_budget
 from fmnist.config import CLASSES
+from fmnist.provenance import commit
 from fmnist.report import claims, diagnosis, svg
 from fmnist.report.content import Content
 from fmnist.report.figures import FIGURES, draw
 from fmnist.report.formats import records
+from fmnist.schema import Comparison
 
 _FILES = Path(__file__).parent
 _WIDE = 450 / 72  # inches
@@ -53,7 +56,16 @@ def render(content: Content) -> str:
         matrices=_matrices(content),
         missed=_missed(content),
         diagnosis=diagnosis.by_kind(content.diagnosis),
+        running=_running(content),
     )
+
+
+def _running(content: Content) -> list[str]:
+    """What stands above every printed page: study, date, commit."""
+    known = content.provenance
+    code = known.get("commit") or commit() or ""
+    facts = {"Fashion-MNIST study": content.study, "run": known.get("run", ""), "report by commit": code[:10]}
+    return [f"{name} {value}" for name, value in facts.items() if value]
 
 
 def _unbroken(say: Callable[..., str]) -> Callable[..., str]:
@@ -97,21 +109,16 @@ def _predicting(content: Content) -> pd.DataFrame:
 
 
 def _matrices(content: Content) -> dict[str, Any]:
-    """The confusion matrix of every run with predictions, row by row: longest budget and best variant first."""
-    place = {key: number for number, ids in enumerate(content.leaderboard["run_id"]) for key in str(ids).split()}
-    runs = _predicting(content)
-    runs = runs.assign(_place=runs["run_id"].map(place).fillna(len(place)))
-    runs = runs.sort_values(["epochs", "_place", "seed"], ascending=[False, True, True], kind="stable")
-    matrices = [
-        {
-            "id": row["run_id"],
-            "name": row["run_name"],
-            "epochs": int(row["epochs"]),
-            "counts": classes.confusion(content.labels, content.predictions[row["run_id"]]).ravel().tolist(),
-        }
-        for row in records(runs[["run_id", "run_name", "epochs"]])
-    ]
-    return {"classes": list(CLASSES), "runs": matrices}
+    """The confusion matrix of every row with predictions, added up over its seeds: longest budget and best first."""
+    rows = content.measured.sort_values("epochs", ascending=False, kind="stable")
+    matrices = []
+    for row in records(rows[["variant", "epochs", "run_id", "verdict"]]):
+        predictions = [content.predictions[key] for key in row["run_id"].split() if key in content.predictions]
+        if predictions:
+            counts = classes.confusion(content.labels, np.array(predictions)).ravel().tolist()
+            row |= {"seeds": len(predictions), "counts": counts, "baseline": row["verdict"] == Comparison.BASELINE}
+            matrices.append({key: row[key] for key in ("variant", "epochs", "seeds", "baseline", "counts")})
+    return {"classes": list(CLASSES), "rows": matrices}
 
 
 def _missed(content: Content) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from fmnist.report.drawing import BLUE, VERMILION
+from fmnist.report.drawing import BLUE, PERCENT, VERMILION, any_script, clean
 
 _LINES = (("train", "training", BLUE, "o", "-"), ("val", "validation", VERMILION, "s", "--"))
 _FEW_EPOCHS = 15
@@ -40,7 +40,7 @@ def curves(history: pd.DataFrame, title: str) -> Figure:
     top = 0.83 - 0.05 * heading.count("\n")
     figure.subplots_adjust(left=0.07, right=0.985, bottom=0.12, top=top, wspace=0.17)
     _panel(accuracy, history, "accuracy", "{:.2%}")
-    accuracy.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    accuracy.yaxis.set_major_formatter(PERCENT)
     _panel(loss, history, "loss", "{:.4f}")
     return figure
 
@@ -160,7 +160,8 @@ def to_image(figure: Figure, dpi: int = 110) -> NDArray[np.uint8]:
     try:
         figure.set_dpi(dpi)
         canvas: Any = FigureCanvasAgg(figure)  # its methods have no types
-        canvas.draw()
+        with any_script():
+            canvas.draw()
         return np.array(canvas.buffer_rgba(), dtype=np.uint8)[..., :3].copy()
     finally:
         figure.set_dpi(before)
@@ -169,9 +170,9 @@ def to_image(figure: Figure, dpi: int = 110) -> NDArray[np.uint8]:
 def _figure(width: float, height: float, heading: str, top: float, **style: Any) -> Figure:
     figure = Figure(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)
-    figure.text(0.5, top, heading, ha="center", va="top", **style)
+    figure.text(0.5, top, heading, ha="center", va="top", parse_math=False, **style)
     return figure
 
 
 def _wrapped(title: str, columns: int) -> str:
-    return textwrap.fill(title, columns, break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(clean(title), columns, break_long_words=False, break_on_hyphens=False)

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from fmnist.report.drawing import BLUE, INK, MUTED, RULE, TIP, VERMILION
+from fmnist.report.drawing import BAND, BLUE, INK, MUTED, RULE, TIP, TIPS, VERMILION, any_script
 
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 # The page's style sheet says what these are, in light and in dark.
@@ -20,10 +20,43 @@ _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 def document(figure: Figure, ground: bool = True) -> str:
     """The figure as an SVG file's text: the same figure gives the same bytes; without `ground` it is transparent."""
+    return _text(_drawn(figure, ground))
+
+
+def _text(root: ElementTree.Element) -> str:
+    ElementTree.register_namespace("", _SVG)
+    ElementTree.register_namespace("xlink", _XLINK)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _drawn(figure: Figure, ground: bool) -> ElementTree.Element:
+    """The figure, in which groups and points have the titles that browsers show."""
     file = io.StringIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "fmnist"}):
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "fmnist"}), any_script():
         figure.savefig(file, format="svg", transparent=not ground, metadata=_NO_METADATA)
-    return file.getvalue()
+    root = ElementTree.fromstring(file.getvalue())
+    for element in root.findall(f"{{{_SVG}}}metadata"):
+        root.remove(element)
+    for element in list(root.iter()):
+        _entitle(element)
+    return root
+
+
+def _entitle(group: ElementTree.Element) -> None:
+    kind = next((prefix for prefix in (TIP, BAND) if group.get("id", "").startswith(prefix)), None)
+    if kind is None:
+        return
+    name, *texts = group.attrib.pop("id").removeprefix(kind).split(TIPS)
+    kinds = "band" if kind == BAND else "series tips" if texts else "series"
+    group.attrib |= {"class": kinds, "data-name": name}
+    points = [
+        element for tag in ("use", "path") for element in group.iter(f"{{{_SVG}}}{tag}") if "id" not in element.attrib
+    ]
+    whole = len(points) == len(texts) > 0  # matplotlib leaves out points beyond the figure
+    for element, text in zip(points, texts, strict=True) if whole else [(group, name)]:
+        title = ElementTree.Element(f"{{{_SVG}}}title")
+        title.text = text
+        element.insert(0, title)
 
 
 def inline(figure: Figure, name: str) -> str:
@@ -33,24 +66,19 @@ def inline(figure: Figure, name: str) -> str:
         figure: as `fmnist.report.figures` draws them.
         name: goes before every id in it, so that figures of one page do not share any.
     """
-    root = ElementTree.fromstring(document(figure, ground=False))
+    root = _drawn(figure, ground=False)
     for key in ("width", "height", "version"):
         root.attrib.pop(key, None)
     root.attrib |= {"role": "img", "aria-label": str(figure.get_label()), "class": "figure", "id": name}
-    for element in list(root):
-        if element.tag == f"{{{_SVG}}}metadata":
-            root.remove(element)
     for element in root.iter():
         if element is not root:
             _adapt(element, name)
-    ElementTree.register_namespace("", _SVG)
-    ElementTree.register_namespace("xlink", _XLINK)
-    return ElementTree.tostring(root, encoding="unicode")
+    return _text(root)
 
 
 def _adapt(element: ElementTree.Element, name: str) -> None:
     for key, value in element.attrib.items():
-        if key == "id" and not value.startswith(TIP):
+        if key == "id":
             element.set(key, f"{name}-{value}")
         elif key == f"{{{_XLINK}}}href" and value.startswith("#"):
             element.set(key, f"#{name}-{value[1:]}")
@@ -58,9 +86,3 @@ def _adapt(element: ElementTree.Element, name: str) -> None:
             element.set(key, _INKS.sub(lambda ink: _NAMES[ink[0]], value))
         elif key == "clip-path":
             element.set(key, value.replace("url(#", f"url(#{name}-"))
-    if element.get("id", "").startswith(TIP):
-        series = element.attrib.pop("id").removeprefix(TIP)
-        element.attrib |= {"class": "series", "data-name": series}
-        title = ElementTree.Element(f"{{{_SVG}}}title")
-        title.text = series
-        element.insert(0, title)

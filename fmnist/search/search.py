@@ -46,6 +46,8 @@ class Search:
         self.base = machine.resolve(base_of(self.config))
         self.config = replace(self.config, compute=self.base.compute)
         self.data = data.load(self.base.data)
+        data.check_rows(self.base, self.data)
+        machine.use_backend(self.base)
         self.definition = definition(self.config, self.space, self.data.digest)
         self.name = self.tuner.name or f"{self.tuner.kind}-{digest(self.definition)}"
         self.folder = (Path(self.config.store) / "tuner" / self.name).resolve()
@@ -87,7 +89,7 @@ class Search:
         speed, overhead = pace.Pace(runs, [self.base]).of(self.base), pace.overhead(runs, self.base)
         limits = Limits(self.config, self.space, self.data.digest, images, speed, overhead)
         if self.tuner.minutes is not None:  # less those that trials took before this process began
-            before = sum(trial.seconds for trial in self._ended() if trial.ended < 1000 * self.began)
+            before = sum(trial.seconds for trial in self._ended())
             limits.end = self.began + 60 * self.tuner.minutes - before / self.tuner.workers
             each = overhead + operations(self.base, images, 0) / speed
             last = STARTUP_SECONDS + 2 * self.tuner.confirm_seeds * each / self.tuner.workers
@@ -98,15 +100,15 @@ class Search:
     def _run_trials(self, record: SearchRecord) -> str:
         """Run trials until there is none left, and return the limit that was reached, if it was one."""
         limits, tuner, (total, epochs), before = self.limits, self.tuner, self.limits.total(), len(self._ended())
-        trials_ = words.plural(total, "trial") if total else "some trials"
-        size = (
-            words.plural(tuner.minutes or 0, "minute")
-            if epochs is None
-            else f"{trials_}, {words.plural(epochs, 'epoch')}"
-        )
+        all_trials = words.plural(total, "trial") if total else "some trials"
+        size = words.plural(tuner.minutes or 0, "minute")
+        if epochs is not None:
+            size = f"{all_trials}, {words.plural(epochs, 'epoch')}"
         where = f"{words.plural(len(self.space), 'dimension')}, {words.plural(tuner.workers, 'worker')}"
         line = f"Search {self.name}: {size} in {where}"
         self.launcher.say(line + (f"; {words.plural(before, 'trial')} have ended before" if before else ""))
+        if limits.are_exhausted(before):
+            return limits.reached
         progress = SearchProgress(self.store, limits, self.folder, self.began)
 
         def log() -> None:

@@ -13,6 +13,7 @@ from hydra._internal.sources_registry import SourcesRegistry
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
@@ -21,7 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
-from fmnist.config import CONF, Config, StudyConfig, UserError, flatten, kind, option_fields
+from fmnist.config import CONF, Config, StudyConfig, UserError, flatten, folder, kind, option_fields, place
 from fmnist.study import typed
 from fmnist.words import shown
 
@@ -113,7 +114,7 @@ def _composed(overrides: Sequence[str], application: Application) -> DictConfig:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONF), version_base="1.3", job_name="fmnist"):
-            return compose(application.name, list(overrides), return_hydra_config=True)
+            return compose(application.name, list(map(_with_places, overrides)), return_hydra_config=True)
     except Exception as error:  # whatever Hydra cannot do with it has been typed
         raise explained(error, application) from error
 
@@ -131,12 +132,14 @@ def run_application(
 
     def guarded(composed: DictConfig) -> None:
         try:
+            os.chdir(HydraConfig.get().runtime.cwd)  # where paths begin, whatever hydra.job.chdir says
             task(to_config(composed, application))
         except BaseException as error:
             errors.append(error)
 
     register(application, sweeper)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us whole instead of being printed
+    sys.argv[1:] = map(_with_places, sys.argv[1:])
     try:
         _check_command_line(application)
         main(version_base="1.3", config_path=str(CONF), config_name=application.name)(guarded)()
@@ -213,6 +216,21 @@ def _check_hydra(composed: DictConfig, overrides: Sequence[Override], applicatio
             raise explained(error, application) from error
         if OmegaConf.is_dict(OmegaConf.select(_composed([], application), key)) and not OmegaConf.is_dict(found):
             raise UserError(f"{key} is a group of options, but got {shown(found)}")
+
+
+def _with_places(override: str) -> str:
+    """An override with the home folder written out, which Hydra would not read, and its store checked.
+
+    Not later: Hydra makes folders in the store before it calls anything.
+    """
+    parts = _OVERRIDE.fullmatch(override)
+    if parts is None or not (parts["key"] == "store" or parts["text"].startswith("~")):
+        return override
+    named = folder if parts["key"] == "store" else place
+    return f"{parts['start']}{parts['quote']}{named(parts['key'], parts['text'])}{parts['quote']}"
+
+
+_OVERRIDE = re.compile(r"""(?P<start>\+*(?P<key>[\w.]+)=)(?P<quote>['"]?)(?P<text>.*)(?P=quote)""", re.DOTALL)
 
 
 def explained(error: Exception, application: Application = TRAIN) -> UserError:

@@ -27,8 +27,9 @@ class _UnavailableError(Exception):
 
 def folders() -> list[Path]:
     """The usual places; the first, Keras's cache folder, is where a download goes."""
-    home = Path.home() if os.access(Path.home(), os.W_OK) else Path("/tmp")  # as Keras itself decides
-    keras_home = Path(os.environ.get("KERAS_HOME") or home / ".keras").expanduser()
+    home = os.path.expanduser("~")  # noqa: PTH111  # as Keras itself decides, where there is none too
+    home = home if os.access(home, os.W_OK) else "/tmp"
+    keras_home = Path(os.path.expanduser(os.environ.get("KERAS_HOME") or f"{home}/.keras"))  # noqa: PTH111
     return [keras_home / "datasets" / "fashion-mnist", PACKAGE_FOLDER]
 
 

@@ -14,9 +14,8 @@ import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +26,15 @@ PIXELS = IMAGE_SIZE**2
 COLUMNS = ("label", *(f"pixel{number}" for number in range(1, PIXELS + 1)))
 MOST_IMAGES = 300_000  # of one half, a quarter of a gigabyte; Fashion-MNIST has 60,000
 LONGEST_LINE = 50_000  # characters of CSV; a header has 7,000
-CHUNK_ROWS = 5_000  # which are parsed at once
+MOST_BLANK = 1_000_000  # characters of empty lines
+CHUNK_ROWS = 1_000  # which are parsed at once
 GZIP = b"\x1f\x8b"
+_FOREIGN = {b"PK": "a zip archive; unpack it", b"BZ": "packed by bzip2; unpack it", b"\xfd7": "packed by xz; unpack it",
+            b"<!": "a web page; get the file again", b"<h": "a web page; get the file again"}  # fmt: skip
 Bytes = NDArray[np.uint8]
 Labels = NDArray[np.int64]
-_PIXEL_VALUES = {str(value): value for value in range(256)}
+_PIXEL_VALUES = {f"{value}{end}": value for value in range(256) for end in ("", ".0")}
+_PLAIN = re.compile(r"[0-9,;\t +-]*")
 _WHOLE = re.compile(r"\s*[+-]?[0-9]+(\.0*)?\s*")
 
 
@@ -42,11 +45,15 @@ def _opened(path: Path) -> Iterator[io.BufferedReader]:
     Raises:
         UserError: it is missing, empty, no regular file, cannot be read, or is damaged as far as the block reads it.
     """
+    if "\0" in str(path):
+        raise UserError(f"{str(path)!r} is no name of a file; give one without a NUL byte")
     try:
         with open(path, "rb", opener=_open_regular) as file:  # Path.open takes no opener
             start = file.read(2)
             if not start:
                 raise _broken(f"{path} is empty")
+            if start in _FOREIGN:
+                raise UserError(f"{path} is {_FOREIGN[start]}")
             file.seek(0)
             yield io.BufferedReader(gzip.GzipFile(fileobj=file)) if start == GZIP else file
     except FileNotFoundError:
@@ -114,7 +121,7 @@ def read_idx_pair(folder: Path, half: str) -> tuple[Bytes, Labels]:
 def _idx_path(folder: Path, name: str) -> Path:
     """The packed file, or the unpacked one where there is only that."""
     packed, unpacked = folder / f"{name}.gz", folder / name
-    return unpacked if unpacked.exists() and not packed.exists() else packed
+    return unpacked if os.path.lexists(unpacked) and not os.path.lexists(packed) else packed  # it raises nothing
 
 
 def _read_idx(path: Path, dimensions: int) -> Bytes:
@@ -123,7 +130,7 @@ def _read_idx(path: Path, dimensions: int) -> Bytes:
         shape = _idx_shape(path, file.read(4 + 4 * dimensions), dimensions)
         announced = math.prod(shape)
         head = f"{path}: its header announces {' x '.join(map(str, shape))} = {announced} bytes"
-        if announced > MOST_IMAGES * PIXELS:
+        if announced > MOST_IMAGES * (PIXELS if dimensions == 3 else 1):
             raise _broken(f"{head}, more than {MOST_IMAGES} images have")
         content = np.empty(announced, np.uint8)
         size = file.readinto(content.data) if announced else 0
@@ -152,8 +159,7 @@ def _idx_shape(path: Path, header: bytes, dimensions: int) -> list[int]:
 # ---- CSV ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Layout:
+class _Layout(NamedTuple):
     """How the rows of a CSV file are written."""
 
     separator: str  # one of , ; and tab
@@ -175,9 +181,8 @@ def read_csv(path: Path) -> tuple[Bytes, Labels]:
     images, labels = list[Bytes](), list[Labels]()
     with _opened(path) as file, io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="") as text:
         lines = _lines(path, text)
-        layout = _layout(path, next(lines)[1])
-        rows = ((number, line) for number, line in lines if line.strip())
-        while chunk := list(itertools.islice(rows, CHUNK_ROWS)):
+        layout = _layout(path, next(lines, (1, ""))[1])
+        while chunk := list(itertools.islice(lines, CHUNK_ROWS)):
             parsed = _parse(chunk, layout) or _parse_carefully(path, chunk, layout)
             images.append(parsed[0])
             labels.append(parsed[1])
@@ -189,11 +194,18 @@ def read_csv(path: Path) -> tuple[Bytes, Labels]:
 
 
 def _lines(path: Path, file: IO[str]) -> Iterator[tuple[int, str]]:
+    """The header, and each line below it in which something stands."""
+    blank = 0
     for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), ""), 1):
         if len(line) == LONGEST_LINE:
             fault = f"has more than {LONGEST_LINE} characters, more than any row needs"
             raise UserError(f"{path}, line {number} {fault}; mend it or get the file again")
-        yield number, line.rstrip("\r\n")
+        if "\0" in line:
+            raise UserError(f"{path}, line {number} has NUL bytes, as text in UTF-16 has; save it as UTF-8")
+        if line.strip() or number == 1:
+            yield number, line.rstrip("\r\n")
+        elif (blank := blank + len(line)) > MOST_BLANK:
+            raise _broken(f"{path} has more than {MOST_BLANK} blanks and empty lines")
 
 
 def _layout(path: Path, header: str) -> _Layout:
@@ -214,18 +226,16 @@ def _layout(path: Path, header: str) -> _Layout:
 
 def _parse(rows: Rows, layout: _Layout) -> tuple[Bytes, Labels] | None:
     """All rows at once, or None if any is not plainly right: `_parse_carefully` is the one that judges."""
-    import pandas as pd
-
-    text = io.StringIO("\n".join(line for _, line in rows))
-    try:
-        frame = pd.read_csv(text, header=None, na_filter=False, low_memory=False, sep=layout.separator)
-        pixels = frame.iloc[:, 1 + layout.has_index :].to_numpy()
-        if pixels.shape != (len(rows), PIXELS) or pixels.dtype != np.int64 or pixels.min() < 0 or pixels.max() > 255:
-            return None
-        labels = [_encode(str(label)) for label in frame.iloc[:, int(layout.has_index)]]
-    except (ValueError, OverflowError):  # pandas' own parser errors are ValueErrors
+    lines = [line for _, line in rows]
+    if not all(map(_PLAIN.fullmatch, lines)):  # numpy's own idea of a whole number depends on its version
         return None
-    return pixels.astype(np.uint8), np.array(labels, np.int64)
+    try:
+        table = np.loadtxt(lines, np.int64, comments=None, delimiter=layout.separator, ndmin=2)[:, layout.has_index :]
+    except (ValueError, OverflowError):
+        return None
+    if table.shape[1] != len(COLUMNS) or table.min() < 0 or table.max() > 255 or table[:, 0].max() >= len(CLASSES):
+        return None
+    return table[:, 1:].astype(np.uint8), table[:, 0].copy()  # a view would keep the table
 
 
 def _parse_carefully(path: Path, rows: Rows, layout: _Layout) -> tuple[Bytes, Labels]:

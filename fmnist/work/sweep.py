@@ -51,7 +51,7 @@ class Sweep:
         self.missing = [run for run in self.planned if not run.done]
         if not self.missing:
             return
-        announced = announcement(self.planned, self.workers, self.began)
+        announced = announcement(self.planned, self.workers, self.began, self._failed_before)
         record = self.store.announce(self.study.name, announced)
         progress = SweepProgress.of(self.store, announced)
         try:
@@ -71,8 +71,8 @@ class Sweep:
         """Close the sweeps whose process was killed before it could."""
         for sweep, status in self.store.sweeps():
             if status == Status.RUNNING:
-                announced = self.store.plan(sweep)
-                if announced is None or machine.is_gone(announced["process"]):
+                announced = self.store.plan(sweep) or {}
+                if machine.is_gone(str(announced.get("process"))):
                     self.store.close(sweep, Status.KILLED)
 
     def _until_done(self, record: str) -> None:

@@ -1,22 +1,25 @@
 """What a sweep is expected to do, for people and as it announces it in the store, and how far it has come since."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pandas as pd
+from pydantic import TypeAdapter, ValidationError
 from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from fmnist import machine, words
-from fmnist.config import StudyConfig
+from fmnist.config import StudyConfig, UserError
 from fmnist.network import disk_bytes
 from fmnist.schema import Status
 from fmnist.study.plan import PlannedRun, estimate
 from fmnist.tracking import Store, StoredRun
 from fmnist.work.display import ActiveRun, ExpectedRun, View, active_runs, table
+from fmnist.work.worker import Attempt
 
 
 def plan_table(planned: list[PlannedRun], study: StudyConfig, workers: int) -> Group:
@@ -60,15 +63,30 @@ def plan_summary(planned: list[PlannedRun], runs: pd.DataFrame) -> str:
     return "; ".join(lines)
 
 
-def announcement(planned: list[PlannedRun], workers: int, began: int) -> dict[str, Any]:
-    """What a sweep leaves in the store, for those who watch, of the runs of its plan that are not yet done."""
+@dataclass(frozen=True)
+class Announcement:
+    """What a sweep leaves in the store, for those who watch."""
+
+    study: str
+    workers: int
+    began: int  # ms
+    process: str  # that carries it out
+    runs: list[ExpectedRun]
+    failed_before: list[Attempt] = field(default_factory=list)  # not known of older sweeps
+
+
+def announcement(
+    planned: list[PlannedRun], workers: int, began: int, failed_before: Iterable[Attempt] = ()
+) -> dict[str, Any]:
+    """The announcement of a plan: its runs that are not yet done."""
     runs = [
         ExpectedRun(run.name, run.signatures.run, run.config.epochs, run.start, run.seconds, run.signatures.trajectory)
         for run in planned
         if not run.done
     ]
-    sweep = {"study": planned[0].config.study.name, "workers": workers, "began": began}
-    return {**sweep, "process": machine.this_process(), "runs": [asdict(run) for run in runs]}
+    return asdict(
+        Announcement(planned[0].config.study.name, workers, began, machine.this_process(), runs, sorted(failed_before))
+    )
 
 
 @dataclass
@@ -81,28 +99,50 @@ class SweepProgress:
     began: int  # ms
     process: str  # that carries it out
     runs: list[ExpectedRun]
+    failed_before: list[Attempt] = field(default_factory=list)
     ended: dict[str, StoredRun] = field(default_factory=dict)  # signature -> its record, in the order of their ends
     active: list[ActiveRun] = field(default_factory=list)
     fresh: list[StoredRun] = field(default_factory=list)  # have ended between the last two looks
+    _first_look: tuple[float, float] | None = None  # its moment, by time.monotonic(), and what was done by then
 
     @classmethod
     def of(cls, store: Store, announced: dict[str, Any]) -> "SweepProgress":
-        """Of a sweep by what it has announced."""
-        return cls(store, **{**announced, "runs": [ExpectedRun(**run) for run in announced["runs"]]})
+        """Of a sweep by what it has announced.
+
+        Raises:
+            UserError: that is damaged.
+        """
+        try:
+            return cls(store, **vars(TypeAdapter(Announcement).validate_python(announced)))
+        except ValidationError as error:
+            wrong = ".".join(map(str, error.errors()[0]["loc"]))
+            remedy = "the next sweep closes it"
+            raise UserError(f"what the sweep has announced is damaged ({wrong} cannot be read); {remedy}") from error
 
     def refresh(self) -> list[str]:
         """Look again; returns a line for each run that has ended since the last look."""
-        signatures = {run.signature for run in self.runs}
-        self.fresh = [
+        before, self.active = self.active, active_runs(self.store, self.runs)
+        names, names_before = ({run.expected.signature for run in active} for active in (self.active, before))
+        self.fresh = self._news() if not names or names != names_before else []
+        self.ended.update((record.signature, record) for record in self.fresh)
+        self._first_look = self._first_look or (time.monotonic(), self._seconds_done())
+        return [self._line(record) for record in self.fresh]
+
+    def _news(self) -> list[StoredRun]:
+        """What has ended in this sweep and is not yet known: those that were done before are not among its runs.
+
+        By signatures and statuses alone: clocks of machines differ, and order only what is shown.
+        """
+        signatures, failed_before = {run.signature for run in self.runs}, set(self.failed_before)
+        news = [
             record
-            for record in self.store.ended_since(self.began)
+            for record in self.store.all_runs()
             if record.signature in signatures
-            and record.status != Status.KILLED
+            and record.status in (Status.FINISHED, Status.FAILED)
+            and (record.run_id, record.ended) not in failed_before
             and self.ended.get(record.signature) != record
         ]
-        self.ended.update((record.signature, record) for record in self.fresh)
-        self.active = active_runs(self.store, self.runs)
-        return [self._line(record) for record in self.fresh]
+        return sorted(news, key=lambda record: record.ended)
 
     @property
     def expected(self) -> list[ExpectedRun]:
@@ -116,17 +156,20 @@ class SweepProgress:
         return len(self.ended) == len(self.expected)
 
     def seconds_left(self) -> float:
-        """By the plan's estimates, corrected by how fast the plan has been worked off so far."""
-        seconds = {run.signature: run.seconds or 0.0 for run in self.expected}
-        done = sum(seconds.get(signature, 0.0) for signature in self.ended)
-        done += sum(run.share * (run.expected.seconds or 0.0) for run in self.active)
-        elapsed = time.time() - self.began / 1000
-        pace = done / elapsed if done > 0 and elapsed > 0 else self.workers
-        return max(1.0, (sum(seconds.values()) - done) / pace)  # the end of a run takes its time too
+        """By the plan's estimates, corrected by how fast the plan has been worked off since the first look."""
+        done, (began, done_before) = self._seconds_done(), self._first_look or (time.monotonic(), 0.0)
+        elapsed = time.monotonic() - began
+        pace = (done - done_before) / elapsed if done > done_before and elapsed > 0 else self.workers
+        return (sum(run.seconds or 0.0 for run in self.expected) - done) / pace
+
+    def _seconds_done(self) -> float:
+        """Of the plan's estimates, those of what is done."""
+        done = sum(run.seconds or 0.0 for run in self.expected if run.signature in self.ended)
+        return done + sum(run.share * (run.expected.seconds or 0.0) for run in self.active)
 
     def _line(self, record: StoredRun) -> str:
         """`3/6  filters=64 · seed 0 · 10 epochs: validation 91.23 %, left about 0:01:00`."""
-        left = "" if self.complete else f", left about {words.clock(self.seconds_left())}"
+        left = "" if self.complete else f", left about {words.clock(max(1.0, self.seconds_left()))}"
         number = list(self.ended).index(record.signature) + 1
         return f"{number}/{len(self.expected)}  {record.name}: {_outcome(record)}{left}"
 
@@ -137,7 +180,7 @@ class SweepProgress:
         lowest = min(unfinished, default=0)
         number = f"rung {rungs.index(lowest) + 1} of {len(rungs)}" if unfinished else ""
         rung = f"{number} ({words.plural(lowest, 'epoch')}); " if unfinished else ""
-        left = self.seconds_left()
+        left = max(1.0, self.seconds_left())  # the end of a run takes its time too
         until = time.strftime("%H:%M", time.localtime(time.time() + left))
         last = [(f"{_outcome(run)}  {run.name}", run.status != Status.FINISHED) for run in self.ended.values()][::-1]
         text = f"{rung}left {words.clock(left)}, until {until}"

@@ -175,6 +175,25 @@ def test_a_study_that_was_run_with_other_options_says_which_and_how_to_name_them
     assert wanted not in said(*POOLING, "data.limit=600", where=tmp_path)
 
 
+def test_names_do_nothing_in_any_format(said, tmp_path):
+    names = ["=1+1", "a|b `c`", "<script>x</script>", "\x1b[31m\r\n&_%", "@SUM(A1)"]
+    store, base = tracking.Store(str(tmp_path)), {"epochs": 1, "compute.precision": "float32", "compute.threads": 1}
+    for number, name in enumerate(names):
+        run_id = write(store, from_flat(Config(), {**base, "seed": number}))
+        store.client.set_tag(run_id, "fmnist.variant", name)
+        store.client.set_tag(run_id, "fmnist.variant_signature", f"{number}")
+    back = pd.read_csv(io.StringIO(said("--format", "csv", where=tmp_path)))
+    assert set(back["variant"]) == {"'=1+1", "'@SUM(A1)", names[1], names[2], r"\x1b[31m\r\n&_%"}
+    assert back["val_accuracy"].between(0.5, 1).all() and back["epochs"].tolist() == [1] * 5
+    rows = json.loads(said("--format", "json", where=tmp_path))
+    assert {row["variant"] for row in rows} == set(names)
+    assert r"a\|b \`c\`" in said("--format", "md", where=tmp_path)
+    assert r"\&\_\%" in said("--format", "latex", where=tmp_path)
+    assert r"\x1b[31m\r\n&_%" in said(where=tmp_path)
+    said("--format", "html", "--out", tmp_path / "page.html", where=tmp_path)
+    assert names[2] not in (tmp_path / "page.html").read_text()
+
+
 # ---- Mistakes -------------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 """Watching a sweep from another terminal: what the store says of it, and how the watching ends."""
 
+import json
 import subprocess
 import sys
 import time
@@ -8,12 +9,14 @@ from dataclasses import asdict
 import psutil
 import pytest
 from commands import run
+from invented import configs, dataset, write
 
 from fmnist import machine, tracking
 from fmnist.config import UserError
+from fmnist.identity import sign
 from fmnist.watch import watch
 from fmnist.work.display import ExpectedRun
-from fmnist.work.sweep_progress import SweepProgress
+from fmnist.work.sweep_progress import Announcement, SweepProgress
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +67,21 @@ def test_an_announcement_survives_the_store(announced):
     assert status == "RUNNING"
     assert opened.plan(sweep_id) == sweep
     assert asdict(SweepProgress.of(None, sweep).runs[0]) == sweep["runs"][0]
+
+
+def test_what_has_ended_is_told_by_signature_and_status_whatever_the_clocks_of_machines_say(tmp_path):
+    store, now = tracking.Store(str(tmp_path)), int(time.time() * 1000)
+    finished, failed, *_ = configs(3)
+    signatures = [sign(config, dataset().digest).run for config in (finished, failed)]
+    for config, moment in ((finished, 1000), (failed, 2000)):
+        store.client.set_terminated(write(store, config), "FAILED" if config is failed else "FINISHED", moment)
+    ids = {run.signature: run.run_id for run in store.all_runs()}
+    runs = [ExpectedRun(name, name, epochs=1, start=0, seconds=1.0) for name in signatures]
+    announced = Announcement("smoke", 2, now, "elsewhere 1 1.0", runs, [(ids[signatures[1]], 2000)])
+    sweep = SweepProgress.of(store, json.loads(json.dumps(asdict(announced))))
+    sweep.refresh()
+    assert list(sweep.ended) == signatures[:1]  # the failed one had failed before
+    store.client.set_terminated(ids[signatures[1]], "FAILED", 1500)
+    sweep.refresh()
+    assert list(sweep.ended) == signatures
+    assert sweep.refresh() == []

@@ -16,7 +16,7 @@ MODULES = {
 }
 COMMANDS = {"train", "compare", "tune", "ui", "watch", "data"}
 LEVELS = [  # a module imports from levels below its own, or from its own folder
-    {"schema", "words", "signals"},
+    {"environment", "schema", "words", "signals", "temporary"},
     {"config"},
     {"network"},
     {"identity", "checks"},

@@ -1,8 +1,10 @@
 """Reading, checking, splitting and fetching the data."""
 
+import contextlib
 import gzip
 import os
 import shutil
+import socket
 import subprocess
 import tracemalloc
 from collections.abc import Callable
@@ -127,6 +129,7 @@ def test_the_careful_way_reads_what_the_fast_one_reads() -> None:
     rows = list(enumerate(csv_text(TRAIN).splitlines()[1:], 2))
     fast, careful = readers._parse(rows, layout), readers._parse_carefully(Path("rows.csv"), rows, layout)
     assert fast is not None
+    assert fast[1].base is None  # nor does it keep more than it returns
     for images, labels in (fast, careful):
         assert np.array_equal(images.reshape(TRAIN[0].shape), TRAIN[0]) and np.array_equal(labels, TRAIN[1])
 
@@ -191,7 +194,9 @@ def test_a_missing_idx_file_is_named(folder: Path) -> None:
         (IMAGES, b"", "is empty"),
         (IMAGES, gzip.compress(pack(PIXELS))[:900], "is cut off"),
         (IMAGES, gzip.compress(pack(PIXELS))[:30] + b"\0" * 200, "is no intact gzip file"),
-        (IMAGES, b"<html>not found</html>", "is no intact gzip file"),
+        (IMAGES, b"not found", "is no intact gzip file"),
+        (IMAGES, b"<html>not found</html>", "is a web page; get the file again"),
+        (IMAGES, b"PK\3\4" + bytes(30), "is a zip archive; unpack it"),
         (IMAGES, gzip.compress(b""), "begins with 0x,"),
         (IMAGES, gzip.compress(pack(BYTES)), "begins with 0x00000801, but an idx file of images"),
         (IMAGES, gzip.compress(bytes((0, 0, 8, 3, 0))), "ends within its header of 16 bytes"),
@@ -226,6 +231,15 @@ def test_what_is_no_file_is_not_waited_for(folder: Path, tmp_path: Path) -> None
     assert "it is no regular file" in message(lambda: data.load(DataConfig(dir=str(folder))))
     options = DataConfig("csv", train_csv="/dev/zero", test_csv=str(tmp_path))
     assert "it is no regular file" in message(lambda: data.load(options))
+    with socket.socket(socket.AF_UNIX) as end, contextlib.chdir(tmp_path):
+        end.bind("socket")
+        assert "cannot be read" in message(lambda: readers.read_csv(Path("socket")))
+
+
+@pytest.mark.parametrize("path", ["x" * 5_000, "a\0b", "~nobody-of-this-name/x", "/proc/self/mem/x"])
+def test_a_path_that_cannot_be_is_one_line(path: str) -> None:
+    message(lambda: data.load(DataConfig(dir=path)))
+    message(lambda: data.load(DataConfig("csv", train_csv=path, test_csv=path)))
 
 
 def test_an_empty_set_is_refused(tmp_path: Path) -> None:
@@ -270,9 +284,11 @@ def test_a_faulty_cell_is_found_by_line_and_column(tmp_path: Path, column: str, 
         (lambda text: text.replace("\n", ",1" * 30_000 + "\n", 2), "line 1 has more than 50000 characters"),
         (lambda text: text + "1," * 100_000, "line 42 has more than 50000 characters"),
         (lambda text: text.replace("label", "l" * 30_000, 1), "column 1 is 'llll"),
+        (lambda text: text + "\n" * 1_100_000, "more than 1000000 blanks and empty lines"),
+        (lambda text: text.replace("7", "\0", 1), "line 1 has NUL bytes, as text in UTF-16 has; save it as UTF-8"),
         (lambda text: text.replace("\n3,", "\n" + "x" * 20_000 + ",", 1), "column label: 'xxx"),
     ],
-    ids=["5,000 digits", "one line", "wide rows", "long last line", "long header", "long label"],
+    ids=["5,000 digits", "one line", "wide rows", "long last line", "long header", "empty lines", "NUL", "long label"],
 )  # fmt: skip
 def test_unbounded_csv_is_one_short_line(tmp_path: Path, change: Callable[[str], str], expected: str) -> None:
     text = message(lambda: from_csv(tmp_path, change(csv_text(TRAIN))))

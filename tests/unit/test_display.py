@@ -25,7 +25,7 @@ def progress(workers=2, ended=()):
         records[run.signature] = StoredRun("id", run.name, status, 0, 1, tags, metrics={"val/accuracy": 0.9123})
     left = [run for run in runs if run.signature not in records][:workers]
     active = [ActiveRun(run, 1, 0.875, 2.0) for run in left]
-    return SweepProgress(None, "test", workers, int(1000 * (time.time() - 20)), "here 1 1.0", runs, records, active)
+    return SweepProgress(None, "test", workers, int(1000 * (time.time() - 20)), "here 1 1.0", runs, [], records, active)
 
 
 def drawn(observed, width, height=30):

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fmnist.report import run_pictures
+from fmnist.report import drawing, run_pictures
 
 CLASSES = (
     "T-shirt/top",
@@ -166,3 +166,10 @@ def test_threads_draw_the_same_pixels_as_one():
     with ThreadPoolExecutor(3) as threads:
         first, *others = threads.map(draw, range(3))
     assert all((first == other).all() for other in others)
+
+
+@pytest.mark.parametrize("title", ["$x_{ $", "a\x1b[31m\x00b", "\\frac", "数字", "x" * 500])
+def test_a_title_is_text_whatever_stands_in_it(title):
+    figure = run_pictures.curves(history(2), title)
+    run_pictures.to_image(figure)
+    assert figure.texts[0].get_text() == drawing.clean(title)

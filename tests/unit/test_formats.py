@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from markdown_it import MarkdownIt
 from runs import frame, run, seeds
 
 from fmnist.analysis.claims import Kind as ReasonKind
 from fmnist.analysis.claims import Reason, Verdict
 from fmnist.analysis.diagnosis import Finding, Kind
 from fmnist.analysis.leaderboard import columns, leaderboard
-from fmnist.report import claims
+from fmnist.report import claims, formats
 from fmnist.report.leaderboard import NO_RUNS, render
 from fmnist.report.notes import explanation
 from fmnist.schema import Judgement
@@ -50,14 +51,14 @@ def test_a_table_is_plain_aligned_text_with_intervals_and_short_run_ids():
     ids = ["0123456789abcdef", "fedcba9876543210"]
     text = render(board(run(ids[0], "x", 0.91, seed=0), run(ids[1], "x", 0.93, seed=1)), "table", width=0)
     assert text.isascii() and len({len(line.rstrip()) for line in text.splitlines()}) <= 2
-    assert "92.00 [79.29, 104.71]" in text
+    assert "92.00 [79.29, 100.00]" in text
     assert "Shirt 70.00 %" in text and "940,170" in text and "100.0 s" in text
     assert "01234567 +1" in text and ids[0] not in text
 
 
 def test_a_table_shows_what_was_compared_in_points_with_the_verdict(compared):
     lines = {line.split()[1]: line for line in render(compared, "table", width=0).splitlines()}
-    assert "better" in lines["scale=unit"] and "+3.03 [+2.89, +3.18]" in lines["scale=unit"]
+    assert "better" in lines["scale=unit"] and "+3.03 [+2.83, +3.24]" in lines["scale=unit"]
     assert "not distinguishable" in lines["filters=64"] and "−" not in lines["scale=unit"]
     assert "FAILED" in lines["filters=32"] and "published" in lines["article"]
 
@@ -170,3 +171,69 @@ def test_below_a_table_stand_claims_notes_variance_and_diagnosis():
     markdown = explanation([HOLDS], ["a note"], shares, found, "md")
     assert markdown.startswith("## Claims\n\n|") and "\n- a note" in markdown
     assert explanation([], [], NO_SHARES, [], "table") == explanation([], [], NO_SHARES, [], "md") == ""
+
+
+# ---- Names that would do something ----------------------------------------------------------------------
+
+HOSTILE = [
+    "=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", " =A1", "＝1", "\t=1", "\r=1", "a\r\nb", "a\u2028b", "a|b",
+    "[x](https://e.org)", "![x](e.png)", "https://e.org www.e.org", "`code`", "*a* __b__ ~~c~~", "<b>x</b>", "<!-- x",
+    "&lt;b&gt;", "\x1b[31mred", "\x9b31m", "\u202eturned", "a\x00b", "\\begin{x} 5% $a_1$ #2 ~ ^ &", "−5",
+]  # fmt: skip
+
+
+@pytest.fixture
+def hostile():
+    """A board of a variant for each such name."""
+    return board(*(run(f"{number:032x}", name, status="FAILED") for number, name in enumerate(HOSTILE)))
+
+
+def test_a_name_does_nothing_in_a_terminal(hostile):
+    for format in ("table", "csv", "md", "json", "latex"):
+        text = render(hostile, format)
+        assert "".join(character for character in text if not character.isprintable()).strip("\n") == "", format
+    assert len(render(hostile, "table").splitlines()) == 2 + len(HOSTILE)
+    assert r"\x1b[31mred" in render(hostile, "table") and r"\u202eturned" in render(hostile, "table")
+
+
+def test_a_name_is_no_formula_in_a_spreadsheet_and_numbers_stay_numbers(hostile):
+    back = pd.read_csv(io.StringIO(render(hostile, "csv")))
+    assert len(back) == len(HOSTILE) and not back["variant"].str.match(r"\s*[=+\-@＝\t\r]").any()
+    assert {"'=1+1", "'-2+3", "'@SUM(A1)", "' =A1", "a|b", "a\\r\\nb"} <= set(back["variant"])
+    numbers = formats.data(pd.DataFrame({"text": ["-0.5", "+1", "-x"], "number": [-0.5, -1e-9, 2.0]}), "csv")
+    assert numbers == "text,number\n-0.5,-0.5\n+1,-1e-09\n'-x,2.0"
+
+
+def test_a_name_is_shown_as_it_is_on_github_and_is_no_link(hostile):
+    text = render(hostile, "md")
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
+    cells = [tokens[at + 1].children for at, token in enumerate(tokens) if token.type == "td_open"]
+    names = cells[1 :: sum(token.type == "th_open" for token in tokens)]
+    assert {part.type for parts in names for part in parts} == {"text"}
+    shown = ["".join(part.content for part in parts) for parts in names]
+    assert sorted(shown) == sorted(formats.visible(name).strip() for name in HOSTILE)
+    assert "://" not in text and "www.e" not in text  # which GitHub makes links of, brackets or not
+
+
+def test_a_name_is_text_in_latex_and_minus_signs_need_no_package(hostile):
+    text = render(hostile, "latex")
+    assert r"\textbackslash{}begin\{x\} 5\% \$a\_1\$ \#2 \textasciitilde{} \^{} \&" in text and "$-$5" in text
+    assert "−" not in text and len(re.findall(r"(?<!\\)&", text)) == 14 * (len(HOSTILE) + 1)
+
+
+def test_a_minus_sign_is_one_in_text_and_another_in_data():
+    falls = replace(HOLDS, effect=-0.01, low=-0.02, high=-0.001)
+    for format in ("table", "md"):
+        assert "−1.00 [−2.00, −0.10]" in claims.render([falls], format) and "−0.10 in test" in claims.render(
+            [falls], format
+        )
+    for format in ("csv", "json"):
+        assert "-0.01" in claims.render([falls], format) and "-0.10 in test" in claims.render([falls], format)
+    assert formats.number(0.001, -0.002, 0.004) == "0.10 [−0.20, 0.40]"
+
+
+def test_sentences_with_names_in_them_do_nothing_either(tmp_path, capsys):
+    for file in (None, tmp_path / "file.txt"):
+        formats.put(file, "a\x1b[2J\ud800b\nc")
+    assert capsys.readouterr().out == (tmp_path / "file.txt").read_text() == "a\\x1b[2J\\ud800b\nc\n"
+    assert "\\| \\`x\\`" in explanation([], ["| `x`"], NO_SHARES, [], "md")

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from findings import EVIL, findings, matrices, renamed
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from fmnist import words
 from fmnist.analysis import classes
@@ -113,26 +114,92 @@ def test_what_is_recorded_is_escaped_wherever_it_stands(found: Content) -> None:
     page = report.render(evil)
     assert EVIL not in page and "</script>alert" not in page
     assert len([tag for tag, _ in Tags(page).found if tag == "script"]) == 2
-    assert any(EVIL in run["name"] for run in matrices(page)["runs"])
+    assert any(EVIL in row["variant"] for row in matrices(page)["rows"])
 
 
 @pytest.mark.parametrize(
-    "name", ["filters=$32$ _{", "bad=\x00\x1f", "long=" + "0123456789" * 20, "a]]>b", "_x", "&amp;"]
+    "name", ["filters=$32$ _{", "tip␟s", "数字 🎉", "bad=\x00\x1f", "long=" + "0123456789" * 20, "a]]>b", "_x", "&amp;"]
 )
 def test_odd_names_break_nothing(name: str, found: Content) -> None:
     page = report.render(renamed("filters=32", name, found))
     assert {each["id"] for tag, each in Tags(page).found if tag == "svg"} == NAMES
 
 
-def test_a_confusion_matrix_is_counted_from_the_predictions_of_its_run(found: Content, text: str) -> None:
+def test_a_confusion_matrix_is_counted_over_the_seeds_of_its_row(found: Content, text: str) -> None:
     content = matrices(text)
-    assert content["classes"] == list(CLASSES) and len(content["runs"]) == len(found.runs)
-    for run in content["runs"]:
+    assert content["classes"] == list(CLASSES) and len(content["rows"]) == len(found.measured)
+    for row in content["rows"]:
         expected = np.zeros((10, 10), int)
-        np.add.at(expected, (found.labels, found.predictions[run["id"]]), 1)
-        assert run["counts"] == expected.ravel().tolist()
-    assert [run["epochs"] for run in content["runs"]] == sorted(found.runs["epochs"], reverse=True)
-    assert content["runs"][0]["name"] == "scale=unit · 10 epochs · seed 0"
+        for key in found.runs.query("variant == @row['variant'] and epochs == @row['epochs']")["run_id"]:
+            np.add.at(expected, (found.labels, found.predictions[key]), 1)
+        assert row["counts"] == expected.ravel().tolist() and row["seeds"] == 2
+    assert [row["epochs"] for row in content["rows"]] == sorted(found.measured["epochs"], reverse=True)
+    assert content["rows"][0]["variant"] == "scale=unit"
+    assert [row["variant"] for row in content["rows"] if row["baseline"]] == ["baseline"] * 3
+
+
+def test_every_printed_page_is_headed_by_study_date_and_commit(found: Content) -> None:
+    known = replace(found, provenance={**found.provenance, "commit": "0123456789abcdef"})
+    head = re.search(r'<div class="running"[^>]*>(.*?)</div>', report.render(known))
+    assert head and re.findall(r"<span>(.*?)</span>", head[1]) == [
+        "Fashion-MNIST study article", "run 2026-01-02 to 2026-01-03", "report by commit 0123456789",
+    ]  # fmt: skip
+
+
+def test_units_and_signs_are_said(text: str) -> None:
+    for said in ("in per cent; differences", "positive: better than the baseline", "Positive: it speaks for the claim",
+                 "Positive: better than the baseline", "percentage points: positive"):  # fmt: skip
+        assert said in text
+    shown = re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL)
+    assert not re.search(r"(?<![\w.–-])-\d", shown)  # a minus sign is no hyphen
+
+
+# ---- Colours --------------------------------------------------------------------------------------------
+
+Colour = tuple[float, float, float]
+STYLE = (report._FILES / "page.css").read_text()
+
+
+def colours(scheme: str) -> dict[str, Colour]:
+    """The style sheet's variables, 0..255."""
+    light, dark = re.findall(r":root \{(.*?)\}", STYLE, re.DOTALL)[:2]
+    text = light + (dark if scheme == "dark" else "")
+    return {name: (int(value[:2], 16), int(value[2:4], 16), int(value[4:], 16))
+            for name, value in re.findall(r"--(\w+): #([0-9a-f]{6})", text)}  # fmt: skip
+
+
+def mixed(share: float, over: Colour, under: Colour) -> Colour:
+    red, green, blue = (share * one + (1 - share) * other for one, other in zip(over, under, strict=True))
+    return red, green, blue
+
+
+def contrast(one: Colour, other: Colour) -> float:
+    """WCAG's, 1 to 21."""
+
+    def luminance(colour: Colour) -> float:
+        linear = [c / 3294.6 if c <= 10.31 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour]
+        return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+    darker, lighter = sorted([luminance(one), luminance(other)])
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_the_contrast_that_reading_takes_wherever_it_stands(scheme: str) -> None:
+    named = colours(scheme)
+    inks = ("ink", "muted", "blue", "alarm", "purple")
+    grounds = {name: named[name] for name in ("ground", "surface", "faint")}
+    grounds["picked"] = mixed(0.14, named["pick"], named["surface"])
+    pairs = {f"{ink} on {name}": (named[ink], ground) for ink in inks for name, ground in grounds.items()
+             if not (name == "picked" and ink in ("alarm", "purple", "blue"))}  # fmt: skip
+    for tone in ("muted", "blue", "alarm", "purple", "ink"):  # a chip
+        pairs[f"chip {tone}"] = (named[tone], mixed(0.09, named[tone], named["surface"]))
+    for cell in ("blue", "vermilion"):  # the strongest of matrices and heat maps
+        for name in ("ground", "surface"):
+            pairs[f"ink on {cell} on {name}"] = (named["ink"], mixed(drawing.STRONGEST, named[cell], named[name]))
+    ratios = {name: round(contrast(*pair), 2) for name, pair in pairs.items()}
+    assert min(ratios.values()) >= 4.5, {name: ratio for name, ratio in ratios.items() if ratio < 4.5}
+    assert f"--strongest: {drawing.STRONGEST};" in STYLE
 
 
 # ---- What is missing ------------------------------------------------------------------------------------
@@ -219,6 +286,86 @@ def test_learning_curves_are_means_over_seeds_with_baseline_and_best_marked(foun
     paths = np.mean([found.histories[key]["val/accuracy"] for key in ids], axis=0)
     np.testing.assert_allclose(np.asarray(baseline.get_ydata()), paths)
     assert baseline.get_color() == drawing.INK and lines["tip:scale=unit"].get_linewidth() > 2
+
+
+def test_bands_reach_from_the_lowest_seed_to_the_highest_and_are_named(found: Content, text: str) -> None:
+    figure = figures.learning(found, "val/accuracy")
+    assert figure
+    bands = {
+        str(band.get_gid()): band for band in figure.axes[0].collections if str(band.get_gid()).startswith("band:")
+    }
+    assert len(bands) == 6 and bands["band:baseline"].get_alpha() and not bands["band:filters=64"].get_alpha()
+    ids = found.runs.query("variant == 'baseline' and epochs == 10")["run_id"]
+    paths = np.array([found.histories[key]["val/accuracy"] for key in ids])
+    corners = bands["band:baseline"].get_paths()[0].vertices
+    for epoch in range(10):
+        ends = corners[corners[:, 0] == epoch + 1][:, 1]
+        np.testing.assert_allclose([ends.min(), ends.max()], [paths[:, epoch].min(), paths[:, epoch].max()])
+    assert text.count("bands: from the lowest seed to the highest") == 2
+
+
+def test_every_mark_says_its_name_and_value(found: Content, text: str) -> None:
+    titles = re.findall(r"<title>(.*?)</title>", text)
+    row = found.measured.query("variant == 'filters=64' and epochs == 10").iloc[0]
+    accuracy = f"{100 * row['val_accuracy']:.2f} ["
+    for said in (
+        f"filters=64, 10 epochs: {accuracy}",
+        "filters=64, epoch 10: ",
+        "filters=64, Shirt: ",
+        f"filters=64, 10 epochs, {row['parameters']:,} parameters: {accuracy}",
+        "model.filters=64, 10 epochs, 2 ",
+    ):
+        assert any(title.startswith(said) for title in titles), said
+    for file in (svg.document(figure) for figure in figures.draw(found).values()):
+        assert "<title>filters=64" in file or "<title>model.filters=64" in file
+
+
+def test_what_costs_the_same_is_drawn_within_the_frame(found: Content) -> None:
+    figure = figures.pareto(replace(found, leaderboard=found.leaderboard.assign(parameters=940_170)), "parameters")
+    assert figure
+    low, high = figure.axes[0].get_xlim()
+    assert low < 0.9 * 940_170 and high > 1.1 * 940_170
+    assert svg.document(figure).count(", 940,170 parameters: ") == 6
+
+
+def test_a_point_far_beyond_the_scale_is_not_drawn_and_its_figure_is() -> None:
+    found = findings(variants=20, seeds=1, rungs=(3,))
+    board = found.leaderboard.assign(
+        val_accuracy=found.leaderboard["val_accuracy"].mask(found.leaderboard["variant"] == "filters=64", 0.1)
+    )
+    assert "1 value beyond the scale" in report.render(replace(found, leaderboard=board))
+
+
+def test_many_epochs_have_fewer_marks_and_what_is_beyond_the_scale_has_none() -> None:
+    _, axes = drawing.panel(300, 200, left=40, right=10, bottom=40, top=10)
+    axes.set_ylim(0, 1)
+    drawing.marks(axes, range(1000), np.linspace(-1, 1, 1000), "many", [f"{number}" for number in range(1000)])
+    gid = str(axes.collections[0].get_gid()).split(drawing.TIPS)
+    assert gid[0] == "tip:many" and 50 <= len(gid) - 1 <= drawing.MOST_TIPS and int(gid[1]) == 500
+
+
+def test_intervals_stay_in_the_frame_or_are_counted() -> None:
+    _, axes = drawing.panel(300, 200, left=40, right=10, bottom=40, top=10)
+    values, spans = np.linspace(0.88, 0.92, 20), np.full((20, 2), np.nan)
+    spans[0] = 0.86, 0.93
+    assert drawing.limit(axes, values, spans) == ""
+    assert axes.get_ylim()[0] < 0.86 and axes.get_ylim()[1] > 0.93
+    spans[1] = 0.2, 1.6
+    assert drawing.limit(axes, values, spans) == "  (1 interval beyond the scale)" and axes.get_ylim()[0] > 0.8
+
+
+def test_a_label_is_clear_of_lines_and_intervals(found: Content) -> None:
+    for cost in ("parameters", "train_seconds"):
+        figure = figures.pareto(found, cost)
+        assert figure
+        axes, canvas = figure.axes[0], FigureCanvasAgg(figure)
+        boxes = [text.get_window_extent(canvas.get_renderer()) for text in axes.texts]
+        strokes = [axes.transData.transform(path.vertices) for lines in axes.collections for path in lines.get_paths()]
+        assert boxes and len(strokes) > 1
+        for box in boxes:
+            for line in strokes:
+                points = np.linspace(line[0], line[-1], 50)
+                assert not box.count_contains(points[np.isfinite(points).all(axis=1)])
 
 
 def test_what_cannot_be_drawn_is_no_figure(found: Content) -> None:
