@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -17,8 +17,8 @@ from fmnist.network import filters_per_convolution
 from fmnist.schema import BASELINE
 from fmnist.words import harmless, plural
 
-RECIPE = 1  # Raise it when the same configuration and data would give other numbers than before.
-# What recipe 1 has always signed, whatever its value: all options that there were when it began.
+RECIPE = 2  # Raise it when the same configuration and data would give other numbers than before.
+# What every run has recorded since the first one; a record that lacks one of them was changed.
 FIRST_OPTIONS = frozenset(
     (
         "data.scale", "data.limit", "data.validation", "data.augment_validation",
@@ -66,8 +66,8 @@ class Signatures:
 def sign(config: Config, data_digest: str) -> Signatures:
     """Sign a resolved config (precision and threads are no longer `auto`) together with the data.
 
-    An option that is added to a recipe later is signed only where it differs from its default, so that it changes no
-    signature of the runs that do not use it.
+    Options are signed only where they differ from their defaults, so that one that is added to a recipe later changes
+    no signature of the runs that do not use it. (Recipe 1 also signed the defaults of what options there were then.)
 
     Raises:
         ValueError: the config is not resolved.
@@ -79,19 +79,18 @@ def sign(config: Config, data_digest: str) -> Signatures:
 
 def sign_options(options: Mapping[str, Any], data_digest: str) -> Signatures:
     """Sign what `parameters` gives of a resolved config, as records keep it."""
-    signed = differing(options, default_parameters(), always=FIRST_OPTIONS)
-    content = {**signed, "data": data_digest, "recipe": RECIPE}
+    content = {**differing(options, default_parameters()), "data": data_digest, "recipe": RECIPE}
     run = _digest(content)
-    del content["epochs"]
+    content.pop("epochs", None)
     trajectory = _digest(content)
     for key in ("seed", "compute.threads", "compute.backend"):  # these change a seed's bits, not what is asked
         content.pop(key, None)
     return Signatures(run, trajectory, _digest(content))
 
 
-def differing(options: Mapping[str, Any], defaults: Mapping[str, Any], always: Collection[str]) -> dict[str, Any]:
-    """The options that differ from their defaults, and those that are always signed."""
-    return {key: value for key, value in options.items() if key in always or value != defaults.get(key)}
+def differing(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that differ from their defaults."""
+    return {key: value for key, value in options.items() if value != defaults.get(key)}
 
 
 def _digest(content: Any) -> str:
@@ -106,7 +105,7 @@ def differences(config: Config) -> dict[str, str]:
     """
     presets = [name for name, ranges in _presets().items() if ranges == config.augment != AugmentConfig()]
     changes = {"augment": presets[0]} if presets else {}
-    for key, value in differing(parameters(config), parameters(Config()), always=()).items():
+    for key, value in differing(parameters(config), parameters(Config())).items():
         group = key.split(".")[0]
         if group not in ("seed", "epochs", *changes) and (group != "compute" or key in config.study.axes):
             changes[key] = _text(value)
@@ -152,7 +151,7 @@ def run_name(config: Config, variant: str = "") -> str:
 
 def command(config: Config) -> str:
     """The command line that repeats a run, with every option that is not the baseline's."""
-    changes = differing(parameters(config), parameters(Config()), always=())
+    changes = differing(parameters(config), parameters(Config()))
     return " ".join(["python -m fmnist.train", *(f"{key}={_text(value)}" for key, value in changes.items())])
 
 

@@ -1,4 +1,4 @@
-"""What this machine is: its cores, its processor, and the precision and threads it suggests for a run."""
+"""What this machine is: its cores, its memory, its processor, and the threads it suggests for a run."""
 
 import importlib.util
 import math
@@ -13,8 +13,6 @@ from pathlib import Path
 import psutil
 
 from fmnist.config import ComputeConfig, Config, UserError
-
-_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # x86, x86, Arm
 
 
 def cores() -> int:
@@ -103,18 +101,11 @@ def gpus() -> tuple[str, ...]:
     return tuple(line.split(":", 1)[1].strip() for line in lines if "Model" in line)
 
 
-@cache
-def multiplies_bfloat16() -> bool:
-    """Whether the hardware multiplies bfloat16; emulated it is tens of times slower than float32."""
-    flags = set((_cpuinfo("flags") or _cpuinfo("Features")).split())
-    return bool(gpus()) or bool(flags & _BFLOAT16_FLAGS)
-
-
 def resolve(config: Config) -> Config:
-    """The config with `auto` and unset threads replaced by what this machine and its environment suggest."""
+    """The config with `auto` and unset threads replaced by what stands for them on this machine."""
     precision, threads, backend = config.compute.precision, config.compute.threads, config.compute.backend
-    if precision == "auto":
-        precision = "bfloat16" if multiplies_bfloat16() else "float32"
+    if precision == "auto":  # one kind of numbers everywhere: what bfloat16 saves is small (bench/README.md)
+        precision = "float32"
     if backend == "auto":
         backend = "jax" if os.environ.get("KERAS_BACKEND") == "jax" else "tensorflow"
     return replace(config, compute=ComputeConfig(precision, threads or cores(), backend))

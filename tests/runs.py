@@ -22,6 +22,7 @@ def run(run_id: str, variant: str = "baseline", val: float | None = 0.9, **chang
         "signature": f"signed {run_id}",
         "data_digest": DIGEST,
         "compute.precision": "float32",
+        "recipe": 2,
         "epochs": 10,
         "seed": 0,
         "start_time": 1000,

@@ -15,7 +15,7 @@ from fmnist.network import parameter_count
 from fmnist.schema import BASELINE, RANKING, REPORTED, VAL_ACCURACY, Comparison, Metric, Status, recall
 
 ALPHA = 0.05  # of a family of comparisons
-PAIR_COLUMNS = ("compute.precision", "data_digest")  # the runs of a pair share these, unless their study varies one
+PAIR_COLUMNS = ("compute.precision", "data_digest", "recipe")  # the runs of a pair share these, unless varied
 _RECALL = recall("")
 _USUAL_IMAGES = {"validation_images": 6_000, "test_images": 10_000}
 _ENDS = ("", "_low", "_high", "_sd")
@@ -154,7 +154,11 @@ def _names(runs: pd.DataFrame) -> pd.Series:
     for _, same in runs[several].groupby("variant"):
         signatures = same["variant_signature"]
         extra = pd.Series("", index=same.index, dtype=object)
-        for column, before, size in (("compute.precision", " (", None), ("data_digest", " (data ", 8)):
+        for column, before, size in (
+            ("compute.precision", " (", None),
+            ("data_digest", " (data ", 8),
+            ("recipe", " (recipe ", None),
+        ):
             if column in same and same[column].nunique() > 1:
                 extra += before + same[column].astype(str).str[:size] + ")"
         ambiguous = signatures.groupby(extra).transform("nunique") > 1

@@ -15,7 +15,7 @@ SOURCES = {
     "recipe": "recipe",
     "commit": "commit",
 }
-_TOLD_APART = ("data digest", "precision")  # by rows of their own
+_TOLD_APART = ("data digest", "precision", "recipe")  # by rows of their own
 
 
 def sources(runs: pd.DataFrame) -> dict[str, list[str]]:
@@ -36,5 +36,5 @@ def repeated(runs: pd.DataFrame) -> int:
 
 
 def unlike(runs: pd.DataFrame, pair_columns: Sequence[str]) -> int:
-    """How many finished runs claims and effects leave out, as most have another precision or other data."""
+    """How many finished runs claims and effects leave out, as most have another precision, recipe or other data."""
     return len(runs) - len(most_common(runs, pair_columns))

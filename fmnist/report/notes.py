@@ -125,7 +125,7 @@ def _sources(runs: pd.DataFrame, pair_columns: Sequence[str]) -> Iterator[str]:
     if count := repeated(runs):
         yield f"{plural(count, 'run')} left out: a later one repeats the variant, its seed and its epochs."
     if count := unlike(runs, pair_columns):
-        yield f"Claims and effects leave out {plural(count, 'run')}: most have another precision or other data."
+        yield f"Claims and effects leave out {plural(count, 'run')}: most have another precision, recipe or other data."
     if differences := mixed(runs):
         texts = "; ".join(f"{name}: {', '.join(values)}" for name, values in differences.items())
         yield f"The runs were not made alike: {texts}."

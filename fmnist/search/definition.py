@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fmnist.config import UserError
-from fmnist.identity import FIRST_OPTIONS, parameters
+from fmnist.identity import FIRST_OPTIONS, RECIPE, parameters
 from fmnist.search.space import Dimension, SearchConfig, base_of
 from fmnist.search.trials import whole
 
@@ -32,7 +32,7 @@ def definition(config: SearchConfig, space: list[Dimension], data_digest: str) -
         key: value for key, value in _options(config).items() if key in ALWAYS or value != defaults.get(key, unset)
     }
     described = {f"tuner.space.{dimension.key}": str(dimension) for dimension in space}
-    return {**signed, **described, "data": data_digest}
+    return {**signed, **described, "data": data_digest, "recipe": RECIPE}
 
 
 def digest(definition: dict[str, Any]) -> str:
@@ -51,7 +51,7 @@ def check_agreement(folder: Path, ours: dict[str, Any]) -> None:
         return
     with whole(file):
         theirs = dict(json.loads(file.read_text()))
-    ours, defaults = json.loads(json.dumps([ours, _options(SearchConfig())]))
+    ours, defaults = json.loads(json.dumps([ours, {**_options(SearchConfig()), "recipe": 1}]))
     for key in {**theirs, **ours}:
         before, now = (options.get(key, defaults.get(key)) for options in (theirs, ours))
         if before != now:

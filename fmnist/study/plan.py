@@ -112,7 +112,7 @@ def variants(study: StudyConfig, compose: Compose) -> list[Variant]:
     base = check(compose(()))
     axes = [[override(axis, level) for level in levels] for axis, levels in study.axes.items()]
     levels = list(itertools.chain(*axes))
-    changes = {level: differing(parameters(compose((level,))), parameters(base), always=()) for level in levels}
+    changes = {level: differing(parameters(compose((level,))), parameters(base)) for level in levels}
     points = list(itertools.product(*axes)) if study.design == "grid" else [(), *((level,) for level in levels)]
     distinct: dict[str, Variant] = {}
     errors: list[str] = []

@@ -59,7 +59,7 @@ class Engine:
         self.model = build(config)
         self.optimizer = optimizer(config)
         self.optimizer.build(self.model.trainable_variables)
-        self.loop = backend.Loop(config, logits_of(self.model), self.optimizer, images, labels)
+        self.loop = backend.Loop(config, logits_of(self.model, backend.tile_of), self.optimizer, images, labels)
 
     def train(
         self, rows: NDArray[np.int32], transforms: NDArray[np.float32] | None

@@ -1,5 +1,6 @@
 """Many training steps in one call of TensorFlow."""
 
+from functools import cache
 from typing import Any
 
 import keras
@@ -8,7 +9,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fmnist.config import IMAGE_SIZE, Config
-from fmnist.training import augment
+from fmnist.training import augment, winograd
 from fmnist.training.libraries import quiet_stderr
 from fmnist.training.model import loss_of
 
@@ -24,6 +25,18 @@ def use_threads(count: int) -> None:
     if tf.config.threading.get_intra_op_parallelism_threads() != count:
         tf.config.threading.set_intra_op_parallelism_threads(count)
         tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def tile_of(taps: int, channels: int, filters: int) -> int:
+    """The tile in which a convolution is computed: on a CPU that of `winograd`, as a GPU has kernels of its own."""
+    return 0 if has_gpu() else winograd.tile_of(taps, channels, filters)
+
+
+@cache
+def has_gpu() -> bool:
+    """Whether TensorFlow has one, with kernels of its own."""
+    with quiet_stderr():  # it prints where there is none
+        return bool(tf.config.list_physical_devices("GPU"))
 
 
 class Loop:
@@ -44,9 +57,7 @@ class Loop:
         steps = [tf.TensorSpec((None, config.batch_size), tf.int32), tf.TensorSpec((None, None, 8), tf.float32)]
         self._train = tf.function(self._train_steps, input_signature=steps)
         # XLA is for GPUs: on a CPU it was 2-5 times slower. It gets the step alone, for it knows no warp of images.
-        with quiet_stderr():  # it prints where there is none
-            on_gpu = bool(tf.config.list_physical_devices("GPU"))
-        self._step = tf.function(self._one_step, jit_compile=True) if on_gpu else self._one_step
+        self._step = tf.function(self._one_step, jit_compile=True) if has_gpu() else self._one_step
         pixels = tf.TensorSpec((None, IMAGE_SIZE, IMAGE_SIZE, 1), tf.float32)
         self._forward = tf.function(self._forward_batch, input_signature=[pixels])
 

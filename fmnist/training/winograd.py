@@ -15,37 +15,55 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
 
-# Exact rationals near 1, each with its negative and its reciprocal, whose powers stay of a size: what is rounded grows
-# with the powers' spread (Barabasz and others 2020). The last point is infinity.
-POINTS = tuple(map(Fraction, ("0", "1", "-1", "2", "-2", "1/2", "-1/2", "3/2", "-3/2", "2/3", "-2/3")))
+# The finite points by their number; one more is infinity. Exact rationals near 1, whose powers stay of a size, for what
+# is rounded grows with the powers' spread (Barabasz and others 2020); of pairs of such those that rounded least.
+_FEW = "0 1 -1 2 -2 1/2 -1/2"
+_MANY = {
+    8: "0 1 -1 3/2 -3/2 2/5 -2/5 3",
+    9: "0 1 -1 4/3 -4/3 5/2 -5/2 2/5 -2/5",
+    10: "0 1 -1 3 -3 4/3 -4/3 3/5 -3/5 1/4",
+}
+# By the taps of a kernel's side: outputs of a tile's side, and from how many pairs of channel and filter on tiles are
+# faster than direct convolution. Measured for the network's second convolution and its gradients (bench/README.md); a
+# rule of shapes alone, since a run's bits must not depend on how busy a machine was.
+TILES = {3: (6, 64 * 64), 4: (5, 32 * 32), 5: (4, 16 * 16), 6: (6, 16 * 16), 7: (5, 16 * 16), 8: (3, 16 * 16),
+         9: (2, 16 * 16)}  # fmt: skip
+
+
+def tile_of(taps: int, channels: int, filters: int) -> int:
+    """Outputs of the side of a tile in which a convolution of taps x taps is computed; 0: directly."""
+    outputs, least = TILES.get(taps, (0, 0))
+    return outputs if channels * filters >= least else 0
+
+
+def _points(count: int) -> list[Fraction]:
+    texts = _MANY.get(count, _FEW).split()
+    if not 0 <= count <= len(texts):
+        raise ValueError(f"there are points for at most {max(_MANY) + 1} multiplications, but got {count + 1}")
+    return [Fraction(text) for text in texts[:count]]
 
 
 @cache
 def transforms(outputs: int, taps: int) -> tuple[Matrix, Matrix, Matrix]:
-    """The matrices (A, G, B) of F(outputs, taps) for n = outputs + taps - 1 points: Aᵀ((G g) · (B d)) is the correlation
-    of n inputs d with taps g.
+    """The matrices (A, G, B) of F(outputs, taps): Aᵀ((G g) · (B d)) is the correlation of n inputs d with taps g.
 
-    By points p: row i of G has the powers of pᵢ over Π(pᵢ - pₖ), row i of Aᵀ's transpose those of pᵢ, and row i of B the
-    coefficients of Π(x - pₖ), k from all but i; infinity has the highest power alone, and all points. Rows of B are scaled
-    to a largest entry of 1, those of G by the inverse. Worked out exactly, then rounded.
+    Row i of A has the powers of point pᵢ, that of G those over Π(pᵢ - pₖ), and that of B the coefficients of Π(x - pₖ),
+    k from all but i; at infinity A and G have the highest power alone, and B all points. Rows of B are scaled to a
+    largest entry of 1, those of G by the inverse. Worked out exactly, then rounded.
 
     Returns:
         A (n, outputs), G (n, taps), B (n, n).
 
     Raises:
-        ValueError: there are not so many points.
+        ValueError: no points are known for so many.
     """
-    count = outputs + taps - 1
-    if not 0 < count <= len(POINTS) + 1:
-        raise ValueError(f"F({outputs}, {taps}) needs {count} points, but there are {len(POINTS) + 1}")
-    points = POINTS[: count - 1]
+    points = _points(outputs + taps - 2)
     a = [[point**power for power in range(outputs)] for point in points] + [_last(outputs)]
     g, b = [], []
     for point in points:
@@ -124,20 +142,3 @@ def convolve(images: Any, kernel: Any, outputs: int) -> Any:
         strips.append(ops.matmul(constant(out[:, tile * outputs : (tile + 1) * outputs].T), columns))
     shape = (height - taps + 1, width - taps + 1, -1, filters)
     return ops.transpose(ops.reshape(ops.concatenate(strips), shape), (2, 0, 1, 3))
-
-
-class WinogradConv2D(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
-    """A Conv2D with its weights, computed by `convolve` in float32; its output has the convolution's precision.
-
-    In bfloat16 the transforms would lose all but one digit: 5e-2, where products in bfloat16 lose 3e-3.
-    """
-
-    def __init__(self, convolution: keras.layers.Conv2D, outputs: int) -> None:
-        """For a valid convolution without strides, in tiles of outputs x outputs."""
-        super().__init__(name=convolution.name, dtype="float32")
-        self.convolution, self.outputs = convolution, outputs
-
-    def call(self, images: Any) -> Any:
-        """Images (n, height, width, channels) to (n, height', width', filters)."""
-        result = convolve(images, self.convolution.kernel, self.outputs) + self.convolution.bias
-        return ops.cast(result, self.convolution.compute_dtype)

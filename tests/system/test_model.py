@@ -83,11 +83,14 @@ def test_the_logits_share_the_network_s_weights() -> None:
     assert not np.asarray(logits_of(model)(PIXELS)).any()
 
 
+@pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_pooling_the_maximum_before_relu_changes_no_bit_of_logits_and_gradients(precision: str) -> None:
+def test_pooling_the_maximum_before_bias_and_relu_changes_no_bit_but_of_the_biases_gradients(
+    precision: str, batch_norm: bool
+) -> None:
     import tensorflow as tf
 
-    model = tiny(compute__precision=precision, data__scale="unit", model__batch_norm=True)
+    model = tiny(compute__precision=precision, data__scale="unit", model__batch_norm=batch_norm)
     variables = [variable.value for variable in model.trainable_variables]
 
     @tf.function
@@ -100,10 +103,14 @@ def test_pooling_the_maximum_before_relu_changes_no_bit_of_logits_and_gradients(
     as_written, as_trained = keras.Model(model.input, model.get_layer("logits").output), logits_of(model)
     (logits, gradients), (ours, our_gradients) = passes(as_written), passes(as_trained)
     assert types(as_written) != types(as_trained)
+    rounding = {"rtol": 1e-2, "atol": 5e-2} if precision == "bfloat16" else {"rtol": 1e-4, "atol": 1e-5}
     np.testing.assert_array_equal(logits, ours)
-    for theirs, mine in zip(gradients, our_gradients, strict=True):
+    for variable, theirs, mine in zip(model.trainable_variables, gradients, our_gradients, strict=True):
         assert np.asarray(theirs).any()
-        np.testing.assert_array_equal(theirs, mine)
+        if variable.path.startswith("conv") and variable.name == "bias":  # added up in another order
+            np.testing.assert_allclose(theirs, mine, **rounding)
+        else:
+            np.testing.assert_array_equal(theirs, mine)
 
 
 def test_an_average_is_pooled_after_relu_as_written() -> None:

@@ -45,7 +45,8 @@ LIBRARIES = {
     "tensorflow": {"training.tensorflow_loop"},
     "jax": {"training.jax_loop"},
     "keras": {
-        f"training.{name}" for name in ("engine", "model", "augment", "tensorflow_loop", "jax_loop", "libraries")
+        f"training.{name}"
+        for name in ("engine", "model", "augment", "winograd", "tensorflow_loop", "jax_loop", "libraries")
     },
     "matplotlib": {"report.drawing", "report.run_pictures", "report.svg", "report.figures"},
     "rich": {
