@@ -14,6 +14,35 @@ READY := .venv/.installed
 # The data set is needed unless the arguments name another.
 DATA := $(if $(findstring data.dir=,$(ARGS))$(findstring data.source=csv,$(ARGS)),,.venv/.data)
 
+# Make itself would take any variable and say nothing; what no target uses is refused, with the spelling that works.
+USED_sweep = STUDY ARGS
+USED_plan = STUDY ARGS
+USED_compare = STUDY ARGS
+USED_report = STUDY ARGS
+USED_tune = TUNER WORKERS ARGS
+USED_data = ARGS
+USED_watch = ARGS
+USED_ui = ARGS
+USED_test = ARGS
+USED_chaos = ARGS
+USED_bench = ARGS
+GOALS := $(or $(MAKECMDGOALS),help)
+TARGETS := $(shell sed -n 's/^\([a-z]*\):.*\#\# .*/\1/p' $(MAKEFILE_LIST))
+MISSING := $(firstword $(filter-out $(TARGETS) .venv/%,$(GOALS)))
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
+USED := $(foreach goal,$(GOALS),$(USED_$(goal)))
+UNUSED := $(filter-out $(USED) PYTHON SHELL MAKEFLAGS,$(GIVEN))
+upper = $(patsubst study,STUDY,$(patsubst tuner,TUNER,$(patsubst workers,WORKERS,$1)))
+CAPITALS := $(foreach name,$(UNUSED),$(if $(filter $(USED),$(call upper,$(name))),$(call upper,$(name))=$($(name))))
+OPTIONS := $(strip $(foreach name,$(UNUSED),$(if $(filter $(USED) STUDY TUNER WORKERS ARGS,$(call upper,$(name))),,$(name)=$($(name)))))
+ifneq ($(MISSING),)
+$(error there is no target '$(MISSING)'; 'make' lists them, and options of a command go into ARGS="...")
+endif
+ifneq ($(UNUSED),)
+$(error make $(GOALS) does not use $(foreach name,$(UNUSED),$(name)=$($(name))); it takes \
+  $(or $(strip $(CAPITALS) $(if $(and $(OPTIONS),$(filter ARGS,$(USED))),ARGS="$(OPTIONS)")),$(USED),nothing))
+endif
+
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -36,11 +65,11 @@ $(LOCKED): requirements.lock
 	@touch $@
 
 .venv/.data: $(READY)
-	@$(PY) -m fmnist.training.data
+	@$(PY) -m fmnist.data
 	@touch $@
 
 data: $(READY)  ## find or fetch Fashion-MNIST, check it, say where it is
-	@$(PY) -m fmnist.training.data $(ARGS)
+	@$(PY) -m fmnist.data $(ARGS)
 
 sweep: $(READY) $(DATA)  ## run study article (STUDY=filters another, ARGS="study.seeds=[0,1]" its options)
 	@$(PY) -m fmnist.train study=$(or $(STUDY),article) $(ARGS)

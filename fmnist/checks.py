@@ -2,6 +2,7 @@
 
 from fmnist import network
 from fmnist.config import CLASS_COUNT, Config, UserError, check_options
+from fmnist.words import plural
 
 MOST_PARAMETERS = 100_000_000  # whose training takes some gigabytes; the baseline has 940,170
 
@@ -33,11 +34,12 @@ def _check_limit(config: Config, limit: int) -> None:
     validation = round(limit * config.data.validation)
     if validation < CLASS_COUNT:
         raise UserError(
-            f"data.limit={limit} leaves {validation} rows for validation, fewer than the {CLASS_COUNT} classes; "
+            f"data.limit={limit} leaves {plural(validation, 'row')} for validation, "
+            f"fewer than the {CLASS_COUNT} classes; "
             f"the least that works is {-(-CLASS_COUNT // config.data.validation):.0f}"
         )
     if limit - validation < config.batch_size:
         raise UserError(
-            f"data.limit={limit} leaves {limit - validation} rows for training, less than one batch of "
+            f"data.limit={limit} leaves {plural(limit - validation, 'row')} for training, less than one batch of "
             f"{config.batch_size}; raise data.limit or lower batch_size"
         )

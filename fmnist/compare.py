@@ -1,12 +1,14 @@
 """The command that shows results: `python -m fmnist.compare` ranks what the store holds and says what it means."""
 
 import argparse
+import sys
 from dataclasses import fields
 from pathlib import Path
 
 from fmnist.cli.entry import Parser, enter
-from fmnist.report.formats import FORMATS, SEARCH_FORMATS, put
+from fmnist.report.formats import FORMAT, FORMATS, SEARCH_FORMATS, put
 from fmnist.schema import RANKING, VAL_ACCURACY
+from fmnist.words import shown
 
 EXAMPLES = """\
 examples:
@@ -26,16 +28,16 @@ examples:
 
 def _positive(text: str) -> int:
     if not text.lstrip("+-").isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number, but got '{text}'")
+        raise argparse.ArgumentTypeError(f"must be a whole number, but got '{shown(text)}'")
     if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, but got {text}")
+        raise argparse.ArgumentTypeError(f"must be at least 1, but got {shown(text)}")
     return int(text)
 
 
 def _condition(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals:
-        raise argparse.ArgumentTypeError(f"must be KEY=VALUE, model.filters=64, but got '{text}'")
+        raise argparse.ArgumentTypeError(f"must be KEY=VALUE, model.filters=64, but got '{shown(text)}'")
     return key, value
 
 
@@ -56,14 +58,24 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     condition = "only rows whose runs have this option; may be repeated, changes no statistics"
     parser.add_argument("--where", metavar="KEY=VALUE", type=_condition, action="append", default=[], help=condition)
     parser.add_argument("--top", metavar="N", type=_positive, help="only the first N rows")
-    parser.add_argument("--format", choices=(*FORMATS, "html"), default="table", help="default: table")
+    parser.add_argument("--format", choices=(*FORMATS, "html"), help="default: as --out is called, else table")
     parser.add_argument("--out", metavar="PATH", type=Path, help="write to a file, or into a folder (no suffix)")
     parser.add_argument("--force", action="store_true", help="replace results of other runs that stand in the folder")
     parser.add_store()
     parser.add_argument("overrides", nargs="*", help="options that the study was run with: data.limit=3000")
     arguments = parser.parse_intermixed_args(argv)
+    arguments.format = arguments.format or _format(parser, arguments.out)
     _check(parser, arguments)
     return arguments
+
+
+def _format(parser: Parser, out: Path | None) -> str:
+    """As the suffix of a file says."""
+    suffix = out.suffix[1:].lower() if out else ""
+    if suffix and suffix not in FORMAT:
+        known = ", ".join(f".{name}" for name in FORMAT)
+        parser.error(f"--out {shown(out)} says no format: end it in one of {known}, or give --format")
+    return FORMAT[suffix] if suffix else "table"
 
 
 def _check(parser: Parser, arguments: argparse.Namespace) -> None:
@@ -104,11 +116,13 @@ def _compare_runs(arguments: argparse.Namespace) -> None:
     findings, out = answer(Question(arguments.store, **options)), arguments.out
     file = out if out is not None and out.suffix else None
     if out is not None and file is None:
-        write_folder(findings, out, arguments.force)
+        write_folder(findings, out, arguments.format, arguments.force)
     if arguments.format == "html":
         write_report(findings, out)
     elif arguments.claims:
         put(file, claims.render(findings.claims, arguments.format))
+        if findings.selection.elsewhere:
+            print(findings.selection.elsewhere, file=sys.stderr)
     else:
         put(file, leaderboard_text(findings, arguments.format, fit=out is None))
 

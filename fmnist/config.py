@@ -1,6 +1,6 @@
 """What a run may be: the dataclasses behind the YAML, with the values that each option may have.
 
-The defaults are the baseline, the run of the 2020 article. Imports nothing of the project, nor Hydra, nor Keras.
+The defaults are the baseline, the run of the 2020 article. Imports neither Hydra nor Keras.
 """
 
 import difflib
@@ -10,7 +10,10 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin
+
+from fmnist.words import shown
 
 PACKAGE = Path(__file__).parent
 # Beside the package in a checkout, within it where it is installed.
@@ -20,6 +23,7 @@ CLASSES: tuple[str, ...] = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
 CLASS_COUNT = len(CLASSES)
+STORE = "mlruns"  # the usual folder of the runs
 MOST_EPOCHS, MOST_SEED = 100_000, 2**32 - 1
 OPTIMIZERS = ("adam", "adamw", "nadam", "rmsprop", "sgd")
 
@@ -42,9 +46,49 @@ _BOUNDS = {
 }
 
 
+_KINDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    list: "a list of whole numbers like [1,3]",
+    dict: "a mapping like {key: value}",
+}
+# Other names of options, by the last part of the key as people type it.
+_ALIASES = {
+    "optimizer.learning_rate": "lr learningrate rate step_size",
+    "epochs": "epoch n_epochs num_epochs max_epochs",
+    "batch_size": "bs batch batchsize",
+    "seed": "random_seed random_state rng",
+    "study.rungs": "budgets",
+    "model.filters": "channels features",
+    "model.kernel_size": "kernel kernels kernelsize",
+    "model.pooling": "pool",
+    "model.dense_units": "units hidden dense neurons",
+    "model.dropout": "drop",
+    "model.batch_norm": "bn norm batchnorm",
+    "optimizer.name": "optimizer opt optim",
+    "augment": "augmentation aug augmentations",
+    "data.scale": "scaling normalize",
+    "data.limit": "rows samples subset",
+    "data.validation": "val validation_split val_split",
+    "data.dir": "folder path data_dir",
+    "compute.backend": "device gpu",
+    "tuner.max_trials": "trials n_trials",
+    "tuner.workers": "jobs n_jobs",
+    "hydra.launcher.n_jobs": "workers jobs n_jobs",
+}
+_ALIAS = {(alias, key) for key, aliases in _ALIASES.items() for alias in aliases.split()}
+
+
+def allowed(*one_of: str, **bounds: float) -> dict[str, Any]:
+    """What a field may be, as its metadata: texts, or `least`, `most`, `above`, `below` of a number or of several."""
+    return {"allowed": (one_of, bounds)}
+
+
 def option(default: Any, *one_of: str, **bounds: float) -> Any:
-    """A field with its default and its values: texts, or `least`, `most`, `above`, `below` of a number."""
-    return field(default=default, metadata={"allowed": (one_of, bounds)})
+    """A field with its default and what it may be."""
+    return field(default=default, metadata=allowed(*one_of, **bounds))
 
 
 def check_value(key: str, value: Any, *one_of: str, **bounds: float) -> None:
@@ -56,12 +100,61 @@ def check_value(key: str, value: Any, *one_of: str, **bounds: float) -> None:
     if value is None:
         return
     if one_of and value not in one_of:
-        raise UserError(f"{key} must be one of {', '.join(one_of)}, but got '{value}'{suggest(str(value), one_of)}")
+        known = f"{', '.join(one_of)}, but got '{shown(value)}'{suggest(str(value), one_of)}"
+        raise UserError(f"{key} must be one of {known}")
     holds = (_BOUNDS[name][1](value, bound) for name, bound in bounds.items())
     if bounds and not (math.isfinite(value) and all(holds)):
         numbers = {name: str(bound) if isinstance(bound, int) else f"{bound:g}" for name, bound in bounds.items()}
         allowed = " and ".join(f"{_BOUNDS[name][0]} {number}" for name, number in numbers.items())
-        raise UserError(f"{key} must be {allowed}, but got {value}")
+        raise UserError(f"{key} must be {allowed}, but got {shown(value)}")
+
+
+def check_type(key: str, value: Any, hint: Any) -> None:
+    """Refuse a value of another type than the option's.
+
+    Raises:
+        UserError: names key, value and what is expected.
+    """
+    if hint is not Any and not _is_a(value, hint):
+        raise UserError(f"{key} must be {kind(hint)}, but got {shown(value) or 'nothing'}")
+
+
+def kind(hint: Any) -> str:
+    """The type of an option as people call it: `a whole number`."""
+    plain = next(part for part in get_args(hint) if part is not NoneType) if isinstance(hint, UnionType) else hint
+    return _KINDS.get(get_origin(plain) or plain, "a group of options")
+
+
+def _is_a(value: Any, hint: Any) -> bool:
+    if get_origin(hint) is list:
+        return isinstance(value, list) and all(_is_a(each, get_args(hint)[0]) for each in value)
+    if get_origin(hint) is dict:
+        return isinstance(value, dict)
+    parts = get_args(hint) or (hint,)
+    if isinstance(value, bool) or value is None:
+        return (NoneType if value is None else bool) in parts
+    return isinstance(value, (*parts, *([int] if float in parts else [])))
+
+
+def option_fields(node: Any, prefix: str = "") -> dict[str, Any]:
+    """The fields of a dataclass, or of its instance, and of those within it, by flat key."""
+    result: dict[str, Any] = {}
+    for part in fields(node):
+        within = is_dataclass(part.type)
+        result |= option_fields(part.type, f"{prefix}{part.name}.") if within else {prefix + part.name: part}
+    return result
+
+
+def check_option(key: str, value: Any, part: Any) -> None:
+    """Check a value of an option against its field: its type, and what is allowed.
+
+    Raises:
+        UserError: it may not have that value.
+    """
+    check_type(key, value, part.type)
+    one_of, bounds = part.metadata.get("allowed", ((), {}))
+    for each in value if isinstance(value, list) else [value]:
+        check_value(key, each, *one_of, **bounds)
 
 
 def check_options(node: Any, prefix: str = "") -> None:
@@ -74,15 +167,35 @@ def check_options(node: Any, prefix: str = "") -> None:
         value = getattr(node, part.name)
         if is_dataclass(value):
             check_options(value, f"{prefix}{part.name}.")
-        elif "allowed" in part.metadata:
-            one_of, bounds = part.metadata["allowed"]
-            check_value(prefix + part.name, value, *one_of, **bounds)
+        else:
+            check_option(prefix + part.name, value, part)
+
+
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """The nearest known word, or none."""
+    return next(iter(difflib.get_close_matches(word[:100], list(known), n=1, cutoff=cutoff)), "")
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the nearest known word, else nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    close = nearest(word, known)
+    return f"; did you mean '{close}'?" if close else ""
+
+
+def nearest_option(key: str, known: Iterable[str]) -> str:
+    """The option that a key means: by its last part, by another name for it, or by its letters; or none."""
+    options, last = list(known), key.rpartition(".")[2].strip("-+~").replace("-", "_").lower()[:100]
+    ends = {option: option.rpartition(".")[2] for option in options}
+    named = [option for option in options if ends[option] == last]
+    named = named or [option for option in options if (last, option) in _ALIAS]
+    named = named or [option for option in options if nearest(last, [ends[option]], cutoff=0.75)]
+    return nearest(key, named, cutoff=0.0) or nearest(key, options)
+
+
+def suggest_option(key: str, known: Iterable[str]) -> str:
+    """`; did you mean 'model.filters'?`, or nothing."""
+    close = nearest_option(key, known)
+    return f"; did you mean '{close}'?" if close else ""
 
 
 # ---- The options ----------------------------------------------------------------------------------------
@@ -97,7 +210,7 @@ class DataConfig:
     train_csv: str | None = None
     test_csv: str | None = None
     scale: str = option("raw", "raw", "unit")  # raw: 0..255 as the article; unit: 0..1
-    limit: int | None = option(None, least=1)  # rows for training and validation together; none: all
+    limit: int | None = option(None, least=1, most=10**9)  # rows for training and validation together; none: all
     validation: float = option(0.1, above=0, below=1)  # share of those rows that validates
     augment_validation: bool = False  # only to repeat the article's number
 
@@ -155,8 +268,8 @@ class StudyConfig:
     expect: str = ""
     axes: dict[str, Any] = field(default_factory=dict)  # option -> its levels
     design: str = option("one_at_a_time", "one_at_a_time", "grid")
-    rungs: list[int] = field(default_factory=lambda: [10])  # epoch budgets
-    seeds: list[int] = field(default_factory=lambda: [0])
+    rungs: list[int] = field(default_factory=lambda: [10], metadata=allowed(least=1, most=MOST_EPOCHS))  # epoch budgets
+    seeds: list[int] = field(default_factory=lambda: [0], metadata=allowed(least=0, most=MOST_SEED))
     claims: dict[str, Any] = field(default_factory=dict)  # key -> what is claimed; see study/declared.py
     dry_run: bool = False  # print the plan and stop
     fail_fast: bool = False  # start nothing more after the first failure
@@ -174,7 +287,7 @@ class Config:
     batch_size: int = option(128, least=1, most=60_000)
     epochs: int = option(10, least=1, most=MOST_EPOCHS)
     seed: int = option(0, least=0, most=MOST_SEED)
-    store: str = "mlruns"  # folder of the database, artifacts, checkpoints and Hydra's files
+    store: str = STORE  # folder of the database, artifacts, checkpoints and Hydra's files
     patience: int = option(600, least=0, most=10_000_000)  # seconds that a trained run waits for a server that is away
     study: StudyConfig = field(default_factory=StudyConfig)  # without a name: none
 
@@ -202,12 +315,14 @@ def folder(key: str, text: str) -> str:
     """
     path = place(key, text)
     if "://" in text:
-        raise UserError(f"{key} names a folder, for checkpoints too; a server is named by MLFLOW_TRACKING_URI={text}")
+        raise UserError(
+            f"{key} names a folder, for checkpoints too; a server is named by MLFLOW_TRACKING_URI={shown(text)}"
+        )
     if not text.strip():
         raise UserError(f"{key} is empty; name a folder")
     for part in (path, *path.parents):
         if os.path.exists(part) and not part.is_dir():  # noqa: PTH110  # Path.exists raises where one may not look
-            raise UserError(f"{key}={text}: {part} is a file; name a folder")
+            raise UserError(f"{key}={shown(text)}: {shown(part)} is a file; name a folder")
     return str(path)
 
 
@@ -219,7 +334,7 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
     parts = (
-        flatten(item, f"{prefix}{key}.") if isinstance(item, dict) else {prefix + key: item}
+        flatten(item, f"{prefix}{key}.") if isinstance(item, dict) else {f"{prefix}{key}": item}
         for key, item in value.items()
     )
     return {key: item for part in parts for key, item in part.items()}

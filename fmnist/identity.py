@@ -2,7 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -12,6 +15,7 @@ import yaml
 from fmnist.config import CONF, AugmentConfig, Config, flatten
 from fmnist.network import filters_per_convolution
 from fmnist.schema import BASELINE
+from fmnist.words import harmless, plural
 
 RECIPE = 2  # Raise it when the same configuration and data would give other numbers than before.
 # What every run has recorded since the first one; a record that lacks one of them was changed.
@@ -110,9 +114,14 @@ def differences(config: Config) -> dict[str, str]:
 
 @cache
 def _presets() -> dict[str, AugmentConfig]:
-    """The ranges of each file of conf/augment/."""
-    files = sorted((CONF / "augment").glob("*.yaml"))
-    return {file.stem: AugmentConfig(**(yaml.safe_load(file.read_text()) or {})) for file in files}
+    """The ranges of each file of conf/augment/ that has nothing else."""
+    presets = {}
+    for file in sorted((CONF / "augment").glob("*.yaml")):
+        with suppress(
+            TypeError, ValueError, OSError, RecursionError, yaml.YAMLError
+        ):  # which Hydra says if it is chosen
+            presets[file.stem] = AugmentConfig(**(yaml.safe_load(file.read_text()) or {}))
+    return presets
 
 
 def _text(value: Any) -> str:
@@ -129,12 +138,25 @@ def variant_name(config: Config) -> str:
     return " ".join(f"{short_key(key)}={level}" for key, level in differences(config).items()) or BASELINE
 
 
-def run_name(config: Config) -> str:
-    """`filters=64 · 10 epochs · seed 0`."""
-    return f"{variant_name(config)} · {config.epochs} epoch{'s'[: config.epochs != 1]} · seed {config.seed}"
+def run_name(config: Config, variant: str = "") -> str:
+    """`filters=64 · seed 0 · 10 epochs`, in few letters: MLflow keeps 250, and the variant has a tag of its own.
+
+    Args:
+        config: the run's.
+        variant: as its study names it; none: by what differs from the article's baseline.
+    """
+    name = harmless(variant or variant_name(config), 120)
+    return f"{name} · seed {config.seed} · {plural(config.epochs, 'epoch')}"
 
 
 def command(config: Config) -> str:
     """The command line that repeats a run, with every option that is not the baseline's."""
     changes = differing(parameters(config), parameters(Config()))
     return " ".join(["python -m fmnist.train", *(f"{key}={_text(value)}" for key, value in changes.items())])
+
+
+def make_command(target: str, study: str, arguments: Sequence[str] = ()) -> str:
+    """`make compare STUDY=filters ARGS="data.limit=600"`: what a shell, and make's own shell after it, understand."""
+    plain = [text if re.fullmatch(r"[\w@%+=:,./\[\]-]+", text) else shlex.quote(text) for text in arguments]
+    escaped = re.sub(r'(["\\`])', r"\\\1", " ".join(plain)).replace("$", r"\$\$")
+    return f"make {target}{f' STUDY={study}' if study else ''}" + (f' ARGS="{escaped}"' if escaped else "")

@@ -4,6 +4,7 @@ A change of the network in `training.model` is a change here too; a test compare
 """
 
 from fmnist.config import CLASS_COUNT, IMAGE_SIZE, ModelConfig, UserError, check_value
+from fmnist.words import shown
 
 
 def filters_per_convolution(model: ModelConfig) -> tuple[int, int]:
@@ -17,7 +18,7 @@ def filters_per_convolution(model: ModelConfig) -> tuple[int, int]:
     if len(numbers) != 2 or any(isinstance(n, bool) or not isinstance(n, int) for n in numbers):
         raise UserError(
             "model.filters must be one whole number or one for each of the 2 convolutions "
-            f"(64 or [32,64]), but got {filters}"
+            f"(64 or [32,64]), but got {shown(filters)}"
         )
     for number in numbers:
         check_value("model.filters", number, least=1, most=4096)

@@ -15,7 +15,7 @@ from fmnist.checks import check
 from fmnist.config import Config
 from fmnist.identity import RECIPE, Signatures, command, parameters, run_name, sign, variant_name
 from fmnist.network import flops_per_image, parameter_count
-from fmnist.schema import Status
+from fmnist.schema import COLUMNS, Status
 from fmnist.training.data import Dataset, check_rows, load, part_sizes
 from fmnist.training.locking import checkpoint_folder, exclusively
 
@@ -30,6 +30,7 @@ class Listener:
     on_start: Callable[[int], None] = lambda epoch: None  # the epoch it continues from
     on_step: Callable[[int, int], None] = lambda step, steps: None
     on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, record: None
+    on_same: Callable[[tracking.StoredRun], None] | None = None  # is told of such a run that was computed otherwise
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,11 @@ class Outcome:
 
 
 def execute(
-    config: Config, listener: Listener | None = None, wait: bool = True, store: tracking.Store | None = None
+    config: Config,
+    listener: Listener | None = None,
+    wait: bool = True,
+    store: tracking.Store | None = None,
+    variant: str = "",
 ) -> Outcome:
     """Carry out one run and leave it in the store; a run that is already there costs nothing.
 
@@ -52,6 +57,7 @@ def execute(
         listener: is called while it goes on.
         wait: for another process that works on the run's trajectory.
         store: the config's, if it is open already.
+        variant: what the run's study calls its variant.
 
     Raises:
         BusyError: another process works on its trajectory, and we do not wait.
@@ -70,7 +76,9 @@ def execute(
         record = store.find(signatures.run)
         if record is not None and record.status == Status.FINISHED:
             return Outcome(record.run_id, record.metrics, trained=0, was_stored=True)
-        name, description = run_name(config), describe(config, signatures, dataset)
+        name, description = run_name(config, variant), describe(config, signatures, dataset)
+        if listener and listener.on_same and (same := _same(config, signatures, store)):
+            listener.on_same(same)
         writer = store.begin(name, signatures.run, parameters(config), description)
         with _closing(writer, store):
             outcome = _carry_out(config, dataset, folder, writer, listener or Listener())
@@ -78,6 +86,15 @@ def execute(
 
         release()
         return outcome
+
+
+def _same(config: Config, signatures: Signatures, store: tracking.Store) -> tracking.StoredRun | None:
+    """The finished run of the same seed and epochs that was computed in another way, with other threads say."""
+    of_variant = store.runs(f"tags.`{COLUMNS['variant_signature'].tag}` = '{signatures.variant}'")
+    wanted = {"epochs": str(config.epochs), "seed": str(config.seed)}
+    return next(
+        (run for run in of_variant if run.status == Status.FINISHED and wanted.items() <= run.params.items()), None
+    )
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from fmnist.checks import check
 from fmnist.cli.entry import enter
 from fmnist.config import Config
+from fmnist.words import percent
 
 
 def task(config: Config) -> None:
@@ -15,10 +16,8 @@ def task(config: Config) -> None:
     if not outcome.trained:
         place = "this run was already in the store" if outcome.was_stored else "a checkpoint had all epochs of this run"
         print(f"{place}; nothing was trained")
-    print(
-        f"test accuracy {outcome.metrics['test/accuracy']:.4f}, "
-        f"validation accuracy {outcome.metrics['val/accuracy']:.4f}, run {outcome.run_id}"
-    )
+    test, validation = (percent(outcome.metrics[f"{part}/accuracy"]) for part in ("test", "val"))
+    print(f"test accuracy {test}, validation accuracy {validation}, run {outcome.run_id}")
 
 
 def _body() -> None:

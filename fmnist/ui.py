@@ -10,6 +10,7 @@ from fmnist import words
 from fmnist.cli import server
 from fmnist.cli.entry import Parser, enter
 from fmnist.config import UserError
+from fmnist.words import shown
 
 EXAMPLES = """\
 examples:
@@ -22,7 +23,7 @@ examples:
 
 def _port(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 65535, but got '{text}'")
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 65535, but got '{shown(text)}'")
     return int(text)
 
 

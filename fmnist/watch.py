@@ -13,11 +13,9 @@ def watch(store: str) -> None:
         UserError: the store cannot be opened, or has never seen a sweep.
         RunError: the sweep ended with failures, or was stopped.
     """
-    from rich.console import Console
-
     from fmnist import machine, tracking, words
     from fmnist.schema import Status
-    from fmnist.work.display import REFRESH_SECONDS, showing
+    from fmnist.work.display import REFRESH_SECONDS, console, showing
     from fmnist.work.sweep_progress import SweepProgress
 
     if tracking.experiment_id(store) is None:
@@ -31,14 +29,19 @@ def watch(store: str) -> None:
     if plan is None:
         raise UserError("the latest sweep has not said yet what it will do; try again in a moment")
     sweep = SweepProgress.of(opened, plan)
-    console = Console(highlight=False)
     began = time.strftime("%Y-%m-%d %H:%M", time.localtime(sweep.began / 1000))
     size = f"{words.plural(len(sweep.runs), 'run')}, {words.plural(sweep.workers, 'worker')}"
-    console.print(f"Study {sweep.study}: {size}, since {began}")
-    with showing(sweep, console):
-        while dict(opened.sweeps())[watched] == Status.RUNNING and not machine.is_gone(sweep.process):
+
+    def goes_on() -> bool:
+        return dict(opened.sweeps())[watched] == Status.RUNNING and not machine.is_gone(sweep.process)
+
+    out, since = console(), "since" if goes_on() else "not running any more; it began"
+    out.print(f"Study {sweep.study}: {size}, {since} {began}", markup=False)
+    with showing(sweep, out):
+        while goes_on():
             time.sleep(REFRESH_SECONDS)
     status = dict(opened.sweeps())[watched]
+    out.print(f"ended: {len(sweep.ended)} of {words.plural(len(sweep.runs), 'run')}")
     if status != Status.FINISHED:
         how = "was killed" if status == Status.RUNNING else f"has ended as {status}"
         raise RunError(f"the sweep {how}; the command that started it goes on where it stopped")

@@ -2,8 +2,9 @@
 
 import math
 import re
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 DASH = "–"
 
@@ -51,14 +52,45 @@ def count(number: float | None) -> str:
     return f"{int(number):,}" if _is_known(number) else DASH
 
 
-def plural(number: int, noun: str) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{number:,} {noun}" + "s"[: number != 1]
+def plural(number: float, noun: str) -> str:
+    """`1 run`, `2 runs`, `3 trajectories`."""
+    several = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,.10g} {noun if number == 1 else several}"
+
+
+def score(value: float | None, unit: str, signed: bool = False) -> str:
+    """A metric or a difference of two: shares as `91.23 %` and `+1.23 points`, nats as `0.1234`."""
+    if not _is_known(value):
+        return DASH
+    if unit == "share":
+        return f"{points(value)} points" if signed else percent(value)
+    return f"{value:{'+' * signed}.4f}".replace("-", "−")
 
 
 def clock(seconds: float) -> str:
     """`1:02:03`."""
     return str(timedelta(seconds=round(seconds)))
+
+
+def harmless(text: str, most: int = 1000) -> str:
+    """A text on one line of at most so many characters, without any that a terminal would obey."""
+    line = "".join(
+        letter if letter.isprintable() else " " if letter.isspace() else letter.encode("unicode_escape").decode()
+        for letter in text[: most + 1]
+    )
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def shown(value: Any) -> str:
+    """A value that somebody has typed, to be told in a message: as YAML writes it, and no more than a line of it."""
+    plain = {None: "null", True: "true", False: "false"}
+    return harmless(plain[value] if value is None or isinstance(value, bool) else str(value), 100)
+
+
+def some(texts: Sequence[str], separator: str = "; ", most: int = 3) -> str:
+    """The first few of several texts, and how many more there are."""
+    more = [f"and {len(texts) - most:,} more"] if len(texts) > most else []
+    return separator.join([*texts[:most], *more])
 
 
 def without_passwords(text: str) -> str:

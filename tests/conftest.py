@@ -42,10 +42,10 @@ def _compose_once() -> None:
 
     hydras, composed = compose.compose, dict[tuple[str, ...], Any]()
 
-    def kept(name: str, overrides: list[str]) -> Any:
+    def kept(name: str, overrides: list[str], **options: bool) -> Any:
         key = (str(compose.CONF), name, *overrides)
         if key not in composed:
-            composed[key] = hydras(name, overrides)
+            composed[key] = hydras(name, overrides, **options)
         return composed[key]  # of which `to_config` makes a copy
 
     compose.compose = kept

@@ -1,6 +1,7 @@
 """What all commands (`python -m fmnist.NAME`) have in common: their arguments, and how they end."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import NoReturn
 from fmnist import __version__, temporary, words
 from fmnist.config import RunError, UserError, folder
 from fmnist.signals import Interruption
+from fmnist.words import harmless
 
 
 class Parser(argparse.ArgumentParser):
@@ -28,7 +30,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise UserError."""
-        raise UserError(f"{message} ({self.prog} --help says more)")
+        raise UserError(f"{harmless(message, 300)} ({self.prog} --help says more)")
 
 
 def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
@@ -43,6 +45,9 @@ def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
         0; 1 if runs failed; 2 after a mistake of the user, or for a file or folder that cannot be used; 130 if
         interrupted. Other errors are ours and pass.
     """
+    for stream in (sys.stdout, sys.stderr):  # what a terminal has no letters for
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     if "--version" in sys.argv[1:]:  # before Hydra, which would say its own
         print(f"fmnist {__version__}")
         return 0
@@ -61,10 +66,12 @@ def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
         if isinstance(error, BrokenPipeError):  # `| head` has seen enough; Python would complain again at its exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         elif isinstance(error, UserError | RunError):
-            print(words.without_passwords(f"{name}: {error}"), file=sys.stderr)
-            return 2 if isinstance(error, UserError) else 1
+            is_mistake = isinstance(error, UserError)
+            most = 1000 if is_mistake else 10_000  # what went wrong may quote what a server or a worker said last
+            print(words.without_passwords(f"{name}: {words.harmless(str(error), most)}"), file=sys.stderr)
+            return 2 if is_mistake else 1
         elif isinstance(error, OSError) and error.filename is not None:
-            print(f"{name}: {error.filename}: {error.strerror}", file=sys.stderr)
+            print(f"{name}: {words.shown(error.filename)}: {error.strerror}", file=sys.stderr)
             return 2
         else:
             raise

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMATS = ("table", "csv", "md", "json", "latex")
+FORMAT = {
+    "txt": "table",
+    "csv": "csv",
+    "md": "md",
+    "json": "json",
+    "tex": "latex",
+    "html": "html",
+}  # by a file's suffix
 SEARCH_FORMATS = ("table", "csv", "md", "json")
 DATA = ("csv", "json")  # in full precision; the others are to be read
 WORDS = ("variant", "verdict", "worst class", "run", "status", "claim", "because", "search")  # the rest are numbers

@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from fmnist import words
 from fmnist.analysis import stats
 from fmnist.config import Config, RunError, StudyConfig
-from fmnist.identity import sign
+from fmnist.identity import sign, variant_name
 from fmnist.schema import RANKING, Comparison, Status
 from fmnist.search.limits import Limits
 from fmnist.search.trials import TrialRecord
@@ -25,7 +26,7 @@ def plan(limits: Limits, best: Config, trials: list[TrialRecord], name: str) -> 
     points = {sign(config, limits.data_digest).variant: config for config in (limits.base, best)}
     speed = limits.speed(trials)
     return work_out(
-        [Variant(config, ()) for config in points.values()],
+        [Variant(config, (), variant_name(config)) for config in points.values()],
         StudyConfig(name=name, rungs=[best.epochs], seeds=fresh_seeds(limits)),
         runs=load(limits.search.store),
         data_digest=limits.data_digest,
@@ -61,14 +62,16 @@ def verdict(best: list[float], baseline: list[float], objective: str, seen: floa
     """What the scores on fresh seeds say, in a sentence; `seen` is the score by which the best was chosen."""
     compared = stats.paired(np.array([best]), np.array(baseline))
     mean, low, high = (float(part[0]) for part in (compared.mean, compared.low, compared.high))
+    unit = RANKING[objective].unit
     if len(best) == 1:
         word, interval = "one seed decides nothing", ""
     else:
-        words = {True: "better than the baseline", False: "worse than the baseline"}
         is_better = (mean > 0) == RANKING[objective].higher_is_better
-        word = words[is_better] if low > 0 or high < 0 else Comparison.UNDECIDED
-        interval = f" (95 %: {low:+.4f} .. {high:+.4f})"
+        sure = f"{'better' if is_better else 'worse'} than the baseline"
+        word = sure if low > 0 or high < 0 else Comparison.UNDECIDED
+        interval = f" (95 %: {words.score(low, unit, signed=True)} to {words.score(high, unit, signed=True)})"
     return (
-        f"on {len(best)} fresh seeds: {np.mean(best):.4f} against the baseline's {np.mean(baseline):.4f}, "
-        f"{mean:+.4f}{interval}: {word}; the search itself had seen {seen:.4f}"
+        f"on {words.plural(len(best), 'fresh seed')}: {words.score(float(np.mean(best)), unit)} against the baseline's "
+        f"{words.score(float(np.mean(baseline)), unit)}, {words.score(mean, unit, signed=True)}{interval}: {word}; "
+        f"the search itself had seen {words.score(seen, unit)}"
     )

@@ -12,6 +12,7 @@ from fmnist.search.space import Dimension, SearchConfig, TunerConfig, base_of, t
 from fmnist.search.trials import TrialRecord
 from fmnist.study.plan import operations
 from fmnist.training.data import check_sizes
+from fmnist.words import duration, plural
 
 CAUTION = 1.25  # by which a trial is taken to last longer than those before it
 
@@ -100,9 +101,11 @@ class Limits:
         elif tuner.epochs_budget is not None and (
             epochs + sum(self.cost(trial.values)[0] for trial in begun) > tuner.epochs_budget
         ):
-            self.reached = f"tuner.epochs_budget={tuner.epochs_budget} (the next trial needs {epochs} more epochs)"
+            self.reached = (
+                f"tuner.epochs_budget={tuner.epochs_budget} (the next trial needs {plural(epochs, 'more epoch')})"
+            )
         elif self.until is not None and time.time() + needed > self.until:
-            self.reached = f"tuner.minutes={tuner.minutes:g} (the next trial needs about {needed:.0f} s)"
+            self.reached = f"tuner.minutes={tuner.minutes:g} (the next trial needs about {duration(needed)})"
         return not self.reached
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from fmnist import words
 from fmnist.config import UserError
 from fmnist.identity import run_name, sign
+from fmnist.schema import RANKING
 from fmnist.search import trials
 from fmnist.search.limits import Limits
 from fmnist.search.trials import COMPLETED, RUNNING, TrialRecord
@@ -45,11 +46,13 @@ class SearchProgress:
         (total, _), left = self.limits.total(), self.seconds_left()
         of_all = f"/{total}" if total else ""
         continued = f", continued from epoch {trial.start}" if trial.start else ""
-        outcome = words.percent(trial.score) if trial.status == COMPLETED else f"FAILED: {trial.message}"
+        tuner = self.limits.search.tuner
+        unit = RANKING[tuner.objective].unit
+        outcome = words.score(trial.score, unit) if trial.status == COMPLETED else f"FAILED: {trial.message}"
         line = f"{number}{of_all}  trial {trial.number}: {trial.name or 'no run'}{continued}: {outcome}"
-        leader = trials.best(self.ended, self.limits.search.tuner.direction)
+        leader = trials.best(self.ended, tuner.direction)
         if leader is not None:
-            best = f"best {words.percent(leader.score)} (trial {leader.number})"
+            best = f"best {words.score(leader.score, unit)} (trial {leader.number})"
             line += f"; {best}, epochs so far: {self._epochs}"
         return line if left is None else f"{line}, left about {words.clock(left)}"
 
@@ -69,16 +72,19 @@ class SearchProgress:
 
     def view(self) -> View:
         """With the epochs so far; which runs go on says the store, the last that was asked where it does not answer."""
-        (total, _), left = self.limits.total(), self.seconds_left()
-        text = f"{self._epochs} epochs" + ("" if left is None else f", left about {words.clock(left)}")
+        (total, _), left, tuner = self.limits.total(), self.seconds_left(), self.limits.search.tuner
+        unit = RANKING[tuner.objective].unit
+        text = words.plural(self._epochs, "epoch") + ("" if left is None else f", left about {words.clock(left)}")
         last = [
-            (f"{words.percent(trial.score)}  trial {trial.number}: {trial.name}", False)
+            (f"{words.score(trial.score, unit)}  trial {trial.number}: {trial.name}", False)
             if trial.status == COMPLETED
             else (f"FAILED  trial {trial.number}: {trial.name or 'no run'}: {trial.message}", True)
             for trial in reversed(self.ended)
         ]
         active = active_runs(self.store, self._expected())
-        return View(text, len(self.ended), total, "trials", active, last)
+        leader = trials.best(self.ended, tuner.direction)
+        best = f"{words.score(leader.score, unit)}  trial {leader.number}: {leader.name}" if leader else ""
+        return View(text, len(self.ended), total, "trial", active, last, best)
 
     def _expected(self) -> Iterator[ExpectedRun]:
         """The runs of trials that go on."""

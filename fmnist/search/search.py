@@ -100,9 +100,13 @@ class Search:
     def _run_trials(self, record: SearchRecord) -> str:
         """Run trials until there is none left, and return the limit that was reached, if it was one."""
         limits, tuner, (total, epochs), before = self.limits, self.tuner, self.limits.total(), len(self._ended())
-        size = f"{tuner.minutes:g} minutes" if epochs is None else f"{total or 'some'} trials, {epochs} epochs"
-        line = f"Search {self.name}: {size} in {len(self.space)} dimensions, {words.plural(tuner.workers, 'worker')}"
-        self.launcher.say(line + (f"; {before} trials have ended before" if before else ""))
+        all_trials = words.plural(total, "trial") if total else "some trials"
+        size = words.plural(tuner.minutes or 0, "minute")
+        if epochs is not None:
+            size = f"{all_trials}, {words.plural(epochs, 'epoch')}"
+        where = f"{words.plural(len(self.space), 'dimension')}, {words.plural(tuner.workers, 'worker')}"
+        line = f"Search {self.name}: {size} in {where}"
+        self.launcher.say(line + (f"; {words.plural(before, 'trial')} have ended before" if before else ""))
         if limits.are_exhausted(before):
             return limits.reached
         progress = SearchProgress(self.store, limits, self.folder, self.began)
@@ -168,12 +172,12 @@ class Search:
         left = [run for run in planned if not run.done]
         needed = estimate(left, tuner.workers)
         if left and end is not None and time.time() + needed > end:
-            lacking = f"that takes about {needed:.0f} s, more than is left of tuner.minutes={tuner.minutes:g}"
+            lacking = f"that takes about {words.duration(needed)}, more than is left of tuner.minutes={tuner.minutes:g}"
             return NOT_COMPARED.format(f": {lacking}")
         self.launcher.say(
             f"\ncomparing trial {leader.number} with the baseline on seeds "
             f"{', '.join(map(str, confirm.fresh_seeds(self.limits)))}, "
-            f"which no trial has seen: {len(left)} of {len(planned)} runs to do"
+            f"which no trial has seen: {len(left)} of {words.plural(len(planned), 'run')} to do"
         )
         workers = max(1, min(tuner.workers, len(left)))
         Sweep(planned, int(time.time() * 1000), workers, self.launcher).carry_out()

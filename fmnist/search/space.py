@@ -8,10 +8,25 @@ from typing import Any, TypeGuard
 import yaml
 
 from fmnist.checks import check
-from fmnist.config import MOST_SEED, Config, UserError, check_options, flatten, from_flat, option, suggest
+from fmnist.config import (
+    MOST_EPOCHS,
+    MOST_SEED,
+    Config,
+    ModelConfig,
+    UserError,
+    check_option,
+    check_options,
+    flatten,
+    from_flat,
+    option,
+    option_fields,
+    suggest,
+    suggest_option,
+)
 from fmnist.network import filters_per_convolution
 from fmnist.schema import RANKING
 from fmnist.study.compose import Application
+from fmnist.words import shown
 
 KINDS = ("random", "bayesian", "hyperband", "grid")
 OBJECTIVES = {key: "max" if metric.higher_is_better else "min" for key, metric in RANKING.items()}
@@ -32,17 +47,23 @@ class TunerConfig:
     kind: str = option("hyperband", *KINDS)
     name: str = ""  # none: made of the kind and of what determines the search
     objective: str = option("val/accuracy", *OBJECTIVES)  # after a trial's last epoch
-    max_trials: int | None = option(None, least=1)  # none: until hyperband or grid are through
-    max_epochs: int = option(9, least=1)  # of a trial; hyperband begins with fewer
-    executions_per_trial: int = option(1, least=1)  # seeds that a trial's score is the mean of
-    seed: int = option(0, least=0, most=4e9)  # of the search; `seed` is the first of every trial's executions
-    minutes: float | None = option(None, least=0)  # nothing is started that would not fit, nor the last comparison
-    epochs_budget: int | None = option(None, least=1)  # of all trials; what a continued path had before is not counted
-    workers: int = option(1, least=1)  # processes side by side
-    confirm_seeds: int = option(3, least=0)  # fresh ones, on which the best is compared with the baseline
-    initial_points: int = option(5, least=1)  # bayesian: random trials before its model begins
-    factor: int = option(3, least=2)  # hyperband: a round goes on with 1/factor of the last for factor times its epochs
-    iterations: int = option(1, least=1)  # hyperband: times through all brackets
+    max_trials: int | None = option(None, least=1, most=1_000_000)  # none: until hyperband or grid are through
+    max_epochs: int = option(9, least=1, most=MOST_EPOCHS)  # of a trial; hyperband begins with fewer
+    executions_per_trial: int = option(1, least=1, most=1000)  # seeds that a trial's score is the mean of
+    seed: int = option(0, least=0, most=4_000_000_000)  # of the search; `seed` is the first of every trial's executions
+    minutes: float | None = option(
+        None, least=0, most=1_000_000
+    )  # nothing is started that would not fit, nor the last comparison
+    epochs_budget: int | None = option(
+        None, least=1, most=10**9
+    )  # of all trials; what a continued path had before is not counted
+    workers: int = option(1, least=1, most=512)  # processes side by side
+    confirm_seeds: int = option(3, least=0, most=1000)  # fresh ones, on which the best is compared with the baseline
+    initial_points: int = option(5, least=1, most=1_000_000)  # bayesian: random trials before its model begins
+    factor: int = option(
+        3, least=2, most=100
+    )  # hyperband: a round goes on with 1/factor of the last for factor times its epochs
+    iterations: int = option(1, least=1, most=1000)  # hyperband: times through all brackets
     space: dict[str, Any] = field(default_factory=dict)  # option -> what it may be; see conf/tuner/space/
 
     @property
@@ -76,12 +97,14 @@ def check_search(search: SearchConfig) -> None:
     """
     tuner = search.tuner
     check_options(tuner, "tuner.")
+    if search.study.name:
+        raise UserError("a search has no study: leave out study.name")
     if search.epochs != Config().epochs:
         raise UserError(f"a trial trains for tuner.max_epochs at most; set that instead of epochs={search.epochs}")
     if tuner.name and not _NAME.fullmatch(tuner.name):
         raise UserError(
             f"tuner.name is the name of a folder: at most {NAME_LETTERS} letters, none of them a slash or a quote, and "
-            f"no dot in front, but got '{tuner.name[: NAME_LETTERS + 1]}'"
+            f"no dot in front, but got '{shown(tuner.name)}'"
         )
     if tuner.kind in ("random", "bayesian") and not (tuner.max_trials or tuner.epochs_budget or tuner.minutes):
         bounds = "tuner.max_trials, tuner.epochs_budget or tuner.minutes"
@@ -148,15 +171,15 @@ def dimensions(space: dict[str, Any]) -> list[Dimension]:
         elif value is None:
             described.pop(flat, None)
         else:
-            raise UserError(f"tuner.space.{flat}: {_HOW}{suggest(part, _PARTS)}")
+            raise UserError(f"tuner.space.{shown(flat)}: {_HOW}{suggest(part, _PARTS)}")
     result: list[Dimension] = []
     for key, parts in described.items():
         result.append(_dimension(key, parts, [dimension.key for dimension in result]))
     deciding = {dimension.when[0] for dimension in result if dimension.when}
     for dimension in result:
         if not (dimension.is_option or dimension.key in deciding):
-            nearest = suggest(dimension.key, [*flatten(Config()), *_FILTERS])
-            raise UserError(f"tuner.space.{dimension.key} is no option, and decides about none{nearest}")
+            near = suggest_option(dimension.key, [*flatten(Config()), *_FILTERS])
+            raise UserError(f"tuner.space.{shown(dimension.key)} is no option, and decides about none{near}")
     if not result:
         raise UserError("tuner.space is empty; take one of conf/tuner/space/, tuner/space=wide")
     return result
@@ -165,34 +188,60 @@ def dimensions(space: dict[str, Any]) -> list[Dimension]:
 def _dimension(key: str, parts: dict[str, Any], before: list[str]) -> Dimension:
     options = [name for name in (*flatten(Config()), *_FILTERS) if not name.startswith(_FIXED)]
     if key not in options and ("." in key or key in flatten(Config())):
-        raise UserError(f"tuner.space: no option '{key}' can vary{suggest(key, options)}")
+        raise UserError(f"tuner.space: no option '{shown(key)}' can vary{suggest_option(key, options)}")
     kind, values = parts.get("type"), parts.get("values")
     if kind not in TYPES:
-        raise UserError(f"tuner.space.{key}.type must be one of {', '.join(TYPES)}, but got {kind}; {_HOW}")
+        raise UserError(f"tuner.space.{key}.type must be one of {', '.join(TYPES)}, but got {shown(kind)}; {_HOW}")
     when = None
     if "when" in parts:
         parent, _, value = str(parts["when"]).partition("=")
         if parent not in before or "otherwise" not in parts:
             remedy = "write when: KEY=VALUE of a key that stands before it, and otherwise: VALUE"
             raise UserError(f"tuner.space.{key}: {remedy}")
-        when = parent, yaml.safe_load(value)
+        try:
+            when = parent, yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"tuner.space.{key}.when is no KEY=VALUE, but {shown(parts['when'])}") from error
     conditions: dict[str, Any] = {"when": when, "otherwise": parts.get("otherwise")}
+    if "otherwise" in parts:
+        _check_point(key, "otherwise", parts["otherwise"])
     if kind != "choice":
-        return Dimension(key, kind, **_range(key, parts), **conditions)
+        limits = _range(key, parts)
+        for part, end in (("min", limits["low"]), ("max", limits["high"])):
+            _check_point(key, part, float(end) if kind == "float" else end)
+        return Dimension(key, kind, **limits, **conditions)
     if not isinstance(values, list) or not values or len({type(value) for value in values}) > 1:
-        raise UserError(f"tuner.space.{key}.values must be a list of one type, but got {values}")
+        raise UserError(f"tuner.space.{key}.values must be a list of one type, but got {shown(values)}")
+    for value in values:
+        _check_point(key, "values", value)
     return Dimension(key, "choice", tuple(values), **conditions)
+
+
+def _check_point(key: str, part: str, value: Any) -> None:
+    """Refuse a value that the option of that dimension may not have."""
+    if key not in (*_FILTERS, *option_fields(Config)):
+        return  # it only decides about others
+    if key in _FILTERS:
+        key = "model.filters"
+    try:
+        check_option(key, value, option_fields(Config)[key])
+        if key == "model.filters":
+            filters_per_convolution(ModelConfig(filters=value))
+    except UserError as error:
+        raise UserError(f"tuner.space.{key}.{part}: {error}") from error
 
 
 def _range(key: str, parts: dict[str, Any]) -> dict[str, Any]:
     low, high, step, sampling = (parts.get(part) for part in ("min", "max", "step", "sampling"))
     if not (_is_number(low) and _is_number(high) and low < high):
-        raise UserError(f"tuner.space.{key} needs numbers min < max, but got {low} and {high}")
+        raise UserError(f"tuner.space.{key} needs numbers min < max, but got {shown(low)} and {shown(high)}")
     if sampling not in (None, "linear", "log") or (sampling == "log" and low <= 0):
-        raise UserError(f"tuner.space.{key}.sampling must be linear, or log with min above 0, but got {sampling}")
+        raise UserError(
+            f"tuner.space.{key}.sampling must be linear, or log with min above 0, but got {shown(sampling)}"
+        )
     least = int(sampling == "log")  # a step is a factor then
     if step is not None and not (_is_number(step) and step > least):
-        raise UserError(f"tuner.space.{key}.step must be above {least}, but got {step}")
+        raise UserError(f"tuner.space.{key}.step must be above {least}, but got {shown(step)}")
     return {"low": low, "high": high, "step": step, "sampling": sampling or "linear"}
 
 

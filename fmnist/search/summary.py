@@ -8,9 +8,11 @@ from rich.table import Table
 
 from fmnist.analysis.importance import Importance, importance
 from fmnist.report.searches import importance_warning
+from fmnist.schema import RANKING
 from fmnist.search.space import Dimension
 from fmnist.search.trials import FAILED, TrialRecord, best, ended, ranked, scored
 from fmnist.tracking import SearchRecord
+from fmnist.words import percent, plural, score
 from fmnist.work.display import table
 
 TOP = 5  # trials that are named
@@ -50,12 +52,15 @@ def result_lines(trials: list[TrialRecord], name: str, objective: str, direction
     over = ended(trials)
     failed = sum(trial.status == FAILED for trial in over)
     needed, trained = sum(trial.epochs for trial in over), sum(trial.trained for trial in over)
-    counts = f"{len(over)} trials{f', {failed} failed' if failed else ''}"
-    lines = [f"\nSearch {name}: {counts}, {needed} epochs, {trained} of them trained for it; best {objective}"]
+    counts = plural(len(over), "trial") + (f", {failed} failed" if failed else "")
+    lines = [
+        f"\nSearch {name}: {counts}, {plural(needed, 'epoch')}, {trained} of them trained for it; best {objective}"
+    ]
+    unit = RANKING[objective].unit
     for trial in ranked(trials, direction)[:TOP]:
-        each = ", ".join(f"seed {seed} {score:.4f}" for seed, score in trial.scores.items())
+        each = ", ".join(f"seed {seed} {score(value, unit)}" for seed, value in trial.scores.items())
         executions = f" ({each})" if len(trial.scores) > 1 else ""
-        lines.append(f"{trial.score:.4f}  trial {trial.number}: {trial.name}{executions}")
+        lines.append(f"{score(trial.score, unit)}  trial {trial.number}: {trial.name}{executions}")
     return lines
 
 
@@ -75,13 +80,13 @@ def _costs(trials: list[TrialRecord]) -> list[str]:
     afresh = sum(trial.reached * max(1, len(trial.scores)) for trial in trials)
     ends = [trial.reached for trial in trials]
     rungs = "+".join(f"{ends.count(end)}x{end}" for end in sorted(set(ends)))
-    saved = f"{afresh - needed} ({100 * (afresh - needed) / afresh:.0f} %)" if afresh else "0"
+    saved = f"{afresh - needed} ({percent((afresh - needed) / afresh, 0)})" if afresh else "0"
     return [str(len(trials)), rungs, str(needed), str(trained), str(afresh), saved]
 
 
 def importance_lines(result: Importance) -> list[str]:
     """The importances that are not nothing, and what to think of them."""
-    shares = [f"{key} {100 * share:.0f} %" for key, share in result.shares.items() if share >= 0.01]
+    shares = [f"{key} {percent(share, 0)}" for key, share in result.shares.items() if share >= 0.01]
     lines = [f"importance: {', '.join(shares)}"] if shares else []
     warning = importance_warning(result)
     return [*lines, *([f"importance {warning}"] if warning else [])]
@@ -91,15 +96,19 @@ def page(trials: list[TrialRecord], space: list[Dimension], direction: str, obje
     """What the record's page says, in Markdown: best trials, importance, space, failures."""
     over = ended(trials)
     failures = [trial for trial in over if trial.status == FAILED]
-    lines = [f"{len(over)} trials, {len(failures)} of them failed; {objective} ({direction})", ""]
+    lines = [f"{plural(len(over), 'trial')}, {len(failures)} of them failed; {objective} ({direction})", ""]
     lines += ["| trial | score | run | ids |", "|---|---|---|---|"]
-    lines += [
-        f"| {trial.number} | {trial.score:.4f} | {trial.name} | {' '.join(trial.run_ids.values())} |"
-        for trial in ranked(trials, direction)[:TOP]
-    ]
+    for trial in ranked(trials, direction)[:TOP]:
+        cells = (
+            str(trial.number),
+            score(trial.score, RANKING[objective].unit),
+            trial.name,
+            " ".join(trial.run_ids.values()),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "| dimension | space | importance |", "|---|---|---|"]
     lines += [f"| {entry.key} | {entry} | {result.shares.get(entry.key, math.nan):.2f} |" for entry in space]
-    trust = importance_warning(result) or f"the forest explains {result.explained:.0%} of unseen trials"
+    trust = importance_warning(result) or f"the forest explains {percent(result.explained, 0)} of unseen trials"
     lines += ["", f"Importance: {trust}."]
     lines += [f"- trial {trial.number} failed: {trial.message}" for trial in failures]
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from fmnist.work.launcher import LaunchingSweeper
 class SearchSweeper(LaunchingSweeper):
     """Carries out a search, and compares what it has found with the baseline on fresh seeds."""
 
-    def sweep(self, arguments: list[str]) -> Any:
+    def carry_out(self, arguments: list[str]) -> Any:
         """Carry out the search that the command line asks for.
 
         Raises:

@@ -1,5 +1,6 @@
 """A declared study, worked out for a store: which runs belong to it, and what its claims compare."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -10,11 +11,11 @@ import pandas as pd
 from fmnist.analysis.claims import Claim, Side
 from fmnist.analysis.leaderboard import PAIR_COLUMNS
 from fmnist.config import CLASSES, CONF, ComputeConfig, Config, UserError, suggest
-from fmnist.identity import parameters, short_key, sign, variant_name
-from fmnist.schema import BASELINE
+from fmnist.identity import parameters, sign
 from fmnist.study import plan
 from fmnist.study.compose import compose_config
 from fmnist.tracking import as_text
+from fmnist.words import plural, shown
 
 SCORING = ("data.limit", "data.validation", "data.augment_validation")  # which images are scored, and how
 _HOW = "axis and levels (and at), weakest, or published"
@@ -33,7 +34,7 @@ class DeclaredStudy:
     baseline: Side
     levels: dict[str, dict[str, str]]  # variant signature -> axis -> its level there
     base_levels: dict[str, str]  # axis -> the baseline's level
-    scoring: dict[str, str]  # options that say which images are learnt and scored, as the store has them
+    options: dict[str, str]  # of the baseline, as the store has them
     claims: list[Claim]
 
     def own(self, runs: pd.DataFrame) -> pd.DataFrame:
@@ -57,16 +58,27 @@ class DeclaredStudy:
     def confirmed(self, runs: pd.DataFrame) -> pd.DataFrame:
         """Fresh seeds of the best trials of searches: of the same data, so that the baseline's runs are pairs."""
         fresh = runs[runs["confirms"].astype(bool) & ~runs["variant_signature"].isin(list(self.designed))]
-        for key, value in self.scoring.items() if len(fresh) else ():  # runs killed at once have no options
-            fresh = fresh[fresh[key] == value]
+        for key in SCORING if len(fresh) else ():  # runs killed at once have no options
+            fresh = fresh[fresh[key] == self.options[key]]
         return fresh[fresh["data_digest"].isin(self.own(runs)["data_digest"])]
+
+    def other_settings(self, runs: pd.DataFrame) -> dict[str, int]:
+        """With which options beside it the study was run instead, `data.limit=600`, and how many runs there are."""
+        theirs = runs[(runs["study"] == self.name) & ~runs["variant_signature"].isin(list(self.levels))]
+        ours = [key for key in self.options if key not in ("epochs", "seed") and key in theirs
+                and not {key, key.split(".")[0]} & {"compute", *self.axes}]  # fmt: skip
+        settings = [
+            " ".join(f"{key}={row[key].replace(' ', '')}" for key in ours if row[key] != self.options[key])
+            for row in theirs.dropna(subset=ours).to_dict("records")
+        ]
+        return dict(Counter(filter(None, settings)).most_common())
 
     def _name(self, signature: str) -> str:
         if signature in self.baseline.signatures:
             return self.baseline.name
         levels = self.levels[signature].items()
         changed = [(axis, level) for axis, level in levels if level != self.base_levels[axis]] or levels
-        return " ".join(f"{short_key(axis)}={level}" for axis, level in changed)
+        return plan.point_name(changed)
 
 
 def declare(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> DeclaredStudy:
@@ -99,8 +111,7 @@ def declare(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> Declare
         for point in points
         for signature in side(point.config, "").signatures
     }
-    own = variant_name(base)
-    baseline = side(base, own if own == BASELINE else f"{BASELINE} ({own})")
+    baseline = side(base, plan.baseline_name(base))
     return DeclaredStudy(
         name=study,
         question=base.study.question,
@@ -111,7 +122,7 @@ def declare(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> Declare
         baseline=baseline,
         levels=levels,
         base_levels=_base_levels(base.study.axes, base, compose),
-        scoring={key: as_text(value) for key, value in parameters(base).items() if key in SCORING},
+        options={key: as_text(value) for key, value in parameters(base).items()},
         claims=[_claim(key, content, baseline, level) for key, content in base.study.claims.items()],
     )
 
@@ -132,7 +143,7 @@ def _check_name(study: str) -> None:
     studies = sorted(file.stem for file in (CONF / "study").glob("*.yaml") if file.stem != "none")
     if study not in studies:
         hint = suggest(study, studies)
-        raise UserError(f"there is no study '{study}' in conf/study; known are {', '.join(studies)}{hint}")
+        raise UserError(f"there is no study '{shown(study)}' in conf/study; known are {', '.join(studies)}{hint}")
 
 
 def _signature(config: Config, precision: str, digest: str) -> str:
@@ -157,38 +168,42 @@ def _claim(key: str, content: Any, baseline: Side, level: Callable[..., Side]) -
     Raises:
         UserError: it does not say what it compares.
     """
-    where = f"study.claims.{key}"
+    where = f"study.claims.{shown(key)}"
     if not isinstance(content, dict) or "says" not in content:
-        raise UserError(f"{where} must be {{says: A SENTENCE, ...}} with {_HOW}, but got {content}")
+        raise UserError(f"{where} must be {{says: A SENTENCE, ...}} with {_HOW}, but got {shown(content)}")
     says, how = content["says"], {name: value for name, value in content.items() if name != "says"}
+    if not isinstance(says, str):
+        raise UserError(f"{where}.says must be a sentence, but got {shown(says)}")
     match how:
         case {"weakest": name} if len(how) == 1:
             if name not in CLASSES:
-                raise UserError(f"{where}.weakest must be a class, but got '{name}'{suggest(str(name), CLASSES)}")
+                raise UserError(
+                    f"{where}.weakest must be a class, but got '{shown(name)}'{suggest(str(name), CLASSES)}"
+                )
             return Claim(key, says, weakest=name)
         case {"published": True} if len(how) == 1:
             return Claim(key, says, published=True)
         case {"axis": axis, "levels": levels, **other} if set(other) <= {"at"}:
             return Claim(key, says, _sides(where, axis, levels, baseline, partial(level, *_place(where, **other))))
-    raise UserError(f"{where} must have {_HOW} beside says, but got {', '.join(how) or 'nothing'}")
+    raise UserError(f"{where} must have {_HOW} beside says, but got {shown(', '.join(map(str, how))) or 'nothing'}")
 
 
 def _place(where: str, at: Any = None) -> list[str]:
     """The overrides of the point at which levels are compared, where it is another than the baseline."""
     if not isinstance(at, dict | None):
-        raise UserError(f"{where}.at must be options like {{data.scale: unit}}, but got {at}")
+        raise UserError(f"{where}.at must be options like {{data.scale: unit}}, but got {shown(at)}")
     return [plan.override(key, level) for key, level in (at or {}).items()]
 
 
 def _sides(where: str, axis: str, levels: Any, baseline: Side, level: Callable[..., Side]) -> tuple[Side, ...]:
     """What a claim on an axis compares, each level as better than the one before it."""
     if not isinstance(levels, list) or len(levels) < 2:
-        raise UserError(f"{where}.levels must be a list of at least two levels, but got {levels}")
+        raise UserError(f"{where}.levels must be a list of at least two levels, but got {shown(levels)}")
     if axis == "epochs":
         for epochs in levels:
-            if not isinstance(epochs, int):
-                raise UserError(f"{where}.levels must be numbers of epochs, but got {epochs}")
-        return tuple(replace(baseline, name=f"{epochs} epochs", epochs=epochs) for epochs in levels)
+            if isinstance(epochs, bool) or not isinstance(epochs, int):
+                raise UserError(f"{where}.levels must be numbers of epochs, but got {shown(epochs)}")
+        return tuple(replace(baseline, name=plural(epochs, "epoch"), epochs=epochs) for epochs in levels)
     try:
         return tuple(level(plan.override(axis, each)) for each in levels)
     except UserError as error:

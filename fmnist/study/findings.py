@@ -15,10 +15,11 @@ from fmnist.analysis.diagnosis import Finding, diagnose
 from fmnist.analysis.leaderboard import leaderboard, measured
 from fmnist.analysis.searches import curves
 from fmnist.analysis.sources import sources
-from fmnist.config import UserError
+from fmnist.config import STORE, UserError
+from fmnist.identity import make_command
 from fmnist.report.content import Content
 from fmnist.report.notes import notes, share_lines
-from fmnist.schema import VAL_ACCURACY, Comparison
+from fmnist.schema import VAL_ACCURACY, Comparison, Judgement
 from fmnist.study.compose import compose_config
 from fmnist.study.declared import DeclaredStudy
 from fmnist.study.selection import Question, Selection, select
@@ -167,7 +168,7 @@ class Findings:
             study=self.question.study or "all runs",
             question=self.study.question if self.study else "",
             setting=" ".join(self.question.overrides),
-            command=self._command(),
+            command=self.command(),
             leaderboard=self.leaderboard,
             claims=self.claims,
             effects=self.effects,
@@ -182,16 +183,31 @@ class Findings:
             curves=curves(self.selection.comparable_searches),
         )
 
-    def _command(self) -> str:
-        """The sweep that gives these runs."""
+    def command(self) -> str:
+        """The sweep that gives these runs, and those that claims still wait for."""
+        store = [] if self.question.folder == STORE else [f"store={self.question.folder}"]
         if self.study is None:
-            return "make sweep"
+            return make_command("sweep", "", store)
         finished = self.selection.finished(self.selection.own)
-        budgets, seeds = (sorted({int(value) for value in finished[name]}) for name in ("epochs", "seed"))
-        own = {"study.rungs": (budgets, self.study.rungs), "study.seeds": (seeds, self.study.seeds)}
-        more = [f"{key}={ran}".replace(" ", "") for key, (ran, declared) in own.items() if ran and ran != declared]
-        options = " ".join([*self.question.overrides, *more])
-        return f"make sweep STUDY={self.study.name}" + (f' ARGS="{options}"' if options else "")
+        ran = {f"study.{key}": {int(value) for value in finished[column]}
+               for key, column in (("rungs", "epochs"), ("seeds", "seed"))}  # fmt: skip
+        waiting = {verdict.key for verdict in self.claims if verdict.verdict == Judgement.NOT_RUN}
+        sides = [side for claim in self.study.claims if claim.key in waiting for side in claim.sides]
+        if waiting:
+            ran["study.rungs"] |= {*self.study.rungs, *(side.epochs for side in sides if side.epochs)}
+            ran["study.seeds"] |= {*self.study.seeds}
+        declared = {"study.rungs": self.study.rungs, "study.seeds": self.study.seeds}
+        more = [
+            f"{key}={sorted(found)}".replace(" ", "")
+            for key, found in ran.items()
+            if found and sorted(found) != declared[key]
+        ]
+        kept = [
+            text
+            for text in self.question.overrides
+            if text.partition("=")[0] not in [m.partition("=")[0] for m in more]
+        ]
+        return make_command("sweep", self.study.name, [*store, *kept, *more])
 
     def _images(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The test images if they can be had here and are those that the runs saw, else none."""

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from fmnist.config import UserError, suggest
+from fmnist.config import UserError, suggest_option
 from fmnist.report import claims, page, svg
 from fmnist.report.figures import draw
-from fmnist.report.formats import put, write
+from fmnist.report.formats import FORMAT, put, write
 from fmnist.report.leaderboard import NO_RUNS, render
 from fmnist.report.notes import explanation
 from fmnist.study.findings import Findings
-from fmnist.words import plural
+from fmnist.words import plural, shown
 
 
 def _cut(findings: Findings) -> pd.DataFrame:
@@ -23,7 +23,7 @@ def _cut(findings: Findings) -> pd.DataFrame:
     rows, runs, question = findings.leaderboard, findings.selection.runs, findings.question
     for key, value in question.where if findings.selection.recorded else ():
         if key not in runs:
-            raise UserError(f"--where: runs have no '{key}'{suggest(key, [str(name) for name in runs])}")
+            raise UserError(f"--where: runs have no '{shown(key)}'{suggest_option(key, [str(name) for name in runs])}")
         chosen = set(runs.loc[_equals(runs[key], value), "run_id"])
         rows = rows[[bool(chosen & set(ids.split())) for ids in rows["run_id"]]]
     return rows if question.top is None else rows.head(question.top)
@@ -42,7 +42,8 @@ def _equals(column: pd.Series, value: str) -> pd.Series:
 def leaderboard_text(findings: Findings, format: str, fit: bool = False) -> str:
     """The leaderboard, and what it means where it is to be read; `fit` keeps a table within the terminal's width."""
     recorded = findings.selection.recorded
-    empty = f"none of the {recorded} recorded runs match" if recorded else NO_RUNS
+    empty = f"none of the {plural(recorded, 'recorded run')} matches" if recorded else NO_RUNS
+    empty += f"; {findings.selection.elsewhere}" if findings.selection.elsewhere else ""
     table = render(_cut(findings), format, width=None if fit else 0, empty=empty)
     if format not in ("table", "md") or findings.leaderboard.empty:
         return table
@@ -50,18 +51,19 @@ def leaderboard_text(findings: Findings, format: str, fit: bool = False) -> str:
     return "\n\n".join(part for part in (table, below) if part)
 
 
-def write_folder(findings: Findings, folder: Path, force: bool = False) -> None:
-    """Leaderboard and claims as files of a folder.
+def write_folder(findings: Findings, folder: Path, format: str, force: bool = False) -> None:
+    """Leaderboard and claims as files of a folder, the leaderboard also in that format.
 
     Raises:
         UserError: there is no run, or what stands there would be lost, and `force` is False.
     """
     if findings.leaderboard.empty:
-        raise UserError(f"nothing to write into {folder}: no recorded run matches; start some with 'make sweep'")
+        remedy = findings.selection.elsewhere or f"start some with '{findings.command()}'"
+        raise UserError(f"nothing to write into {folder}: no recorded run matches; {remedy}")
     if not force and (lost := _lost(findings, folder)):
         raise UserError(f"{folder} holds {lost}: name another folder with --out, or replace it with --force")
-    for format in ("csv", "md"):
-        put(folder / f"leaderboard.{format}", leaderboard_text(findings, format))
+    for suffix in dict.fromkeys(("csv", "md", *(end for end in ("json", "tex") if FORMAT[end] == format))):
+        put(folder / f"leaderboard.{suffix}", leaderboard_text(findings, FORMAT[suffix]))
     if findings.claims:
         put(folder / "claims.csv", claims.render(findings.claims, "csv"))
 

@@ -2,30 +2,23 @@
 
 import itertools
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
 from fmnist.checks import check
-from fmnist.config import (
-    MOST_EPOCHS,
-    MOST_SEED,
-    Config,
-    StudyConfig,
-    UserError,
-    check_options,
-    check_value,
-    flatten,
-    from_flat,
-)
-from fmnist.identity import Signatures, differing, parameters, run_name, sign
+from fmnist.config import Config, StudyConfig, UserError, check_options, flatten, from_flat
+from fmnist.identity import Signatures, differing, parameters, run_name, short_key, sign, variant_name
 from fmnist.network import flops_per_image
-from fmnist.schema import Status
+from fmnist.schema import BASELINE, Status
 from fmnist.training.data import part_sizes
+from fmnist.words import plural, shown, some
 
 STARTUP_SECONDS = 10.0  # of a sweep: starting the workers, and importing TensorFlow in each
+PLAIN = "sweep"  # the name of a sweep that is no study: its runs have no baseline but the article's
 TEST_IMAGES = 10_000  # Fashion-MNIST's; scoring them is a small part of a run
 _EACH = "; start a sweep for each of its values"
 NOT_AXES = {
@@ -42,6 +35,7 @@ class Variant:
 
     config: Config
     overrides: tuple[str, ...]
+    name: str = BASELINE  # by what it changes of the study's own baseline
 
 
 @dataclass(frozen=True)
@@ -54,16 +48,38 @@ class PlannedRun:
     done: bool
     start: int  # the epoch it can continue from; that of a checkpoint or of the rung before it
     seconds: float  # estimated; 0 if done
+    variant: str = ""  # its name in the study
 
     @property
     def name(self) -> str:
-        """`filters=64 · 10 epochs · seed 0`."""
-        return run_name(self.config)
+        """`filters=64 · seed 0 · 10 epochs`."""
+        return run_name(self.config, self.variant)
 
 
 def override(key: str, level: Any) -> str:
     """An axis level as Hydra's override, `model.filters=[32,64]`."""
     return f"{key}={level if isinstance(level, str) else json.dumps(level).replace(' ', '')}"
+
+
+def point_name(changes: Iterable[Sequence[str]]) -> str:
+    """A point by the levels that it changes of the study's baseline: `filters=64 scale=unit`, or `baseline`."""
+    return " ".join(f"{short_key(axis)}={level}" for axis, level in changes) or BASELINE
+
+
+def baseline_name(config: Config) -> str:
+    """What a leaderboard calls a study's baseline: `baseline (limit=600)` where it is not the article's."""
+    name = variant_name(config)
+    return name if name == BASELINE else f"{BASELINE} ({name})"
+
+
+def check_axis(axis: str) -> None:
+    """Refuse an axis that no study or sweep can vary.
+
+    Raises:
+        UserError: says what to do instead.
+    """
+    for key in {axis, re.split("[./]", axis)[0]} & NOT_AXES.keys():
+        raise UserError(f"a study or sweep cannot vary {shown(axis)}{NOT_AXES[key]}")
 
 
 def check_study(study: StudyConfig) -> None:
@@ -73,17 +89,15 @@ def check_study(study: StudyConfig) -> None:
         UserError: an unknown design, or rungs, seeds or levels that are missing or impossible.
     """
     check_options(study, "study.")
-    bounds = (("study.rungs", study.rungs, 1, MOST_EPOCHS), ("study.seeds", study.seeds, 0, MOST_SEED))
-    for key, numbers, least, most in bounds:
+    if len(study.name) > 100:
+        raise UserError(f"study.name must have at most 100 letters, but got {shown(study.name)}")
+    for key, numbers, least in (("study.rungs", study.rungs, 1), ("study.seeds", study.seeds, 0)):
         if not numbers:
             raise UserError(f"{key} is empty; give at least one, {key}=[{least}]")
-        for number in numbers:
-            check_value(key, number, least=least, most=most)
     for axis, levels in study.axes.items():
-        for key in {axis, axis.split(".")[0]} & NOT_AXES.keys():
-            raise UserError(f"a study or sweep cannot vary {axis}{NOT_AXES[key]}")
+        check_axis(axis)
         if not isinstance(levels, list) or not levels:
-            raise UserError(f"study.axes.{axis} must be a list of levels like [32,64], but got {levels}")
+            raise UserError(f"study.axes.{shown(axis)} must be a list of levels like [32,64], but got {shown(levels)}")
 
 
 def variants(study: StudyConfig, compose: Compose) -> list[Variant]:
@@ -95,7 +109,8 @@ def variants(study: StudyConfig, compose: Compose) -> list[Variant]:
         UserError: the study or any of its points is impossible; all impossible points are named at once.
     """
     check_study(study)
-    base, axes = compose(()), [[override(axis, level) for level in levels] for axis, levels in study.axes.items()]
+    base = check(compose(()))
+    axes = [[override(axis, level) for level in levels] for axis, levels in study.axes.items()]
     levels = list(itertools.chain(*axes))
     changes = {level: differing(parameters(compose((level,))), parameters(base)) for level in levels}
     points = list(itertools.product(*axes)) if study.design == "grid" else [(), *((level,) for level in levels)]
@@ -106,11 +121,14 @@ def variants(study: StudyConfig, compose: Compose) -> list[Variant]:
         try:
             config = check(from_flat(base, options))
         except UserError as error:
-            errors.append(f"{' '.join(overrides) or 'the baseline'}: {error}")
+            errors.append(f"{shown(' '.join(overrides)) or 'the baseline'}: {error}")
         else:
-            distinct.setdefault(json.dumps(parameters(config)), Variant(config, overrides))
+            changed = [text.split("=", 1) for text in overrides if changes[text]]
+            name = variant_name(config) if study.name == PLAIN else point_name(changed)
+            distinct.setdefault(json.dumps(parameters(config)), Variant(config, overrides, name))
     if errors:
-        raise UserError(f"{len(errors)} of {len(points)} points of the study are impossible: " + " | ".join(errors))
+        impossible = f"{len(errors)} of {plural(len(points), 'point')} of the study"
+        raise UserError(f"{impossible} cannot be run: {some(errors, ' | ')}")
     return list(distinct.values())
 
 
@@ -149,7 +167,7 @@ def work_out(
             start = max(reached.get(signatures.trajectory, 0), checkpointed(signatures.trajectory, rung))
             reached[signatures.trajectory] = rung if not done else start
             seconds = 0.0 if done else seconds_per_run + operations(config, images, start) / flops_per_second(config)
-            of_rung.append(PlannedRun(config, point.overrides, signatures, done, start, seconds))
+            of_rung.append(PlannedRun(config, point.overrides, signatures, done, start, seconds, point.name))
         planned += sorted(of_rung, key=lambda run: -run.seconds)
     return planned
 

@@ -8,10 +8,12 @@ import pandas as pd
 
 from fmnist.analysis.leaderboard import PAIR_COLUMNS
 from fmnist.analysis.searches import add_searches
-from fmnist.config import UserError, suggest
+from fmnist.config import STORE, UserError, suggest
+from fmnist.identity import make_command
 from fmnist.schema import BASELINE, VAL_ACCURACY, Status
 from fmnist.study.declared import SCORING, DeclaredStudy, declare
 from fmnist.tracking import SearchSummary, load, searches
+from fmnist.words import plural, shown, some
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Selection:
     confirmed: pd.DataFrame  # fresh seeds of what searches tried, which stand on the leaderboard beside a study's
     searches: pd.DataFrame  # a row a search, with the fields of `fmnist.tracking.SearchSummary`
     recorded: int  # runs that the store holds
+    elsewhere: str = ""  # where a study has no run: how those are named that it has with other options
 
     @property
     def runs(self) -> pd.DataFrame:
@@ -88,8 +91,20 @@ def select(question: Question) -> Selection:
     own, confirmed = (study.own(runs), study.confirmed(runs)) if study else (runs, runs.iloc[:0])
     names = list(dict.fromkeys([*own["variant"], *confirmed["variant"]]))
     if question.baseline and question.baseline not in names:
-        raise UserError(f"--baseline: no run of variant '{question.baseline}'{suggest(question.baseline, names)}")
-    return Selection(question, study, own, confirmed, searched, len(runs))
+        raise UserError(
+            f"--baseline: no run of variant '{shown(question.baseline)}'{suggest(question.baseline, names)}"
+        )
+    elsewhere = _elsewhere(question, study, runs) if study and own.empty else ""
+    return Selection(question, study, own, confirmed, searched, len(runs), elsewhere)
+
+
+def _elsewhere(question: Question, study: DeclaredStudy, runs: pd.DataFrame) -> str:
+    store = [] if question.folder == STORE else ["--store", question.folder]
+    found = [
+        f"{plural(count, 'run')} with {setting}: {make_command('compare', study.name, [*store, *setting.split()])}"
+        for setting, count in study.other_settings(runs).items()
+    ]
+    return f"study {study.name} has {some(found)}" if found else ""
 
 
 def all_searches(folder: str) -> pd.DataFrame:

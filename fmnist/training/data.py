@@ -1,17 +1,15 @@
 """Fashion-MNIST as arrays, checked and split for training."""
 
-import argparse
 import hashlib
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from fmnist.config import CLASSES, Config, DataConfig, UserError, place
-from fmnist.training.fetch import damaged, fetch, find, folders
+from fmnist.training.fetch import damaged, find, folders
 from fmnist.training.readers import Bytes, Labels, read_csv, read_idx_pair
 from fmnist.training.streams import stream
+from fmnist.words import plural
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +94,9 @@ def check_sizes(config: Config, rows: int) -> None:
     _check_limit(rows, config.data.limit)
     training, _ = part_sizes(rows, config.data.validation, config.data.limit)
     if training < config.batch_size:
-        raise UserError(f"batch_size must be at most the {training} rows that train, but got {config.batch_size}")
+        raise UserError(
+            f"batch_size must be at most the {plural(training, 'row')} that train, but got {config.batch_size}"
+        )
 
 
 def _check_limit(rows: int, limit: int | None) -> None:
@@ -111,8 +111,8 @@ def _check_split(labels: Labels, validation: float, limit: int | None) -> None:
     names, counts = np.unique(labels, return_counts=True)
     if min(training, validating) < len(names):
         raise UserError(
-            f"{training + validating} rows with data.validation={validation} give {training} for training and "
-            f"{validating} for validation, but each needs at least one for each of {len(names)} classes; "
+            f"{plural(training + validating, 'row')} with data.validation={validation} give {training} for training "
+            f"and {validating} for validation, but each needs at least one for each of {len(names)} classes; "
             "use more rows"
         )
     if counts.min() < 2:
@@ -129,27 +129,3 @@ def _dataset(train: Bytes, train_labels: Labels, test: Bytes, test_labels: Label
         digest.update(f"{array.dtype}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
     return Dataset(train, train_labels, test, test_labels, digest.hexdigest()[:16], source)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Find or fetch the data, check it and say where it is; 0, or 2 with one line on stderr."""
-    parser = argparse.ArgumentParser(prog="python -m fmnist.training.data", description=main.__doc__)
-    parser.add_argument("--source", choices=("idx", "csv"), default="idx", help="default: idx")
-    parser.add_argument("--dir", help="folder of the idx.gz files (default: found or fetched)")
-    parser.add_argument("--train-csv", help="for csv: Kaggle's fashion-mnist_train.csv")
-    parser.add_argument("--test-csv", help="for csv: Kaggle's fashion-mnist_test.csv")
-    args = parser.parse_args(argv)
-    try:
-        if args.source == "idx" and not args.dir:
-            fetch()
-        data = load(DataConfig(args.source, args.dir, args.train_csv, args.test_csv))
-    except UserError as error:
-        print(f"fmnist.training.data: {error}", file=sys.stderr)
-        return 2
-    sizes = f"{len(data.train_labels):,} training and {len(data.test_labels):,} test images"
-    print(f"{data.source}: {sizes}, digest {data.digest}")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,5 +1,6 @@
 """What a sweep or a search shows while it goes on: a live table on a terminal, elsewhere a plain line for each end."""
 
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +19,9 @@ from fmnist.config import UserError
 from fmnist.tracking import Store, StoreError
 
 REFRESH_SECONDS = 1.0
+WORDS = ("run", "state")  # headings of columns that stand left; the rest are numbers
 LEAVE_SECONDS = 1.0  # for a look that is under way when the block is interrupted: the store may hang
+UNWRAPPED = 10_000  # characters
 LAST = 5  # ended runs that stay in sight on a terminal
 
 
@@ -64,9 +67,10 @@ class View:
     text: str
     ended: int
     total: int | None
-    noun: str  # runs, trials
+    noun: str  # run, trial
     active: list[ActiveRun]
     last: list[tuple[str, bool]]  # what those that ended last came to, the latest first, and whether it is a failure
+    best: str = ""  # what the best so far came to
 
 
 class Observed(Protocol):
@@ -79,6 +83,20 @@ class Observed(Protocol):
 
     def view(self) -> View:
         """What the last look has shown."""
+
+
+class StandardOutput(Console):
+    """A console that leaves it to the command how it ends where nobody reads on."""
+
+    def on_broken_pipe(self) -> None:
+        """Called by rich, which would end the process."""
+        raise BrokenPipeError
+
+
+def console() -> Console:
+    """Standard output: as wide as its terminal, whose words stay whole; what goes elsewhere is not wrapped at all."""
+    width = None if sys.stdout.isatty() else UNWRAPPED
+    return StandardOutput(file=sys.stdout, highlight=False, width=width, soft_wrap=width is not None)
 
 
 def active_runs(store: Store, expected: Iterable[ExpectedRun]) -> list[ActiveRun]:
@@ -135,21 +153,22 @@ def showing(observed: Observed, console: Console, on_end: Callable[[], None] = l
 
 def table(*headings: str, **options: Any) -> Table:
     """An empty table: names and states stand left, numbers right."""
-    columns = (Column(heading, justify="left" if heading in ("run", "state") else "right") for heading in headings)
+    sides: dict[str, Any] = {heading: "left" if heading in WORDS else "right" for heading in headings}
+    columns = (Column(heading, justify=side, no_wrap=heading != "run") for heading, side in sides.items())
     return Table(*columns, **options)
 
 
 def picture(view: View, height: int) -> Group:
     """What a terminal of so many lines shows: active runs, how far it all is, and what has ended last."""
     rows = table("run", "epoch", "validation", "s/epoch", "left", box=None, pad_edge=False)
-    visible = view.active[: max(1, (height - LAST - 4) // 2)]  # a long name takes two lines
+    visible = view.active[: max(1, (height - LAST - 5) // 2)]  # a long name takes two lines
     for run in visible:
         rows.add_row(
             escape(run.expected.name),
             f"{run.epoch}/{run.expected.epochs}",
             words.percent(run.accuracy),
             words.DASH if run.epoch_seconds is None else f"{run.epoch_seconds:.1f}",
-            words.DASH if run.seconds_left is None else words.clock(run.seconds_left),
+            _left(run),
         )
     if len(visible) < len(view.active):
         rows.add_row(f"... and {len(view.active) - len(visible)} more")
@@ -157,13 +176,21 @@ def picture(view: View, height: int) -> Group:
         Text(text, "red" if has_failed else "dim", no_wrap=True, overflow="ellipsis")
         for text, has_failed in view.last[:LAST]
     ]
-    return Group(rows, _bar(view), *last)
+    best = [Text(f"best so far: {view.best}", no_wrap=True, overflow="ellipsis")] if view.best else []
+    return Group(rows, _bar(view), *best, *last)
+
+
+def _left(run: ActiveRun) -> str:
+    if run.epoch >= run.expected.epochs:
+        return "scoring"  # the test images, and writing what there is to keep
+    return words.DASH if run.seconds_left is None else words.clock(run.seconds_left)
 
 
 def _bar(view: View) -> RenderableType:
     if view.total is None:
-        return Text(f"{view.ended} {view.noun}, {view.text}")
-    count = TextColumn(f"{{task.completed}}/{{task.total}} {view.noun}")
+        return Text(f"{words.plural(view.ended, view.noun)}, {view.text}")
+    noun = words.plural(view.total, view.noun).split(" ", 1)[1]
+    count = TextColumn(f"{{task.completed}}/{{task.total}} {noun}")
     bar = Progress(TextColumn("{task.description}"), BarColumn(), count)
     bar.add_task(escape(view.text), total=view.total, completed=view.ended)
     return bar

@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import signal
-import sys
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from functools import cache, partial
@@ -22,10 +22,12 @@ from hydra.core.utils import JobStatus
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from fmnist import machine, signals, temporary
 from fmnist.config import RunError, UserError
+from fmnist.study.compose import SweeperError
+from fmnist.words import shown
+from fmnist.work.display import console
 
 if TYPE_CHECKING:
     from fmnist.tracking import Store
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 WORKER_BYTES = 1_500_000_000  # what a worker takes for the baseline on all images
 RAY = {"log_to_driver": False, "object_store_memory": 78_643_200}  # the store says all there is; Ray's least
 QUIET = "ignore:resource_tracker:UserWarning"  # joblib's, which cleans up after those that are killed
+MOST_JOBS = 512
 HOPELESS = 3  # launches in a row that end with dead workers and without progress
 Task = Callable[[], Any]  # what a process does; it must be picklable
 
@@ -51,11 +54,22 @@ class LaunchingSweeper(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra before `sweep`."""
         self.hydra_context, self.config = hydra_context, config
-        self.console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+        self.console = console()
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Called by Hydra, whose own errors tell of what was typed."""
+        try:
+            return self.carry_out(arguments)
+        except Exception as error:
+            raise SweeperError from error
+
+    @abstractmethod
+    def carry_out(self, arguments: list[str]) -> Any:
+        """Carry out what the command line asks for."""
 
     def say(self, text: str) -> None:
-        """Print a text, of which no line is broken."""
-        self.console.print(text, soft_wrap=True)
+        """Print a text as it is."""
+        self.console.print(text, markup=False)
 
     def parsed(self, arguments: list[str]) -> list[Override]:
         """The command line's overrides."""
@@ -76,8 +90,9 @@ class LaunchingSweeper(Sweeper):
         if not self.is_local:
             return trajectories
         jobs = self.config.hydra.launcher.n_jobs
-        if isinstance(jobs, bool) or not isinstance(jobs, int) or (jobs < 1 and jobs != -1):
-            raise UserError(f"hydra.launcher.n_jobs must be at least 1, or -1 for as many as cores, but got {jobs}")
+        if isinstance(jobs, bool) or not isinstance(jobs, int) or not (1 <= jobs <= MOST_JOBS or jobs == -1):
+            allowed = f"from 1 to {MOST_JOBS}, or -1 for as many as cores"
+            raise UserError(f"hydra.launcher.n_jobs must be {allowed}, but got {shown(jobs)}")
         if jobs != -1:
             return jobs
         return max(1, min(machine.cores(), machine.free_memory() // WORKER_BYTES))  # joblib would count hyperthreads

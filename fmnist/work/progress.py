@@ -1,17 +1,17 @@
 """How a single run shows itself while it goes on: a bar on a terminal, a plain line for each epoch everywhere."""
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from fmnist import words
 from fmnist.config import Config
 from fmnist.identity import run_name
 from fmnist.run import Listener
+from fmnist.tracking import StoredRun
+from fmnist.work.display import console as standard_output
 
 COLUMNS = (
     TextColumn("{task.description}"),
@@ -26,7 +26,7 @@ COLUMNS = (
 @contextmanager
 def showing(config: Config) -> Iterator[Listener]:
     """A listener that shows the epochs of a single run with the time left."""
-    console, epochs = Console(file=sys.stdout, highlight=False), config.epochs
+    console, epochs = standard_output(), config.epochs
     progress = Progress(*COLUMNS, console=console, transient=True, disable=not console.is_terminal)
     bar = progress.add_task("starting", total=epochs)
     start = done = 0
@@ -35,9 +35,9 @@ def showing(config: Config) -> Iterator[Listener]:
     def on_start(epoch: int) -> None:
         nonlocal start, done, began
         start, done, began = epoch, epoch, time.monotonic()
-        console.print(f"{run_name(config)}  (epoch, then loss and accuracy in training and validation)", soft_wrap=True)
+        console.print(f"{run_name(config)}  (epoch, then loss and accuracy in training and validation)")
         if epoch:
-            console.print(f"continuing from the checkpoint after {epoch} epochs")
+            console.print(f"continuing from the checkpoint after {words.plural(epoch, 'epoch')}")
         progress.reset(bar, total=epochs - epoch)
 
     def on_step(step: int, steps: int) -> None:
@@ -49,8 +49,15 @@ def showing(config: Config) -> Iterator[Listener]:
         left = (time.monotonic() - began) / (epoch - start) * (epochs - epoch)
         parts = [f"{part} {record[f'{part}/loss']:.4f} {record[f'{part}/accuracy']:.4f}" for part in ("train", "val")]
         parts = [f"epoch {epoch:>{len(str(epochs))}}/{epochs}", *parts, f"{record['time/epoch_s']:.1f} s"]
-        parts += [] if console.is_terminal else [f"left {words.clock(left)}"]
+        parts += [] if console.is_terminal or epoch == epochs else [f"left {words.clock(left)}"]
         console.print("  ".join(parts), soft_wrap=True)
+        if epoch == epochs:
+            progress.reset(bar, total=None, description="scoring the test images")
+
+    def on_same(run: StoredRun) -> None:
+        same = f"{run.run_id[:8]}, validation {words.percent(run.val_accuracy)}"
+        ways = [f"{key}={run.params.get(key)}" for key in ("compute.threads", "compute.backend")]
+        console.print(f"the store has this run by {' '.join(ways)} ({same}); with these nothing would be trained")
 
     with progress:
-        yield Listener(on_start, on_step, on_epoch)
+        yield Listener(on_start, on_step, on_epoch, on_same)

@@ -11,8 +11,8 @@ from fmnist import machine, tracking, words
 from fmnist.analysis.leaderboard import leaderboard
 from fmnist.config import RunError
 from fmnist.report.leaderboard import render
-from fmnist.schema import Status
-from fmnist.study.plan import PlannedRun, estimate
+from fmnist.schema import BASELINE, Status
+from fmnist.study.plan import PlannedRun, baseline_name, estimate
 from fmnist.tracking import Store, StoredRun, StoreError
 from fmnist.training import checkpoint
 from fmnist.training.locking import BusyError, checkpoint_folder, exclusively, was_used_here
@@ -148,21 +148,26 @@ class Sweep:
                 return
             self._shown.add(rung)
             fresh = sum(not run.done for run in of_rung)
-            after = f"{fresh} runs, {words.clock(time.time() - self.began / 1000)} after the start"
+            after = f"{words.plural(fresh, 'run')}, {words.clock(time.time() - self.began / 1000)} after the start"
             self.launcher.console.print(f"\n[bold]Rung {rung}[/]: {after if fresh else 'nothing to do'}")
             signed = {run.signatures.run for run in of_rung}
-            text = render(leaderboard(runs[runs["signature"].isin(signed)]), "table")
+            rows = runs[runs["signature"].isin(signed)]
+            names = {run.signatures.variant: run.variant for run in of_rung}
+            base = next((run.config for run in of_rung if run.variant == BASELINE), None)
+            named = baseline_name(base) if base else BASELINE
+            variants = rows["variant_signature"].map(names).replace(BASELINE, named).astype(object)
+            text = render(leaderboard(rows.assign(variant=variants), named), "table")
             self.launcher.console.print(text, markup=False, soft_wrap=True)
 
     def _sum_up(self, failed: list[StoredRun]) -> None:
         if failed:
             ends = [(run.name, self.store.error(run.run_id).rstrip().splitlines()) for run in failed]
-            reasons = "; ".join(f"{name}: {lines[-1] if lines else 'its worker died'}" for name, lines in ends)
-            raise RunError(f"{len(failed)} of {len(self.missing)} runs failed: {reasons}")
+            reasons = [f"{name}: {lines[-1] if lines else 'its worker died'}" for name, lines in ends]
+            of_all = words.plural(len(self.missing), "run")
+            raise RunError(f"{len(failed)} of {of_all} failed: {words.some(reasons)}")
         took, estimated = time.time() - self.began / 1000, estimate(self.planned, self.workers)
-        off = 100 * (estimated - took) / took
         clocks = f"{words.clock(took)}; the plan said {words.clock(estimated)}"
-        self.launcher.console.print(f"\n{len(self.missing)} runs in {clocks} ({off:+.0f} %)")
+        self.launcher.say(f"\n{words.plural(len(self.missing), 'run')} in {clocks}")
 
 
 def _finished(runs: pd.DataFrame) -> set[str]:

@@ -7,8 +7,10 @@ from typing import Any
 
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from fmnist import machine, words
 from fmnist.config import StudyConfig, UserError
@@ -20,18 +22,18 @@ from fmnist.work.display import ActiveRun, ExpectedRun, View, active_runs, table
 from fmnist.work.worker import Attempt
 
 
-def plan_table(planned: list[PlannedRun], study: StudyConfig, workers: int) -> Table:
+def plan_table(planned: list[PlannedRun], study: StudyConfig, workers: int) -> Group:
     """The plan as a table, a row a rung, with the estimated time on so many workers."""
-    title = f"Study {study.name}: {study.question or 'a plain sweep'}"
-    rows = table("epochs", "runs", "done", "continuing", "new", "estimated time", title=title, title_justify="left")
+    rows = table("epochs", "runs", "done", "continuing", "new", "time")
     for rung in sorted({entry.config.epochs for entry in planned}):
         of_rung = [entry for entry in planned if entry.config.epochs == rung]
         done = sum(entry.done for entry in of_rung)
         continuing = sum(entry.start > 0 and not entry.done for entry in of_rung)
         counts = (rung, len(of_rung), done, continuing, len(of_rung) - done - continuing)
         rows.add_row(*map(str, counts), words.clock(estimate(of_rung, workers)))
-    rows.caption = f"{words.plural(workers, 'worker')}, about {words.clock(estimate(planned, workers))} in all"
-    return rows
+    title = f"Study {study.name}: {study.question or 'a plain sweep'}"
+    in_all = f"estimated for {words.plural(workers, 'worker')}: {words.clock(estimate(planned, workers))} in all"
+    return Group(Text(title), rows, Text(in_all))
 
 
 def run_table(planned: list[PlannedRun]) -> Table:
@@ -46,14 +48,16 @@ def run_table(planned: list[PlannedRun]) -> Table:
 def plan_summary(planned: list[PlannedRun], runs: pd.DataFrame) -> str:
     """What the plan shares: epochs that continuing saves, trajectories of other studies, and the disk it needs."""
     left = [entry for entry in planned if not entry.done]
+    if not left:
+        return "all of it is done"
     trained = sum(entry.config.epochs - entry.start for entry in left)
     alone = sum(entry.config.epochs for entry in left)
     others = runs[runs["trajectory_signature"].isin({entry.signatures.trajectory for entry in planned})]
     shared = others[~others["study"].isin(["", planned[0].config.study.name])]
-    lines = [f"trains {trained} epochs; each run by itself would need {alone}"]
+    lines = [f"trains {words.plural(trained, 'epoch')}; each run by itself would need {alone:,}"]
     if len(shared):
         count = shared["trajectory_signature"].nunique()
-        lines.append(f"{count} trajectories are shared with {', '.join(sorted(set(shared['study'])))}")
+        lines.append(f"shares {words.plural(count, 'trajectory')} with {', '.join(sorted(set(shared['study'])))}")
     megabytes = sum(disk_bytes(entry.config.model) for entry in left) / 1e6
     lines.append(f"needs about {megabytes:,.0f} MB of disk")
     return "; ".join(lines)
@@ -164,8 +168,8 @@ class SweepProgress:
         return done + sum(run.share * (run.expected.seconds or 0.0) for run in self.active)
 
     def _line(self, record: StoredRun) -> str:
-        """`3/6  filters=64 · 10 epochs · seed 0: validation 91.23 %, left about 0:01:00`."""
-        left = "" if self.complete else f", left about {words.clock(self.seconds_left())}"
+        """`3/6  filters=64 · seed 0 · 10 epochs: validation 91.23 %, left about 0:01:00`."""
+        left = "" if self.complete else f", left about {words.clock(max(1.0, self.seconds_left()))}"
         number = list(self.ended).index(record.signature) + 1
         return f"{number}/{len(self.expected)}  {record.name}: {_outcome(record)}{left}"
 
@@ -173,12 +177,17 @@ class SweepProgress:
         """With the lowest rung that is not complete, and the time of the end."""
         expected, rungs = self.expected, sorted({run.epochs for run in self.runs})
         unfinished = {run.epochs for run in expected if run.signature not in self.ended}
-        rung = f"rung {min(unfinished)} of {', '.join(map(str, rungs))}; " if unfinished else ""
-        left = self.seconds_left()
+        lowest = min(unfinished, default=0)
+        number = f"rung {rungs.index(lowest) + 1} of {len(rungs)}" if unfinished else ""
+        rung = f"{number} ({words.plural(lowest, 'epoch')}); " if unfinished else ""
+        left = max(1.0, self.seconds_left())  # the end of a run takes its time too
         until = time.strftime("%H:%M", time.localtime(time.time() + left))
         last = [(f"{_outcome(run)}  {run.name}", run.status != Status.FINISHED) for run in self.ended.values()][::-1]
         text = f"{rung}left {words.clock(left)}, until {until}"
-        return View(text, len(self.ended), len(expected), "runs", self.active, last)
+        finished = [run for run in self.ended.values() if run.status == Status.FINISHED]
+        leader = max(finished, key=lambda run: run.val_accuracy, default=None)
+        best = f"{words.percent(leader.val_accuracy)}  {leader.name}" if leader else ""
+        return View(text, len(self.ended), len(expected), "run", self.active, last, best)
 
 
 def _outcome(record: StoredRun) -> str:

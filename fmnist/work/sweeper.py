@@ -1,5 +1,6 @@
 """The Hydra sweeper: works a study out, launches workers for what is missing, and shows how it goes on."""
 
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,9 +11,11 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 
 from fmnist import machine
-from fmnist.checks import check
-from fmnist.config import Config, StudyConfig, UserError
+from fmnist.config import STORE, Config, StudyConfig, UserError
+from fmnist.identity import make_command
 from fmnist.study.compose import TRAIN, to_config
+from fmnist.study.typed import group_files
+from fmnist.words import shown
 from fmnist.work.launcher import LaunchingSweeper
 
 if TYPE_CHECKING:  # pandas, which the others import, would make --help slow
@@ -21,13 +24,14 @@ if TYPE_CHECKING:  # pandas, which the others import, would make --help slow
     from fmnist.study.plan import PlannedRun, Variant
     from fmnist.training.data import Dataset
 
+MOST_VALUES = 10_000  # of an option in a sweep
 WORTH_MEASURING = 90.0  # seconds: for a plan shorter than that a guess will do
 
 
 class StudySweeper(LaunchingSweeper):
     """Turns a study, or comma-separated values on the command line, into runs, and sees that all are done."""
 
-    def sweep(self, arguments: list[str]) -> Any:
+    def carry_out(self, arguments: list[str]) -> Any:
         """Work out and carry out the sweep that the command line asks for.
 
         Raises:
@@ -56,6 +60,17 @@ class StudySweeper(LaunchingSweeper):
         self.say(plan_summary(planned, runs))
         if not study.dry_run:
             Sweep(planned, began, workers, self).carry_out()
+            self.say("\n  ".join(["next:", *self._next(study.name)]))
+
+    def _next(self, study: str) -> list[str]:
+        """The commands that show what a sweep has come to, with its options."""
+        keys = ("study", "store", "patience", "study.dry_run", "study.fail_fast")
+        options = [text for text in self.overrides if not text.startswith(("hydra", *(f"{key}=" for key in keys)))]
+        store = [] if self.config.store == STORE else ["--store", self.config.store]
+        if study not in group_files("study"):
+            return [make_command("compare", "", store), make_command("ui", "", store)]
+        shown = [make_command(target, study, [*store, *options]) for target in ("compare", "report")]
+        return [*shown, make_command("ui", "", store)]
 
     def _points(self, fixed: list[str], study: StudyConfig) -> list["Variant"]:
         from fmnist.study.plan import variants
@@ -68,7 +83,6 @@ class StudySweeper(LaunchingSweeper):
             config.compute.threads = config.compute.threads or 1  # the numbers shall not depend on the machine's cores
             return machine.resolve(config)
 
-        check(compose(()))
         return variants(study, compose)
 
     def _plan(
@@ -111,7 +125,9 @@ def _split(overrides: list[Override], declared: StudyConfig) -> tuple[list[str],
     Comma-separated values become axes, rungs (`epochs=1,3`) or seeds (`seed=0,1`) of the study; beside a declared
     study a single `epochs` or `seed` replaces its rungs or seeds too.
     """
-    study = declared if declared.name else replace(declared, name="sweep", design="grid", rungs=[], seeds=[])
+    from fmnist.study.plan import PLAIN
+
+    study = declared if declared.name else replace(declared, name=PLAIN, design="grid", rungs=[], seeds=[])
     numbers: dict[str, list[Any]] = {"epochs": study.rungs, "seed": study.seeds}
     fixed: list[str] = []
     for override in overrides:
@@ -119,7 +135,10 @@ def _split(overrides: list[Override], declared: StudyConfig) -> tuple[list[str],
         if override.is_sweep_override():
             if not override.is_discrete_sweep():
                 raise UserError(f"{key}: only lists of values can be swept ({key}=1,2)")
-            (numbers if key in numbers else study.axes)[key] = list(override.sweep_iterator())
+            values = list(itertools.islice(override.sweep_iterator(), MOST_VALUES + 1))
+            if len(values) > MOST_VALUES:
+                raise UserError(f"{key} names more than {MOST_VALUES:,} values")
+            (numbers if key in numbers else study.axes)[key] = values
         elif declared.name and key in numbers:
             numbers[key] = [override.value()]
         else:
@@ -133,5 +152,5 @@ def _split(overrides: list[Override], declared: StudyConfig) -> tuple[list[str],
 
 def _whole(key: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise UserError(f"{key} must be a whole number, but got {value}")
+        raise UserError(f"{key} must be a whole number, but got {shown(value)}")
     return value

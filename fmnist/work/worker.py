@@ -70,7 +70,7 @@ class Worker:
         if signature in self._errors:
             raise self._errors[signature]
         try:
-            execute(planned.config, wait=False, store=store)
+            execute(planned.config, wait=False, store=store, variant=planned.variant)
             self._finished.add(signature)
         except (BusyError, UserError, AwayError):
             raise

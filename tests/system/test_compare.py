@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -9,7 +10,7 @@ from commands import ROOT, mistake, run
 from invented import write
 
 from fmnist import compare, tracking
-from fmnist.config import Config, from_flat
+from fmnist.config import Config, StudyConfig, from_flat
 
 POOLING = ["--study", "pooling"]
 
@@ -92,11 +93,11 @@ def test_a_condition_is_met_however_its_value_is_written(said, condition):
 
 def test_conditions_are_all_to_be_met_and_none_that_meets_them_is_said_so(said):
     assert names(said("--format", "json", "--where", "seed=1", "--where", "model.pooling=max")) == ["baseline"]
-    assert said("--where", "seed=1", "--where", "model.filters=3").startswith("none of the 6 recorded runs match")
+    assert said("--where", "seed=1", "--where", "model.filters=3").startswith("none of the 6 recorded runs matches")
 
 
 def test_epochs_metric_baseline_and_rows_by_run(said):
-    assert said("--epochs", 3).startswith("none of the 6 recorded runs match")
+    assert said("--epochs", 3).startswith("none of the 6 recorded runs matches")
     assert "val/loss" in said("--metric", "val/loss") and "in nats" in said("--metric", "val/loss")
     rows = json.loads(said(*POOLING, "--format", "json", "--baseline", "pooling=average"))
     assert {row["variant"]: row["verdict"] for row in rows}["pooling=average"] == "baseline"
@@ -116,7 +117,7 @@ def test_a_store_without_runs_is_no_mistake_and_stays_as_it_is(said, tmp_path):
 def test_a_store_where_nothing_has_finished_is_no_mistake(said, tmp_path):
     store = tracking.Store(str(tmp_path))
     store.client.create_run(store.id, run_name="killed at once", tags={"fmnist.signature": "s"})
-    assert "RUNNING" in said(where=tmp_path) and said(*POOLING, where=tmp_path).startswith("none of the 1 recorded")
+    assert "RUNNING" in said(where=tmp_path) and said(*POOLING, where=tmp_path).startswith("none of the 1 recorded run")
 
 
 # ---- Files ----------------------------------------------------------------------------------------------
@@ -145,6 +146,33 @@ def test_a_file_gets_what_would_be_printed_and_nothing_is_left_beside_it(said, t
     file = tmp_path / "deep" / "board.csv"
     assert said("--format", "csv", "--out", file) == ""
     assert file.read_text() == said("--format", "csv") and list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("b.csv", "rank,"), ("b.md", "|"), ("b.json", "["), ("b.tex", "\\begin"), ("b.HTML", "<!"), ("b.txt", "  rank")],
+)
+def test_a_file_s_suffix_says_its_format(said, tmp_path, name, start):
+    assert said("--out", tmp_path / name) == "" and (tmp_path / name).read_text().startswith(start)
+    assert said("--out", tmp_path / name, "--format", "csv") == "" and (tmp_path / name).read_text().startswith("rank,")
+
+
+@pytest.mark.parametrize(("format", "file"), [("json", "leaderboard.json"), ("latex", "leaderboard.tex")])
+def test_a_folder_gets_the_format_that_is_asked_for_too(said, tmp_path, format, file):
+    said(*POOLING, "--format", format, "--out", tmp_path / "all")
+    assert {path.name for path in (tmp_path / "all").iterdir()} >= {file, "leaderboard.csv", "leaderboard.md"}
+
+
+def test_a_study_that_was_run_with_other_options_says_which_and_how_to_name_them(said, store, tmp_path):
+    opened = tracking.Store(str(tmp_path))
+    base = from_flat(Config(), {"compute.precision": "float32", "compute.threads": 1, "epochs": 1, "data.limit": 600})
+    for options in ({}, {"model.pooling": "average"}):
+        write(opened, replace(from_flat(base, options), study=StudyConfig(name="pooling")))
+    told = said(*POOLING, where=tmp_path)
+    remedy = f'make compare STUDY=pooling ARGS="--store {tmp_path} data.limit=600"'
+    wanted = f"study pooling has 2 runs with data.limit=600: {remedy}"
+    assert wanted in told and wanted in said(*POOLING, "--out", tmp_path / "o", where=tmp_path, code=2)
+    assert wanted not in said(*POOLING, "data.limit=600", where=tmp_path)
 
 
 def test_names_do_nothing_in_any_format(said, tmp_path):
@@ -180,6 +208,7 @@ def test_names_do_nothing_in_any_format(said, tmp_path):
         (["--top", "-1"], "must be at least 1"),
         (["--metric", "test/accuracy"], "val/accuracy"),
         (["--format", "cvs"], "csv"),
+        (["--out", "board.xls"], "end it in one of .txt, .csv, .md, .json, .tex, .html"),
         (["--by", "seed"], "variant"),
         (["--format", "html"], "needs --out"),
         (["--claims"], "needs --study NAME"),

@@ -94,8 +94,8 @@ def test_a_space_that_makes_no_sense_is_refused(override, words):
         (["tuner.name=a/b"], "name of a folder"),
         (["tuner.name=.hidden"], "no dot in front"),
         ([f"tuner.name={'a' * 101}"], "at most 100 letters"),
-        (["tuner.seed=5000000000"], "tuner.seed must be at least 0 and at most 4e"),
-        (["tuner.minutes=nan"], "tuner.minutes must be at least 0, but got nan"),
+        (["tuner.seed=5000000000"], "tuner.seed must be at least 0 and at most 4000000000"),
+        (["tuner.minutes=nan"], "tuner.minutes must be at least 0 and at most 1000000, but got nan"),
     ],
 )
 def test_a_search_that_makes_no_sense_is_refused(overrides, words):

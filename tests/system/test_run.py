@@ -84,7 +84,7 @@ def test_the_benchmarks_invented_runs_have_the_numbers_and_words_of_a_real_one(r
 def test_the_run_has_a_name_a_status_and_says_where_it_came_from(recorded):
     config, _, record, folder = recorded
     assert record.info.status == "FINISHED"
-    assert record.info.run_name == "filters=4 kernel_size=3 dense_units=16 batch_size=32 · 2 epochs · seed 0"
+    assert record.info.run_name == "filters=4 kernel_size=3 dense_units=16 batch_size=32 · seed 0 · 2 epochs"
     tags = record.data.tags
     assert len(tags["fmnist.signature"]) == len(tags["fmnist.trajectory_signature"]) == 16
     assert tags["machine.cpu"] and tags["machine.gpu"] and tags["fmnist.data_digest"] == load(config.data).digest
@@ -100,6 +100,20 @@ def test_the_record_says_how_many_images_validated_and_tested(recorded):
     (row,) = tracking.load(config.store).query("epochs == 2").to_dict("records")
     assert row["test_images"] == len(predictions["test_labels"]) == 200
     assert row["validation_images"] == len(predictions["val_labels"]) == 60
+
+
+def test_a_run_that_the_store_has_with_other_threads_is_told_of_before_it_is_trained(recorded):
+    config, outcome, _, _ = recorded
+
+    class ToldError(Exception):
+        pass
+
+    def tell(same):
+        raise ToldError(same.run_id)
+
+    with pytest.raises(ToldError, match=outcome.run_id):
+        run.execute(from_flat(config, {"compute.threads": 2}), run.Listener(on_same=tell))
+    assert run.execute(config, run.Listener(on_same=tell)).trained == 0
 
 
 def test_pictures_stand_at_step_0_of_an_image_grid(recorded):

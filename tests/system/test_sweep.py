@@ -133,7 +133,7 @@ def test_commas_are_a_plain_sweep_in_which_a_run_that_fails_is_named_and_the_oth
 def test_a_single_run_shows_its_epochs_and_is_not_repeated(images, tmp_path):
     arguments = [*TINY, f"data.dir={images}", f"store={tmp_path}", "epochs=2", "compute.threads=1"]
     first = run("train", *arguments)
-    assert "epoch 1/2" in first.stdout and "left" in first.stdout and "test accuracy 0." in first.stdout
+    assert "epoch 1/2" in first.stdout and "left" in first.stdout and "test accuracy " in first.stdout
     assert first.stderr == ""
     assert "nothing was trained" in run("train", *arguments).stdout
 
@@ -143,7 +143,7 @@ def test_a_single_run_shows_its_epochs_and_is_not_repeated(images, tmp_path):
     [
         (["model.kernel_size=12"], "the largest that fits is 9"),
         (["data.dir=/nowhere"], "there is no file /nowhere/"),
-        (["study=kernel", "study.axes.model.kernel_size=[3,12]"], "1 of 3 points of the study are impossible"),
+        (["study=kernel", "study.axes.model.kernel_size=[3,12]"], "1 of 3 points of the study cannot be run"),
         (["-m", "model.filters=32,0"], "model.filters must be at least 1 and at most 4096, but got 0"),
         (["model.filters=32,64"], "put -m before it"),
         (["epoch=3"], "did you mean 'epochs'?"),
@@ -171,7 +171,9 @@ def test_compare_ranks_what_a_study_left(smoke):
     # Among all runs nothing is the article's baseline; the study has its own.
     assert {row["verdict"] for row in board} == {""}
     assert sorted(row["verdict"] for row in theirs) == ["baseline", "not distinguishable", "not distinguishable"]
-    assert here("compare", "--store", store, "--study", "kernel").stdout.startswith("none of the 6 recorded runs match")
+    assert here("compare", "--store", store, "--study", "kernel").stdout.startswith(
+        "none of the 6 recorded runs matches"
+    )
 
 
 @pytest.mark.skipif(BROWSER is None, reason=NO_BROWSER)

@@ -62,7 +62,7 @@ def test_a_database_is_read_as_the_client_reads_it(store, monkeypatch):
     monkeypatch.setattr(database, "_runs", busy)
     pd.testing.assert_frame_equal(short, tracking.frame(store))
     pd.testing.assert_frame_equal(short, tracking.load(store.folder))
-    assert sorted(short["run_name"]) == ["baseline · 1 epoch · seed 0", "just begun", "wild"]
+    assert sorted(short["run_name"]) == ["baseline · seed 0 · 1 epoch", "just begun", "wild"]
 
 
 def test_runs_longer_than_a_page_are_all_read_by_the_client(store, monkeypatch):
@@ -82,7 +82,7 @@ def test_counts_of_images_are_whole_numbers_and_0_where_an_older_run_does_not_sa
     runs = tracking.frame(store).set_index("run_name")
     assert runs["test_images"].dtype == runs["validation_images"].dtype == "int64"
     assert runs.loc["wild", ["test_images", "validation_images"]].tolist() == [0, 0]
-    assert runs.loc["baseline · 1 epoch · seed 0", ["test_images", "validation_images"]].tolist() == [10_000, 6_000]
+    assert runs.loc["baseline · seed 0 · 1 epoch", ["test_images", "validation_images"]].tolist() == [10_000, 6_000]
 
 
 def test_only_the_client_can_tell_of_servers_other_tables_and_what_is_no_database(tmp_path):
@@ -105,7 +105,7 @@ def test_an_option_that_a_record_lacks_has_its_default_and_a_run_without_options
         connection.execute("DELETE FROM params WHERE key = 'compute.backend'")
     for runs in (tracking.load(str(tmp_path)), tracking.frame(store)):
         row, killed = (
-            runs[runs["run_name"] == name].iloc[0] for name in ("batch_norm=true · 1 epoch · seed 0", "killed at once")
+            runs[runs["run_name"] == name].iloc[0] for name in ("batch_norm=true · seed 0 · 1 epoch", "killed at once")
         )
         assert row[["model.batch_norm", "compute.backend"]].tolist() == ["true", "tensorflow"]
         assert killed[["model.batch_norm", "compute.backend"]].isna().all() and killed["epochs"] == 0

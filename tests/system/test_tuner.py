@@ -14,7 +14,7 @@ import pytest
 from commands import ROOT, here, mistake, run
 from mlflow import MlflowClient
 
-from fmnist import tracking
+from fmnist import tracking, words
 from fmnist.search import trials
 
 SMALL = [
@@ -184,7 +184,7 @@ def test_every_execution_s_score_is_kept(images, tmp_path, one_process):
     ).stdout
     (a,) = trials.load_trials(tmp_path / "tuner" / "small")
     assert set(a.scores) == {"0", "1"} and a.score == pytest.approx(sum(a.scores.values()) / 2)
-    assert f"seed 1 {a.scores['1']:.4f}" in printed and len(tracking.load(str(tmp_path))) == 2
+    assert f"seed 1 {words.percent(a.scores['1'])}" in printed and len(tracking.load(str(tmp_path))) == 2
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_axes_are_added_changed_and_taken_out_by_their_option():
         (["augment=lite"], ["no augment 'lite'", "article, heavy, light, none", "did you mean 'light'"]),
         (["study=filtres"], ["no study 'filtres'", "did you mean 'filters'"]),
         (["optimizer=sgd"], ["group of options", "optimizer.name"]),
-        (["epochs=ten"], ["epochs=ten", "Integer"]),
+        (["epochs=ten"], ["epochs must be a whole number, but got ten"]),
         (["nonsense"], ["nonsense", "KEY=VALUE"]),
         (["study.rungs=[1]"], ["study=NAME"]),
         (["study=kernel", "study.axes.model.kernel_size=[3,10,40]"], ["2 of 4 points", "model.kernel_size=10", "=40"]),
@@ -112,7 +112,7 @@ def test_what_is_not_understood_is_refused_in_one_line_with_a_remedy(overrides, 
     [
         ("  cros: true", ["conf/study/mine.yaml", "no option 'study.cros'", "did you mean 'study."]),
         ("  seeds: five", ["conf/study/mine.yaml", "study.seeds"]),
-        ("  seeds: [0", ["no YAML", "mine.yaml", "line"]),
+        ("  seeds: [0", ["mine.yaml is no valid YAML", "line"]),
     ],
 )
 def test_a_study_s_file_that_is_not_understood_is_refused_in_one_line(lines, words, tmp_path, monkeypatch):
@@ -125,3 +125,15 @@ def test_a_study_s_file_that_is_not_understood_is_refused_in_one_line(lines, wor
 
 def test_no_study_is_the_default():
     assert compose_config().study == StudyConfig()
+
+
+def test_points_are_named_by_what_the_study_changes_of_its_baseline_and_those_of_a_plain_sweep_in_full():
+    def of(*overrides):
+        return [point.name for point in points(*overrides)[1]]
+
+    moved = ["study=pooling", "data.limit=600", "model.kernel_size=3"]
+    assert of(*moved) == ["baseline", "pooling=average"]
+    assert of(*moved, "study.axes.model.kernel_size=[3,5]") == ["baseline", "pooling=average", "kernel_size=5"]
+    plain = StudyConfig(name=plan.PLAIN, design="grid", axes={"model.filters": [64]})
+    (point,) = plan.variants(plain, lambda more: compose_config(["data.limit=600", *more]))
+    assert point.name == "limit=600 filters=64"

@@ -13,7 +13,7 @@ from fmnist.config import (
     UserError,
     from_flat,
 )
-from fmnist.identity import command, parameters, run_name, sign, variant_name
+from fmnist.identity import _presets, command, parameters, run_name, sign, variant_name
 from fmnist.network import feature_sizes, flops_per_image, parameter_count
 
 RESOLVED = {"compute.precision": "float32", "compute.threads": 1}
@@ -95,8 +95,8 @@ def test_an_augmentation_goes_by_its_group_s_name_or_by_the_ranges_that_differ()
 def test_epochs_seed_and_computing_are_no_part_of_a_variant_s_name():
     config = resolved(epochs=3, seed=7)
     assert variant_name(config) == "baseline"
-    assert run_name(config) == "baseline · 3 epochs · seed 7"
-    assert run_name(replace(config, epochs=1)) == "baseline · 1 epoch · seed 7"
+    assert run_name(config) == "baseline · seed 7 · 3 epochs"
+    assert run_name(replace(config, epochs=1)) == "baseline · seed 7 · 1 epoch"
 
 
 def test_the_precision_is_part_of_a_variant_s_name_where_the_study_varies_it():
@@ -191,3 +191,12 @@ def test_an_unresolved_config_cannot_be_signed():
 def test_flat_options_and_back():
     config = resolved(model__filters=64, epochs=3)
     assert parameters(from_flat(Config(), parameters(config))) == parameters(config)
+
+
+def test_an_augmentation_that_cannot_be_read_is_no_matter_of_runs_that_do_not_choose_it(tmp_path, monkeypatch):
+    (tmp_path / "augment").mkdir()
+    for name, text in {"deep": "[" * 3000, "odd": "rotation: 1\nrotaton: 2\n", "mild": "rotation: 1.0\n"}.items():
+        (tmp_path / "augment" / f"{name}.yaml").write_text(text)
+    monkeypatch.setattr("fmnist.identity.CONF", tmp_path)
+    monkeypatch.setattr("fmnist.identity._presets", _presets.__wrapped__)
+    assert variant_name(Config(augment=AugmentConfig(rotation=1.0))) == "augment=mild"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import here, mistake
 from idx import Half, pack, synthetic, write_idx
 from numpy.typing import NDArray
 
@@ -467,16 +468,14 @@ def test_the_debian_package_is_unpacked_without_being_installed(
 # ---- The command --------------------------------------------------------------------------------------
 
 
-def test_the_command_says_where_the_data_is(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert data.main(["--dir", str(folder)]) == 0
-    out = capsys.readouterr().out
+def test_the_command_takes_the_options_of_every_other_and_says_where_the_data_is(folder: Path) -> None:
+    out = here("data", f"data.dir={folder}").stdout
     assert str(folder) in out and "40 training and 20 test images" in out
 
 
-def test_the_command_ends_with_2_and_one_line_on_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert data.main(["--dir", str(tmp_path)]) == 2
-    printed = capsys.readouterr()
-    assert printed.out == "" and printed.err.count("\n") == 1 and "there is no file" in printed.err
+def test_the_command_ends_with_2_and_one_line_on_a_mistake(tmp_path: Path) -> None:
+    assert "there is no file" in mistake("data", f"data.dir={tmp_path}")
+    assert "did you mean 'data.dir'" in mistake("data", f"data.dri={tmp_path}")
 
 
 def test_too_few_rows_for_a_config_are_refused_before_anything_is_recorded(folder: Path) -> None:

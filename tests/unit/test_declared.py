@@ -158,6 +158,7 @@ def test_an_unknown_study_is_refused_with_those_that_there_are(study, words):
     [
         ("{weakest: Shirt}", ["must be {says: A SENTENCE, ...}", "got {'weakest': 'Shirt'}"]),
         ("word", ["must be {says: A SENTENCE, ...}", "got word"]),
+        ("{says: 3, weakest: Bag}", [".says must be a sentence, but got 3"]),
         ("{says: s}", ["must have axis and levels (and at), weakest, or published", "got nothing"]),
         ("{says: s, weakest: Shrit}", [".weakest must be a class, but got 'Shrit'; did you mean 'Shirt'"]),
         ("{says: s, weakest: 3}", [".weakest must be a class, but got '3'"]),
@@ -186,7 +187,7 @@ def test_a_claim_that_cannot_be_understood_is_one_line(claim, words):
         ("nonsense", "KEY=VALUE"),
         ("study=filters", "pooling cannot be filters too"),
         ("study.design=square", "one_at_a_time, grid"),
-        ("model.kernel_size=12", "points of the study are impossible"),
+        ("model.kernel_size=12", "model.kernel_size=12 is too large"),
         ("study.axes.model.pooling=max", "list of levels"),
     ],
 )

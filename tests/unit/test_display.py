@@ -46,9 +46,9 @@ def test_no_line_is_wider_than_the_terminal_and_names_in_it_are_whole(width):
 
 
 def test_the_rung_the_share_and_the_end_stand_by_the_bar():
-    assert "rung 1 of 1, 3; left" in drawn(progress(), 110)
+    assert "rung 1 of 2 (1 epoch); left" in drawn(progress(), 110)
     half = drawn(progress(ended=[Status.FINISHED, Status.FINISHED]), 110)
-    assert "rung 3 of 1, 3; left" in half and "2/4 runs" in half and "until" in half
+    assert "rung 2 of 2 (3 epochs); left" in half and "2/4 runs" in half and "until" in half
     assert "rung" not in drawn(progress(ended=[Status.FINISHED] * 4), 110)
 
 
@@ -62,7 +62,7 @@ def test_what_ended_last_stands_below_the_newest_first_with_failures_in_red():
 
 def test_later_rungs_of_a_path_that_failed_are_expected_no_more():
     half = progress(ended=[Status.FINISHED, Status.FAILED])
-    assert "2/3 runs" in drawn(half, 110) and "rung 3 of" in drawn(half, 110) and not half.complete
+    assert "2/3 runs" in drawn(half, 110) and "rung 2 of" in drawn(half, 110) and not half.complete
     assert progress(ended=[Status.FAILED, Status.FAILED]).complete
     assert half.seconds_left() < progress(ended=[Status.FINISHED, Status.FINISHED]).seconds_left()
 

@@ -48,7 +48,7 @@ def records(monkeypatch):
     store = Records()
     store.carried_out, store.failing = [], set()
 
-    def execute(config, wait, store):
+    def execute(config, wait, store, variant):
         key = f"{config.epochs}-{config.seed}"
         store.carried_out.append(key)
         store.runs[key] = (Status.FAILED if key in store.failing else Status.FINISHED, 1000)
@@ -147,7 +147,7 @@ def sweeper(launcher, overrides=()):
 @pytest.mark.parametrize("jobs", [0, -2])
 def test_a_number_of_workers_that_is_none_is_refused(jobs):
     launcher = sweeper({"n_jobs": jobs})
-    with pytest.raises(UserError, match=rf"hydra.launcher.n_jobs must be at least 1, or -1 .* but got {jobs}"):
+    with pytest.raises(UserError, match=rf"hydra.launcher.n_jobs must be from 1 to 512, or -1 .* but got {jobs}"):
         launcher.workers(9)
 
 

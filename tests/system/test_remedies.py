@@ -1,0 +1,103 @@
+"""What a message advises works: each mistake is made, the advice is taken out of its message, and followed."""
+
+import re
+import shlex
+import subprocess
+
+import pytest
+from commands import ROOT, here, mistake
+from invented import write
+
+from fmnist import tracking
+from fmnist.config import Config, StudyConfig, from_flat
+
+DRY = "study.dry_run=true"
+SWEEPS = [  # arguments with a mistake, what the message says, the arguments that follow from it
+    (["--epochs", "3"], r"write (\S+)$", [r"\1"]),
+    (["--lr", "0.1"], r"write (\S+)$", [r"\1"]),
+    (["lr=0.1"], r"did you mean '(\S+)'", [r"\1=0.1"]),
+    (["optimizer.lr=0.1"], r"did you mean '(\S+)'", [r"\1=0.1"]),
+    (["augmentation=none"], r"did you mean '(\S+)'", [r"\1=none"]),
+    (["augment=lite"], r"did you mean '(\S+)'", [r"augment=\1"]),
+    (["model.pooling=maximum"], r"did you mean '(\S+)'", [r"model.pooling=\1"]),
+    (["epochs"], r"write (\S+)$", [r"\1"]),
+    (["epochs=???"], r"write (\S+)$", [r"\1"]),
+    (["epochs==3"], r"write (\S+)$", [r"\1"]),
+    (["nonsense"], r"write KEY=VALUE, (\S+)$", [r"\1"]),
+    (["+epochs=3"], r": (\S+) is there already; write it without \+$", [r"\1"]),
+    (["study.question=a=b", "study=pooling"], r"quotes: '(.*)'$", [r"\1", "study=pooling"]),
+    (["model=3"], r"set one of (\S+),", [r"\1=3"]),
+    (["epochs=1,3"], r"put (-m) before it", [r"\1", "epochs=1,3"]),
+    (["study.rungs=[1]"], r"begin with (study)=NAME", [r"\1=pooling", "study.rungs=[1]"]),
+    (["study.rungs=1,3", "study=pooling"], r"brackets\], (\S+)$", [r"\1", "study=pooling"]),
+    (["study.rungs=3", "study=pooling"], r"like (\[.*\]),", [r"study.rungs=\1", "study=pooling"]),
+    (["study.seeds=[]", "study=pooling"], r"at least one, (\S+)$", [r"\1", "study=pooling"]),
+    (["study=pooling,kernel"], r"make sweep STUDY=(\w+)", [r"study=\1"]),
+    (["study=poling"], r"did you mean '(\w+)'", [r"study=\1"]),
+    (["study=pooling", "hydra.mode=RUN"], r"leave out (\S+)$", ["study=pooling"]),
+    (["study=pooling", "study.claims.x=1"], r"(\+study.claims.x)=", ["study=pooling", r"\1={says: s, weakest: Bag}"]),
+    (["study=pooling", "study.axes.seed=[0,1]"], r"use (study.seeds)$", ["study=pooling", r"\1=[0,1]"]),
+    (["study=pooling", "study.axes.data.scale=raw"], r"levels like", ["study=pooling", "study.axes.data.scale=[raw]"]),
+    (["model.kernel_size=11"], r"fits is (\d+)$", [r"model.kernel_size=\1"]),
+    (["data.limit=60", "batch_size=8"], r"that works is (\d+)$", [r"data.limit=\1", "batch_size=8"]),
+    (["hydra.launcher.n_jobs=0", "study=pooling"], r"or (-1) for", [r"hydra.launcher.n_jobs=\1", "study=pooling"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "advice", "followed"), SWEEPS, ids=[" ".join(row[0]) for row in SWEEPS])
+def test_the_advice_about_a_sweep_works(arguments, advice, followed, images, tmp_path):
+    place = [f"data.dir={images}", f"store={tmp_path}"]
+    is_sweep = any(text.startswith(("study", "-m")) for text in followed)
+    found = re.search(advice, mistake("train", *arguments, *place, *([DRY] if is_sweep else [])).strip())
+    assert found
+    then = [found.expand(text) for text in followed]
+    assert "epoch" in here("train", *then, *place, DRY, *([] if is_sweep else ["-m"])).stdout
+
+
+@pytest.mark.parametrize(
+    ("mistaken", "advice"),
+    [
+        ("make sweep study=filters", r"it takes (STUDY=filters)\."),
+        ("make plan STUDY=filters model.filters=8 epochs=3", r"it takes (ARGS=\".*\")\."),
+        ("make tune tuner=grid workers=2", r"it takes (TUNER=grid WORKERS=2)\."),
+        ("make compare study=filters", r"it takes (STUDY=filters)\."),
+    ],
+)
+def test_the_advice_of_make_works(mistaken, advice):
+    make, target, *_ = shlex.split(mistaken)
+    done = subprocess.run([*shlex.split(mistaken), "-n"], cwd=ROOT, capture_output=True, text=True, check=False)
+    found = re.search(advice, done.stderr)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and found, done.stderr
+    subprocess.run([make, target, "-n", *shlex.split(found[1])], cwd=ROOT, capture_output=True, check=True)
+
+
+@pytest.mark.parametrize("goal", ["swep", "filters", "epochs"])
+def test_make_has_no_other_targets(goal):
+    done = subprocess.run(["make", goal, "-n"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and f"there is no target '{goal}'" in done.stderr
+
+
+def test_a_study_that_was_run_with_options_is_found_by_the_advice_that_names_them(tmp_path):
+    store = tracking.Store(str(tmp_path))
+    computed = {"compute.precision": "float32", "compute.threads": 1, "epochs": 1, "data.limit": 600}
+    for pooling in ("max", "average"):
+        config = from_flat(Config(), {**computed, "model.pooling": pooling, "model.filters": [4, 8]})
+        config.study = StudyConfig(name="pooling")
+        write(store, config)
+    told = here("compare", "--store", tmp_path, "--study", "pooling").stdout
+    _, target, study, arguments = shlex.split(told.strip().partition(": ")[2])
+    assert (target, study) == ("compare", "STUDY=pooling")
+    options = shlex.split(arguments.removeprefix("ARGS="))
+    assert "pooling=average" in here("compare", "--study", "pooling", *options).stdout
+
+
+def test_the_command_that_answers_what_is_open_trains_what_a_claim_waits_for(tmp_path):
+    from fmnist.study.findings import answer
+    from fmnist.study.selection import Question
+
+    store = tracking.Store(str(tmp_path))
+    for epochs in (1, 10):
+        computed = {"compute.precision": "float32", "compute.threads": 1, "epochs": epochs}
+        write(store, from_flat(Config(), computed))
+    findings = answer(Question(str(tmp_path), "epochs", ["study.rungs=[1,10]"]))
+    assert findings.command() == f'make sweep STUDY=epochs ARGS="store={tmp_path} study.rungs=[1,10,50]"'

@@ -1,0 +1,109 @@
+"""How numbers, counts and typed values are told: in one way each."""
+
+import ast
+import re
+import subprocess
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from fmnist import words
+from fmnist.config import PACKAGE, Config, StudyConfig, from_flat
+from fmnist.identity import Signatures, make_command, run_name
+from fmnist.study.plan import PlannedRun
+from fmnist.work.sweep_progress import plan_summary, plan_table, run_table
+
+COUNTED = re.compile(r" (run|epoch|seed|trial|worker|row|minute|dimension|trajectory|trajectories|point of)s?\b")
+ELSEWHERE = ("analysis", "report", "tracking")
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [(0, "0 runs"), (1, "1 run"), (2, "2 runs"), (1234, "1,234 runs"), (1.0, "1 run"), (1.5, "1.5 runs")],
+)
+def test_a_count_agrees_with_its_noun(number, told):
+    assert words.plural(number, "run") == told
+
+
+def test_nouns_in_y_have_their_plural():
+    assert words.plural(1, "trajectory") == "1 trajectory" and words.plural(0, "trajectory") == "0 trajectories"
+
+
+def test_every_count_in_a_message_is_told_by_that_helper():
+    """An f-string that puts a number before a noun itself says `1 runs` some day."""
+    found = []
+    for file in PACKAGE.rglob("*.py"):
+        if file.relative_to(PACKAGE).parts[0] in ELSEWHERE:
+            continue
+        for text in (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.JoinedStr)):
+            for number, noun in zip(text.values, text.values[1:], strict=False):
+                is_value = isinstance(number, ast.FormattedValue) and not re.search(
+                    "plural|[A-Z]{3}", ast.unparse(number)
+                )
+                if is_value and isinstance(noun, ast.Constant) and COUNTED.match(noun.value):
+                    found.append(f"{file.name}:{noun.lineno}: {ast.unparse(number)}{noun.value[:20]}")
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (None, "null"), (True, "true"), ("a\nb", "a b"), ("\x1b[2J\x07", "\\x1b[2J\\x07"), ("\u202eabc", "\\u202eabc"),
+        ("\udc80", "\\udc80"), ("x" * 101, "x" * 99 + "…"), ([1, 2], "[1, 2]"), ("é·", "é·"),
+    ],
+)  # fmt: skip
+def test_what_was_typed_is_told_on_one_line_and_harmlessly(value, told):
+    assert words.shown(value) == told
+
+
+def test_some_of_many_texts_are_told_and_how_many_more_there_are():
+    assert words.some(["a", "b"]) == "a; b" and words.some(list("abcde")) == "a; b; c; and 2 more"
+
+
+def test_scores_are_told_in_one_unit_each():
+    assert [words.score(0.9123, "share"), words.score(-0.0123, "share", signed=True)] == ["91.23 %", "−1.23 points"]
+    assert [words.score(0.25, "nats"), words.score(-0.25, "nats", signed=True), words.score(None, "nats")] == [
+        "0.2500", "−0.2500", "–",
+    ]  # fmt: skip
+
+
+def test_a_run_s_name_is_short_however_much_its_variant_changes():
+    options = {"model.filters": [32, 64], "model.pooling": "average", "optimizer.learning_rate": 0.00012345678901234}
+    options |= {f"augment.{name}": 0.123456789012345 for name in ("rotation", "width_shift", "shear", "zoom")}
+    name = run_name(from_flat(Config(), options))
+    assert len(name) < 160 and name.endswith("… · seed 0 · 10 epochs")
+
+
+@pytest.mark.parametrize("text", ["data.limit=600", "study.rungs=[1,3]", "a='b c'", 'x="y"', "$HOME", "`id`", "a\\b"])
+def test_a_make_command_hands_its_arguments_through_two_shells(text):
+    def arguments(line):
+        return subprocess.run(
+            ["sh", "-c", f"printf '%s\\n' {line}"], capture_output=True, text=True, check=True
+        ).stdout[:-1]
+
+    *command, given = arguments(make_command("compare", "filters", ["one=1", text])).split("\n")
+    assert command == ["make", "compare", "STUDY=filters"]
+    assert arguments(given.removeprefix("ARGS=").replace("$$", "$")) == f"one=1\n{text}"  # as make expands it
+
+
+# ---- Terminals ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_no_word_of_a_plan_is_broken_on_a_narrow_terminal(width):
+    question = "Which of the article's choices matter, each varied alone around its baseline, and which of them do not?"
+    study = StudyConfig(name="article", question=question)
+    variant = "filters=[32,64] kernel_size=7 pooling=average augment=heavy scale=unit learning_rate=0.0001"
+    signatures = Signatures("run", "trajectory", "variant")
+    planned = [
+        PlannedRun(Config(study=study, epochs=n), (), signatures, n == 2, n // 3, 60.0, variant) for n in (1, 2, 3)
+    ]
+    console = Console(width=width, force_terminal=False)
+    nothing = pd.DataFrame(columns=["trajectory_signature", "study"])
+    with console.capture() as capture:
+        for part in (run_table(planned), plan_table(planned, study, 2), plan_summary(planned, nothing)):
+            console.print(part)
+    text = capture.get()
+    assert {*variant.split(), *question.split()} <= set(text.split()) and max(map(len, text.splitlines())) <= width
+    assert "trains 3 epochs" in " ".join(text.split())
