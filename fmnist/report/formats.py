@@ -47,6 +47,11 @@ def visible(text: str) -> str:
     return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def minus(text: str) -> str:
+    """A sentence whose numbers have minus signs instead of hyphens."""
+    return re.sub(r"(?<![^\s(])-(?=\d)", "−", text)
+
+
 def _markdown(text: str) -> str:
     """The text where GitHub would read tables, links, code, emphasis, formulas or HTML."""
     return _HTML.sub(lambda found: {"<": "&lt;", "&": "&amp;"}[found[0]], _MARKDOWN.sub(r"\\\g<0>", visible(text)))

@@ -226,7 +226,7 @@ def rungs(*accuracies):
 def test_a_shorter_budget_may_or_may_not_pick_the_winner_of_the_longest():
     assert rungs([0.82, 0.81, 0.80], [0.83, 0.85, 0.84], [0.90, 0.92, 0.91]) == [
         "1 epoch would have picked baseline, number 3 at 10 epochs, 2.00 points of validation accuracy below a; "
-        "rank correlation over 3 variants: Spearman -0.50, Kendall -0.33",
+        "rank correlation over 3 variants: Spearman −0.50, Kendall −0.33",
         "3 epochs would have picked a, the winner at 10 epochs too; "
         "rank correlation over 3 variants: Spearman 1.00, Kendall 1.00",
     ]
@@ -257,7 +257,7 @@ def test_the_best_variants_gains_and_losses_by_class_are_told_against_the_baseli
     # 20 against 0 images: p = 2 / 2^20; 9 against 0: 2 / 2^9, corrected for the 9 classes left.
     assert compared([answers(10, 9)], [answers(30)]) == [
         "against the baseline at 10 epochs scale=unit gains in Shirt (+20.0 points of recall, p < 0.001, 20 fewer of "
-        "100 taken for T-shirt/top) and loses in Bag (-9.0 points of recall, p = 0.035, 9 more of 100 taken for "
+        "100 taken for T-shirt/top) and loses in Bag (−9.0 points of recall, p = 0.035, 9 more of 100 taken for "
         "Shirt) (test set; McNemar with Holm; one seed, whose luck the test cannot see)"
     ]
 
