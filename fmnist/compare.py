@@ -52,13 +52,14 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--metric", choices=tuple(RANKING), default=VAL_ACCURACY.key, help="what ranks (val/accuracy)")
     parser.add_argument("--baseline", metavar="VARIANT", default="", help="compare with it (the study's baseline)")
     parser.add_argument("--by", choices=("variant", "run"), default="variant", help="what a row is (variant)")
+    parser.add_argument("--rank-failed", action="store_true", help="rank variants too of which seeds failed")
     condition = "only rows whose runs have this option; may be repeated, changes no statistics"
     parser.add_argument("--where", metavar="KEY=VALUE", type=_condition, action="append", default=[], help=condition)
     parser.add_argument("--top", metavar="N", type=_positive, help="only the first N rows")
     parser.add_argument("--format", choices=(*FORMATS, "html"), default="table", help="default: table")
     parser.add_argument("--out", metavar="PATH", type=Path, help="write to a file, or into a folder (no suffix)")
     parser.add_argument("--force", action="store_true", help="replace results of other runs that stand in the folder")
-    parser.add_argument("--store", metavar="DIR", default="mlruns", help="folder of the runs (mlruns)")
+    parser.add_store()
     parser.add_argument("overrides", nargs="*", help="options that the study was run with: data.limit=3000")
     arguments = parser.parse_intermixed_args(argv)
     _check(parser, arguments)
@@ -83,7 +84,7 @@ def _check(parser: Parser, arguments: argparse.Namespace) -> None:
 
 
 def _check_searches(parser: Parser, arguments: argparse.Namespace) -> None:
-    for option in ("study", "claims", "epochs", "metric", "baseline", "by", "where", "top", "overrides"):
+    for option in ("study", "claims", "epochs", "metric", "baseline", "by", "rank_failed", "where", "top", "overrides"):
         if getattr(arguments, option) != parser.get_default(option) and getattr(arguments, option) != []:
             name = f"'{arguments.overrides[0]}'" if option == "overrides" else f"--{option}"
             parser.error(f"--searches lists all searches of the store: leave out {name}")

@@ -6,6 +6,7 @@ The defaults are the baseline, the run of the 2020 article. Imports nothing of t
 import difflib
 import math
 import operator
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ CLASSES: tuple[str, ...] = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
 CLASS_COUNT = len(CLASSES)
+MOST_EPOCHS, MOST_SEED = 100_000, 2**32 - 1
 OPTIMIZERS = ("adam", "adamw", "nadam", "rmsprop", "sgd")
 
 
@@ -170,11 +172,43 @@ class Config:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     batch_size: int = option(128, least=1, most=60_000)
-    epochs: int = option(10, least=1, most=100_000)
-    seed: int = option(0, least=0, most=2**32 - 1)
+    epochs: int = option(10, least=1, most=MOST_EPOCHS)
+    seed: int = option(0, least=0, most=MOST_SEED)
     store: str = "mlruns"  # folder of the database, artifacts, checkpoints and Hydra's files
     patience: int = option(600, least=0, most=10_000_000)  # seconds that a trained run waits for a server that is away
     study: StudyConfig = field(default_factory=StudyConfig)  # without a name: none
+
+
+# ---- Places ---------------------------------------------------------------------------------------------
+
+
+def place(key: str, text: str) -> Path:
+    """The path that an option names; `~` is the home folder.
+
+    Raises:
+        UserError: there is no home folder.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{key}={text}: no home folder is known here; write the whole path, or set HOME") from error
+
+
+def folder(key: str, text: str) -> str:
+    """The path of a folder that is there, or that could be made.
+
+    Raises:
+        UserError: it is neither.
+    """
+    path = place(key, text)
+    if "://" in text:
+        raise UserError(f"{key} names a folder, for checkpoints too; a server is named by MLFLOW_TRACKING_URI={text}")
+    if not text.strip():
+        raise UserError(f"{key} is empty; name a folder")
+    for part in (path, *path.parents):
+        if os.path.exists(part) and not part.is_dir():  # noqa: PTH110  # Path.exists raises where one may not look
+            raise UserError(f"{key}={text}: {part} is a file; name a folder")
+    return str(path)
 
 
 # ---- Flat keys ------------------------------------------------------------------------------------------

@@ -40,6 +40,16 @@ def parameters(config: Config) -> dict[str, Any]:
     return flat
 
 
+def default_parameters() -> Mapping[str, Any]:
+    """The baseline's."""
+    return _parameters_of(Config)
+
+
+@cache
+def _parameters_of(kind: type[Config]) -> Mapping[str, Any]:
+    return parameters(kind())
+
+
 @dataclass(frozen=True)
 class Signatures:
     """Hashes of what determines the numbers of a run, of its trajectory, of its variant (16 hex digits)."""
@@ -60,8 +70,13 @@ def sign(config: Config, data_digest: str) -> Signatures:
     """
     if config.compute.precision == "auto" or config.compute.threads is None:
         raise ValueError(f"only a resolved config can be signed, but got {config.compute}")
-    options = differing(parameters(config), parameters(Config()), always=FIRST_OPTIONS)
-    content = {**options, "data": data_digest, "recipe": RECIPE}
+    return sign_options(parameters(config), data_digest)
+
+
+def sign_options(options: Mapping[str, Any], data_digest: str) -> Signatures:
+    """Sign what `parameters` gives of a resolved config, as records keep it."""
+    signed = differing(options, default_parameters(), always=FIRST_OPTIONS)
+    content = {**signed, "data": data_digest, "recipe": RECIPE}
     run = _digest(content)
     del content["epochs"]
     trajectory = _digest(content)

@@ -1,27 +1,86 @@
 """What this machine is: its cores, its processor, and the precision and threads it suggests for a run."""
 
+import importlib.util
+import math
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import psutil
 
-from fmnist.config import ComputeConfig, Config
+from fmnist.config import ComputeConfig, Config, UserError
 
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # x86, x86, Arm
 
 
 def cores() -> int:
-    """Physical cores that this process may use."""
+    """Physical cores that this process may use; a container's share of them is rounded up."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
+    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed, math.ceil(min(allowed, core_quota()))))
 
 
 def free_memory() -> int:
     """Bytes that processes can still get without swapping."""
-    return int(psutil.virtual_memory().available)
+    return int(min(psutil.virtual_memory().available, memory_quota()))
+
+
+# ---- Control groups, by which containers and batch systems limit processes; joblib knows only the outermost ------
+
+
+def _groups(controller: str, root: Path) -> Iterator[Path]:
+    """The folders of the groups that this process is in, of version 2 and of a controller of version 1."""
+    file = root / "proc/self/cgroup"
+    for line in file.read_text().splitlines() if file.exists() else ():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "" or controller in controllers.split(","):
+            base = root / "sys/fs/cgroup" / (controller if controllers else "")
+            parts = [part for part in path.split("/") if part not in ("", "..")]
+            yield from (base.joinpath(*parts[:length]) for length in range(len(parts) + 1))
+
+
+def core_quota(root: Path = Path("/")) -> float:
+    """Cores that control groups grant; infinite where none does."""
+    quota = math.inf
+    for group in _groups("cpu", root):
+        first = [*_words(group / "cpu.cfs_quota_us"), *_words(group / "cpu.cfs_period_us")]
+        granted = _words(group / "cpu.max") or first
+        if len(granted) == 2 and granted[0] not in ("max", "-1"):
+            quota = min(quota, int(granted[0]) / int(granted[1]))
+    return quota
+
+
+def memory_quota(root: Path = Path("/")) -> float:
+    """Bytes that control groups still grant; infinite where none limits them."""
+    quota = math.inf
+    for group in _groups("memory", root):
+        limit = _words(group / "memory.max") or _words(group / "memory.limit_in_bytes")
+        used = _words(group / "memory.current") or _words(group / "memory.usage_in_bytes")
+        if limit and used and limit != ["max"]:
+            cached = _named(group / "memory.stat", "inactive_file", "total_inactive_file")  # which gives way
+            quota = min(quota, max(0, int(limit[0]) - int(used[0]) + cached))
+    return quota
+
+
+def killed_for_memory(root: Path = Path("/")) -> int:
+    """How many processes of our control groups the system has killed for lack of memory."""
+    files = [group / name for group in _groups("memory", root) for name in ("memory.events", "memory.oom_control")]
+    return max((_named(file, "oom_kill") for file in files), default=0)
+
+
+def _words(file: Path) -> list[str]:
+    with suppress(OSError):
+        return file.read_text().split()
+    return []
+
+
+def _named(file: Path, *names: str) -> int:
+    """The largest number behind one of the names in a file, 0 where there is none."""
+    words = _words(file)
+    return max((int(value) for name, value in zip(words[::2], words[1::2], strict=False) if name in names), default=0)
 
 
 def _cpuinfo(key: str) -> str:
@@ -62,8 +121,15 @@ def resolve(config: Config) -> Config:
 
 
 def use_backend(config: Config) -> None:
-    """Have Keras compute with a config's backend; without effect once this process has imported Keras."""
-    os.environ["KERAS_BACKEND"] = config.compute.backend.replace("auto", "tensorflow")
+    """Have Keras compute with a config's backend; without effect once this process has imported Keras.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    backend = config.compute.backend.replace("auto", "tensorflow")
+    if importlib.util.find_spec(backend) is None:
+        raise UserError(f"compute.backend={backend} needs the package {backend}, which is not installed")
+    os.environ["KERAS_BACKEND"] = backend
 
 
 def this_process() -> str:
@@ -73,13 +139,14 @@ def this_process() -> str:
 
 def is_gone(process: str) -> bool:
     """Whether a process of that name has ended; False also where only another machine could tell."""
-    host, pid, created = process.rsplit(" ", 2)
-    if host != platform.node():
+    host, *numbers = process.rsplit(" ", 2)
+    if host != platform.node() and len(numbers) == 2:
         return False
     try:
+        pid, created = numbers
         other = psutil.Process(int(pid))
         return other.create_time() != float(created) or other.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, ValueError):  # or it is no name of a process
         return True
 
 

@@ -9,8 +9,14 @@ from functools import cache
 
 import yaml
 
+from fmnist import words
 from fmnist.config import PACKAGE, Config
 
+LONGEST = 1_000_000  # letters of a diff
+SECRETS = (
+    ".env*", "*.env", ".netrc", ".pgpass", ".pypirc", "*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore",
+    "*.kdbx", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", "*credential*", "*secret*", "*token*", "*password*",
+)  # fmt: skip
 PACKAGES = ("keras", "keras-tuner", "mlflow", "numpy", "pandas", "scikit-learn", "hydra-core")  # and the backend
 
 
@@ -20,9 +26,21 @@ def files(config: Config) -> dict[str, str]:
     texts = {
         "config.yaml": yaml.safe_dump(options, sort_keys=False),
         "provenance/packages.json": json.dumps(_versions(*PACKAGES, config.compute.backend), indent=1),
-        "provenance/uncommitted.diff": _git("diff", "HEAD"),
+        "provenance/uncommitted.diff": _uncommitted(),
     }
     return {path: text for path, text in texts.items() if text}
+
+
+def _uncommitted() -> str:
+    """What differs from the commit, without files that may hold secrets, and no more than `LONGEST`."""
+    diff = ["diff", "--no-color", "--no-ext-diff", "--no-textconv"]
+    everywhere = [f"glob,icase)**/{pattern}" for name in SECRETS for pattern in (name, f"{name}/**")]
+    text = _git(*diff, "HEAD", "--", ".", *(f":(exclude,{pattern}" for pattern in everywhere))
+    if len(text) > LONGEST:
+        text = text[:LONGEST].rpartition("\n")[0] + f"\n# cut off here: the whole diff has {len(text):,} letters\n"
+    secret = _git(*diff, "--name-only", "HEAD", "--", *(f":({pattern}" for pattern in everywhere)).splitlines()
+    left_out = "".join(f"# left out, for it may hold secrets: {name}\n" for name in secret)
+    return left_out + words.without_passwords(text)
 
 
 def requirements(config: Config) -> list[str]:
@@ -47,7 +65,8 @@ def _git(*arguments: str) -> str:
     """
     if not (PACKAGE.parent / ".git").exists():
         return ""
-    command = ["git", *arguments]
+    trusted = f"safe.directory={PACKAGE.parent}"  # though it may be another user's: it is what we are running
+    command = ["git", "-c", trusted, *arguments]
     with suppress(OSError, subprocess.CalledProcessError):
         return subprocess.check_output(command, cwd=PACKAGE.parent, stderr=subprocess.DEVNULL, errors="replace")
     return ""

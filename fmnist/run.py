@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmnist import machine, provenance, tracking
+from fmnist import machine, provenance, tracking, words
 from fmnist.checks import check
 from fmnist.config import Config
 from fmnist.identity import RECIPE, Signatures, command, parameters, run_name, sign, variant_name
@@ -39,6 +39,7 @@ class Outcome:
     run_id: str
     metrics: dict[str, float]
     trained: int  # epochs trained for it; 0 if the store had it or its trajectory was already there
+    was_stored: bool = False  # the store had it
 
 
 def execute(
@@ -68,7 +69,7 @@ def execute(
     with exclusively(config.store, signatures.trajectory, wait):
         record = store.find(signatures.run)
         if record is not None and record.status == Status.FINISHED:
-            return Outcome(record.run_id, record.metrics, trained=0)
+            return Outcome(record.run_id, record.metrics, trained=0, was_stored=True)
         name, description = run_name(config), describe(config, signatures, dataset)
         writer = store.begin(name, signatures.run, parameters(config), description)
         with _closing(writer, store):
@@ -90,7 +91,7 @@ def _closing(writer: tracking.RunWriter, store: tracking.Store) -> Iterator[None
                 store.stop_waiting()
                 writer.end(Status.KILLED)
             elif not isinstance(error, tracking.AwayError):
-                writer.fail(traceback.format_exc())
+                writer.fail(words.without_passwords(traceback.format_exc()))
         raise
     writer.end(Status.FINISHED)
 

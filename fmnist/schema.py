@@ -21,6 +21,8 @@ class Comparison(StrEnum):
     BETTER = "better"
     WORSE = "worse"
     UNDECIDED = "not distinguishable"
+    ONE_SEED = "one seed"  # shared with the baseline: nothing tells luck from difference
+    SEEDS_FAILED = "seeds failed"  # of the row or of the baseline: those that are left may be the lucky ones
     BASELINE = "baseline"
     PUBLISHED = "published"  # a row of the article's own figures
     CHOSEN = "chosen by this score"  # trials of a search that no fresh seed confirms
@@ -33,6 +35,8 @@ class Judgement(StrEnum):
     HOLDS = "holds"
     FAILS = "does not hold"
     UNDECIDED = "not distinguishable"
+    ONE_SEED = "one seed"
+    SEEDS_FAILED = "seeds failed"
     NOT_RUN = "not yet run"
 
 

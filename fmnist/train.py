@@ -13,7 +13,8 @@ def task(config: Config) -> None:
     with showing(check(config)) as listener:
         outcome = run.execute(config, listener)
     if not outcome.trained:
-        print("this run was already in the store; nothing was trained")
+        place = "this run was already in the store" if outcome.was_stored else "a checkpoint had all epochs of this run"
+        print(f"{place}; nothing was trained")
     print(
         f"test accuracy {outcome.metrics['test/accuracy']:.4f}, "
         f"validation accuracy {outcome.metrics['val/accuracy']:.4f}, run {outcome.run_id}"

@@ -6,6 +6,7 @@ import sys
 import webbrowser
 from contextlib import suppress
 
+from fmnist import words
 from fmnist.cli import server
 from fmnist.cli.entry import Parser, enter
 from fmnist.config import UserError
@@ -51,7 +52,7 @@ def show(store: str, host: str, port: int, *, with_browser: bool = True) -> None
     page = chart_view.page(uri if is_remote else server.address(host, port), experiment, is_laid_out)
 
     def tell() -> None:
-        print(f"compare the runs at {page}", flush=True)
+        print(words.without_passwords(f"compare the runs at {page}"), flush=True)
         if not is_remote:
             print(f"stop with Ctrl-C (or kill {os.getpid()})", flush=True)
         has_screen = sys.platform == "darwin" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")))
@@ -69,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     """Carry out the command line, until Ctrl-C if a server was started; see `fmnist.cli.entry`."""
     description = "Serve MLflow's UI over the recorded runs, opened at their curves and confusion matrices."
     parser = Parser("fmnist.ui", description, EXAMPLES)
-    parser.add_argument("--store", metavar="DIR", default="mlruns", help="folder of the runs (mlruns)")
+    parser.add_store()
     parser.add_argument("--port", metavar="N", type=_port, default=5000, help="port to serve on (5000)")
     parser.add_argument("--host", default="127.0.0.1", help="address to serve on (127.0.0.1: this machine only)")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")

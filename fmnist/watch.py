@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
 
     description = "Show a store's sweep that is going on, or its latest; Ctrl-C ends only the showing."
     parser = Parser("fmnist.watch", description)
-    parser.add_argument("--store", metavar="DIR", default="mlruns", help="folder of the runs (mlruns)")
+    parser.add_store()
     return enter("fmnist.watch", lambda: watch(parser.parse_args(argv).store))
 
 

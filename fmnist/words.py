@@ -1,6 +1,7 @@
-"""Numbers as people read them; what is missing is a dash."""
+"""Numbers and addresses as people read them; what is missing is a dash."""
 
 import math
+import re
 from datetime import timedelta
 from typing import TypeGuard
 
@@ -58,3 +59,8 @@ def plural(number: int, noun: str) -> str:
 def clock(seconds: float) -> str:
     """`1:02:03`."""
     return str(timedelta(seconds=round(seconds)))
+
+
+def without_passwords(text: str) -> str:
+    """`http://user:***@host` for an address with a password."""
+    return re.sub(r"(://[^/\s:@]*:)[^/\s]+@", r"\1***@", text)

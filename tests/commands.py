@@ -25,8 +25,8 @@ def run(module: str, *arguments: str | Path, code: int = 0) -> Ended:
     return done
 
 
-def here(module: str, *arguments: str | Path, code: int = 0) -> Ended:
-    """The same in this process, which has loaded the libraries already; for what starts no other process."""
+def here(module: str, *arguments: str | Path, code: int | None = 0) -> Ended:
+    """The same in this process, which has loaded the libraries already, for what starts no other; any code is None."""
     command, out, err = [f"fmnist.{module}", *map(str, arguments)], io.StringIO(), io.StringIO()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
@@ -38,7 +38,7 @@ def here(module: str, *arguments: str | Path, code: int = 0) -> Ended:
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-    assert ended == code, out.getvalue() + err.getvalue()
+    assert code in (ended, None), out.getvalue() + err.getvalue()
     return Ended(command, ended, out.getvalue(), err.getvalue())
 
 

@@ -13,12 +13,13 @@ from scipy import stats as distributions
 
 from fmnist.analysis import stats
 from fmnist.analysis.budgets import judged_budget
-from fmnist.analysis.leaderboard import ALPHA, PAIR_COLUMNS
+from fmnist.analysis.leaderboard import ALPHA, PAIR_COLUMNS, failures
 from fmnist.analysis.published import RUNS, Published
 from fmnist.config import CLASSES
 from fmnist.schema import BASELINE, TEST_ACCURACY, VAL_ACCURACY, Judgement, Status, recall
 
 NAN = float("nan")
+NARROW = 0.01  # accuracy: half an interval wider than a point within which a published number lies says nothing
 
 Correct = Callable[[str], NDArray[np.bool_] | None]  # run id -> whether it is right on each test image, if known
 
@@ -50,6 +51,7 @@ class Kind(StrEnum):
 
     MISSING = "missing"  # names, epochs: runs that the store lacks; without names, no seed is common to all sides
     OTHER_BASELINE = "other baseline"  # name: the one that the claim is not about
+    FAILED = "failed"  # counts: seeds that failed, by the names of the sides
     STEP = "step"  # before, after: sides; validation, test: differences of means; p; p_images: McNemar's, of one seed
     WEAKEST = "weakest"  # name, recall: the class; other, other_recall: the lowest of the others
     PUBLISHED = "published"  # epochs, published; mean: ours; low, high: where one more run of ours would lie
@@ -93,7 +95,8 @@ def judge(
 
     A claim that compares more than two variants holds if every step is better than the one before it, and does not
     hold if any is worse. The budget is `budgets.judged_budget`. One seed gives no verdict: what two single trainings
-    differ by includes training noise.
+    differ by includes training noise. Nor do sides of which seeds failed: those that are left may be the lucky ones.
+    Intervals are at the level at which Holm judged the claim.
 
     Args:
         claims: what is to be judged.
@@ -104,13 +107,35 @@ def judge(
         epochs: the budget to judge at, for claims that do not name their own.
         pair_columns: what the runs of a pair share.
     """
-    finished = runs[(runs["status"] == Status.FINISHED) & np.isfinite(runs[VAL_ACCURACY.key].astype(float))]
-    finished = most_common(finished, pair_columns).sort_values("start_time", kind="stable")
-    finished = finished.drop_duplicates(["variant_signature", "epochs", "seed"], keep="last")
+    alike = most_common(runs[runs["status"].isin([Status.FINISHED, Status.FAILED])], pair_columns)
+    failed, finished = alike[failures(alike)], unrepeated(alike)
     at_epochs = finished if epochs is None else finished[finished["epochs"] == epochs]
-    verdicts = [_judged(each, finished if _names_epochs(each) else at_epochs, baseline, correct) for each in claims]
-    corrected = stats.holm([verdict.p_value for verdict in verdicts])
-    return [_corrected(*each) for each in zip(claims, verdicts, corrected, strict=True)]
+    verdicts = []
+    for claim in claims:
+        verdict = _judged(claim, finished if _names_epochs(claim) else at_epochs, baseline, correct)
+        verdicts.append(_without_failures(claim, verdict, failed, baseline))
+    p = [verdict.p_value for verdict in verdicts]
+    family = zip(claims, verdicts, stats.holm(p), stats.confidence_levels(p), strict=True)
+    return [_corrected(*each) for each in family]
+
+
+def unrepeated(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs that have finished with a number; of those that repeat a variant's seed to the same epoch the latest."""
+    finished = runs[(runs["status"] == Status.FINISHED) & np.isfinite(runs[VAL_ACCURACY.key].astype(float))]
+    finished = finished.sort_values("start_time", kind="stable")
+    return finished.drop_duplicates(["variant_signature", "epochs", "seed"], keep="last")
+
+
+def _without_failures(claim: Claim, verdict: Verdict, failed: pd.DataFrame, baseline: Side) -> Verdict:
+    """No verdict where seeds failed at the epochs that it is about."""
+    sides = claim.sides or (baseline,)
+    lost = {side.name: len(own[own["epochs"].isin([side.epochs or verdict.epochs])])
+            for side in sides if len(own := _runs_of(side, failed))}  # fmt: skip
+    lost = {name: count for name, count in lost.items() if count}
+    if verdict.verdict == Judgement.NOT_RUN or not lost:
+        return verdict
+    reasons = (*verdict.reasons, Reason(Kind.FAILED, {"counts": lost}))
+    return replace(verdict, verdict=Judgement.SEEDS_FAILED, reasons=reasons)
 
 
 def most_common(runs: pd.DataFrame, pair_columns: Sequence[str] = PAIR_COLUMNS) -> pd.DataFrame:
@@ -136,12 +161,14 @@ def _judged(claim: Claim, runs: pd.DataFrame, baseline: Side, correct: Correct) 
     return _published(claim, _runs_of(baseline, runs))
 
 
-def _corrected(claim: Claim, verdict: Verdict, p: float) -> Verdict:
-    """With the corrected p: what looked clear alone may not be so among several."""
-    if verdict.p_value < ALPHA <= p:
+def _corrected(claim: Claim, verdict: Verdict, p: float, confidence: float) -> Verdict:
+    """With the corrected p and interval: what looked clear alone may not be so among several."""
+    if verdict.p_value < ALPHA <= p and verdict.verdict != Judgement.SEEDS_FAILED:
         verdict = replace(verdict, verdict=Judgement.UNDECIDED)
     in_favour = claim.published and verdict.verdict == Judgement.HOLDS  # which no small p speaks for
-    return replace(verdict, p_value=NAN if in_favour else p)
+    wider = stats.widening(verdict.seeds, confidence)
+    low, high = (verdict.effect + wider * (end - verdict.effect) for end in (verdict.low, verdict.high))
+    return replace(verdict, p_value=NAN if in_favour else p, low=low, high=high)
 
 
 def _runs_of(side: Side, runs: pd.DataFrame) -> pd.DataFrame:
@@ -182,7 +209,7 @@ def _rising(claim: Claim, runs: pd.DataFrame, correct: Correct) -> Verdict:
 def _every_step(means: NDArray[np.float64], p: NDArray[np.float64]) -> tuple[float, Judgement]:
     """p and verdict of "every step rises": an intersection-union test for it, Holm's over the steps against it."""
     if np.isnan(p).any():
-        return NAN, Judgement.UNDECIDED
+        return NAN, Judgement.ONE_SEED
     rises = float(np.where(means > 0, p, 1.0).max())
     falls = float(np.where(means < 0, stats.holm(p), 1.0).min())
     verdict = Judgement.HOLDS if rises < ALPHA else Judgement.FAILS if falls < ALPHA else Judgement.UNDECIDED
@@ -241,12 +268,14 @@ def _published(claim: Claim, runs: pd.DataFrame) -> Verdict:
     off = [place["published"] - place["mean"] for place in places]
     p = [_p_of_one_more(place["published"], values) for place, values in zip(places, ours, strict=True)]
     corrected = stats.holm(p)
-    failed, unknown = (corrected < ALPHA).any(), np.isnan(corrected).any()
     worst = int(np.argmax(np.abs(off)) if np.isnan(p).all() else np.nanargmin(p))
-    verdict = Judgement.FAILS if failed else Judgement.UNDECIDED if unknown else Judgement.HOLDS
+    precise = all(place["high"] - place["low"] <= 2 * NARROW for place in places)
+    verdict = Judgement.HOLDS if precise else Judgement.UNDECIDED
+    verdict = Judgement.FAILS if (corrected < ALPHA).any() else verdict
+    verdict = Judgement.ONE_SEED if min(map(len, ours)) == 1 and verdict != Judgement.FAILS else verdict
     effect, low, high = (places[worst]["published"] - places[worst][end] for end in ("mean", "high", "low"))
     reasons = tuple(Reason(Kind.PUBLISHED, place) for place in places)
-    seeds, run_ids = min(map(len, ours)), tuple(runs[runs["epochs"].isin([run.epochs for run in trained])]["run_id"])
+    seeds, run_ids = len(ours[worst]), tuple(runs[runs["epochs"].isin([run.epochs for run in trained])]["run_id"])
     p_value, epochs = float(corrected[worst]), trained[worst].epochs
     return Verdict(claim.key, claim.says, verdict, reasons, effect, low, high, p_value, seeds, epochs, run_ids)
 

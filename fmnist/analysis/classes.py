@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fmnist.analysis.stats import holm, mcnemar
+from fmnist.analysis.stats import holm, paired
 from fmnist.config import CLASS_COUNT, CLASSES
 
 FIRST = "Shirt"  # the class that the article calls its weakest
@@ -33,10 +33,9 @@ def confusion(labels: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.int64
 def class_changes(
     predictions: NDArray[np.uint8], reference: NDArray[np.uint8], labels: NDArray[np.uint8]
 ) -> pd.DataFrame:
-    """The change in recall of each class, with McNemar's test by class, corrected by Holm over the classes.
+    """The change in recall of each class, with a paired t test over the seeds, corrected by Holm over the classes.
 
-    An image counts once however many seeds answered: for the side that is right on it more often. So the test speaks
-    of these trainings on other images; with one seed, of no other training.
+    Seeds are the units: the images of one seed share its luck, however many they are.
 
     Args:
         predictions: (seeds, n) predicted classes of a variant.
@@ -44,22 +43,24 @@ def class_changes(
         labels: (n,) true classes.
 
     Returns:
-        a row a class that has images, the largest gains first: class, images, gain (of recall, -1..1), p, taken_for
-        (the wrong class whose share in this class changed most in the direction that explains the gain) and moved
-        (by how many images, mean over the seeds).
+        a row a class that has images, the largest gains first: class, images, gain (of recall, -1..1), p (NaN with one
+        seed), taken_for (the wrong class whose share in this class changed most in the direction that explains the
+        gain) and moved (by how many images, mean over the seeds).
     """
     moved = (confusion(labels, predictions) - confusion(labels, reference)) / len(predictions)
+    present = np.unique(labels)
+    recalls, recalls_reference = (
+        np.stack([(answers[:, labels == label] == label).mean(axis=1) for label in present])
+        for answers in (predictions, reference)
+    )
+    pairs = paired(recalls, recalls_reference)
     rows = []
-    for label in np.unique(labels):
-        images = labels == label
-        right, right_reference = ((answers[:, images] == label).mean(axis=0) for answers in (predictions, reference))
-        gain = right.mean() - right_reference.mean()
+    for label, gain, p in zip(present, pairs.mean, holm(pairs.p), strict=True):
         wrong = np.where(np.arange(CLASS_COUNT) == label, 0, moved[label])
         other = int(np.argmin(wrong) if gain > 0 else np.argmax(wrong))
-        p = mcnemar(right > right_reference, right < right_reference)
-        rows.append((CLASSES[label], images.sum(), gain, p, CLASSES[other], wrong[other]))
+        rows.append((CLASSES[label], int((labels == label).sum()), gain, p, CLASSES[other], wrong[other]))
     changes = pd.DataFrame(rows, columns=["class", "images", "gain", "p", "taken_for", "moved"])
-    return changes.assign(p=holm(changes["p"])).sort_values("gain", ascending=False, kind="stable", ignore_index=True)
+    return changes.sort_values("gain", ascending=False, kind="stable", ignore_index=True)
 
 
 @dataclass(frozen=True)

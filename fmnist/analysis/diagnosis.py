@@ -1,7 +1,7 @@
 """What to look at next: trends over the epochs, edges of axes, failures, budgets, classes."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -13,7 +13,7 @@ from scipy import stats as tests
 from fmnist.analysis.budgets import own_longest
 from fmnist.analysis.classes import class_changes
 from fmnist.analysis.leaderboard import ALPHA
-from fmnist.analysis.stats import paired
+from fmnist.analysis.stats import holm, paired
 from fmnist.config import Config
 from fmnist.identity import parameters
 from fmnist.schema import VAL_ACCURACY, VAL_LOSS, Comparison, Status
@@ -75,7 +75,7 @@ def diagnose(
         *_failures(runs),
         *_trends(ranked, histories),
         *_edges(at_budget, recorded, axes),
-        *_shorter(ranked, at_budget),
+        *_shorter(ranked, at_budget, recorded),
         *_classes(at_budget, recorded, predictions, labels),
     ]
 
@@ -95,20 +95,25 @@ def _failures(runs: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _trends(ranked: pd.DataFrame, histories: Histories) -> list[Finding]:
-    """Each variant's last epochs, at the longest budget it has finished."""
-    trends: list[Finding] = []
+    """Each variant's last epochs, at the longest budget it has finished; p is corrected over the variants (Holm)."""
+    curves: dict[str, list[pd.DataFrame]] = {}
     for row in own_longest(ranked).drop_duplicates("variant").itertuples():
         paths = [histories[run_id] for run_id in str(row.run_id).split() if run_id in histories]
-        curves = [path for path in paths if SEVERAL <= len(path) == row.epochs]
-        if curves:
-            variant = str(row.variant)
-            trends += [*_improving(variant, curves)] or [*_saturated(variant, curves)]
-            trends += _overfitting(variant, curves)
-    return sorted(trends, key=lambda trend: list(Kind).index(trend.kind))
+        if whole := [path for path in paths if SEVERAL <= len(path) == row.epochs]:
+            curves[str(row.variant)] = whole
+    rises, overfits = (
+        holm([max(_trend_p(paths, column, sign) for column, sign in trends) for paths in curves.values()])
+        for trends in (((VAL_ACCURACY.key, 1),), ((VAL_LOSS.key, 1), ("train/loss", -1)))
+    )
+    findings: list[Finding] = []
+    for (variant, paths), rising, overfitting in zip(curves.items(), rises, overfits, strict=True):
+        findings += [*_improving(variant, paths, rising)] or [*_saturated(variant, paths)]
+        findings += _overfitting(variant, paths, overfitting)
+    return sorted(findings, key=lambda finding: list(Kind).index(finding.kind))
 
 
-def _improving(variant: str, curves: list[pd.DataFrame]) -> Iterator[Finding]:
-    accuracy, p = _mean(curves, VAL_ACCURACY.key), _trend_p(curves, VAL_ACCURACY.key, 1)
+def _improving(variant: str, curves: list[pd.DataFrame], p: float) -> Iterator[Finding]:
+    accuracy = _mean(curves, VAL_ACCURACY.key)
     epochs = len(accuracy)
     since = epochs - _window(epochs) + 1
     rise = accuracy.iloc[-1] - accuracy.iloc[since - 1]
@@ -126,9 +131,8 @@ def _saturated(variant: str, curves: list[pd.DataFrame]) -> Iterator[Finding]:
         yield Finding(Kind.SATURATED, variant, numbers)
 
 
-def _overfitting(variant: str, curves: list[pd.DataFrame]) -> Iterator[Finding]:
-    rising, falling = _trend_p(curves, VAL_LOSS.key, 1), _trend_p(curves, "train/loss", -1)
-    if max(rising, falling) < ALPHA:
+def _overfitting(variant: str, curves: list[pd.DataFrame], p: float) -> Iterator[Finding]:
+    if p < ALPHA:
         validation, training = _mean(curves, VAL_LOSS.key), _mean(curves, "train/loss")
         lowest = int(np.argmin(validation))
         ends = [(float(loss.iloc[lowest]), float(loss.iloc[-1])) for loss in (validation, training)]
@@ -147,21 +151,22 @@ def _window(epochs: int) -> int:
 
 
 def _trend_p(curves: list[pd.DataFrame], column: str, sign: int) -> float:
-    """p of no trend in the last epochs: by ranks, as a curve that flattens still rises. Page's test over the seeds.
+    """p of no trend in the last epochs, one-sided: a t test of the seeds' slopes; NaN with one seed.
 
-    One seed has Kendall's, which cannot find a trend in fewer than four epochs.
+    The epochs of a seed continue one another, and so are no witnesses of their own.
     """
     tails = sign * np.stack([curve[column].tail(_window(len(curve))) for curve in curves])
-    if len(tails) > 1:
-        return float(tests.page_trend_test(tails).pvalue)
-    return float(tests.kendalltau(np.arange(tails.shape[1]), tails[0], alternative="greater").pvalue)
+    slopes = np.polynomial.polynomial.polyfit(np.arange(tails.shape[1]), tails.T, 1)[1]
+    pairs = paired(slopes[None], np.zeros(len(slopes)))
+    return float(pairs.p[0] / 2 if pairs.mean[0] > 0 else 1 - pairs.p[0] / 2)
 
 
 # ---- Edges of axes --------------------------------------------------------------------------------------
 
 
-def _edges(rows: pd.DataFrame, recorded: pd.DataFrame, axes: Mapping[str, Sequence[Any]]) -> Iterator[Finding]:
-    """Numeric axes whose best level is their first or last, judged where only that axis varies."""
+def _edges(rows: pd.DataFrame, recorded: pd.DataFrame, axes: Mapping[str, Sequence[Any]]) -> list[Finding]:
+    """Numeric axes whose best level is their first or last, and better than the next, where only that axis varies."""
+    findings: list[Finding] = []
     points = recorded.loc[[str(run_ids).split()[0] for run_ids in rows["run_id"]]].set_index(rows.index)
     for axis, declared in axes.items():
         if axis not in points or not all(isinstance(level, int | float) for level in declared):
@@ -178,7 +183,10 @@ def _edges(rows: pd.DataFrame, recorded: pd.DataFrame, axes: Mapping[str, Sequen
         ends, accuracies = ((float(column[two[0]]), float(column[two[1]])) for column in (levels, rows["val_accuracy"]))
         p, seeds = _difference(rows, recorded, *two)
         numbers = {"is_largest": is_largest, "levels": ends, "accuracies": accuracies, "p": p, "seeds": seeds}
-        yield Finding(Kind.EDGE, axis, {"epochs": int(rows["epochs"].iloc[0]), **numbers})
+        findings.append(Finding(Kind.EDGE, axis, {"epochs": int(rows["epochs"].iloc[0]), **numbers}))
+    corrected = holm([finding.numbers["p"] for finding in findings])
+    return [replace(finding, numbers={**finding.numbers, "p": p})
+            for finding, p in zip(findings, corrected, strict=True) if p < ALPHA]  # fmt: skip
 
 
 def _line(rows: pd.DataFrame, points: pd.DataFrame, levels: pd.Series, axis: str) -> list[Any]:
@@ -202,8 +210,8 @@ def _difference(rows: pd.DataFrame, recorded: pd.DataFrame, one: Any, other: Any
 # ---- Budgets and classes --------------------------------------------------------------------------------
 
 
-def _shorter(ranked: pd.DataFrame, at_budget: pd.DataFrame) -> Iterator[Finding]:
-    """Whether each shorter budget would have picked the winner."""
+def _shorter(ranked: pd.DataFrame, at_budget: pd.DataFrame, recorded: pd.DataFrame) -> Iterator[Finding]:
+    """Whether each shorter budget would have picked the winner, and whether it orders the variants like the longest."""
     longer, long = at_budget["epochs"].max(), at_budget.set_index("variant")["val_accuracy"]
     for epochs in sorted(set(ranked["epochs"][ranked["epochs"] < longer])):
         short = ranked[ranked["epochs"] == epochs].set_index("variant")["val_accuracy"]
@@ -219,10 +227,33 @@ def _shorter(ranked: pd.DataFrame, at_budget: pd.DataFrame) -> Iterator[Finding]
             "place": 1 + int((both["long"] > accuracy).sum()),  # of the picked one at the longer budget
             "behind": best - accuracy,
             "variants": len(both),
-            "spearman": float(tests.spearmanr(both["short"], both["long"])[0]),
-            "kendall": float(tests.kendalltau(both["short"], both["long"])[0]),
-        }
+            "spearman": _agreement(*(_by_seed(rows[rows["variant"].isin(both.index)], recorded) for rows in
+                                     (ranked[ranked["epochs"] == epochs], at_budget))),
+        }  # fmt: skip
         yield Finding(Kind.SHORTER, str(epochs), numbers)
+
+
+def _by_seed(rows: pd.DataFrame, recorded: pd.DataFrame) -> pd.DataFrame:
+    """Validation accuracies of rows, a row a variant and a column a seed."""
+    runs = recorded.loc[[run_id for run_ids in rows["run_id"] for run_id in str(run_ids).split()]]
+    names = np.repeat(rows["variant"].to_numpy(), [len(str(run_ids).split()) for run_ids in rows["run_id"]])
+    return runs.assign(_name=names).pivot_table(index="_name", columns="seed", values=VAL_ACCURACY.key)
+
+
+def _agreement(short: pd.DataFrame, long: pd.DataFrame) -> float:
+    """Mean Spearman correlation of what some seeds say at one budget with what the others say at another.
+
+    A seed's later epochs continue its earlier ones: of the same seeds, equal variants correlate by 0.5. NaN with one.
+    """
+    seeds = [seed for seed in short if seed in long]
+    correlations = []
+    for start in range(len(seeds) if len(seeds) > 1 else 0):
+        turned = seeds[start:] + seeds[:start]
+        half = len(seeds) // 2
+        both = pd.concat([short[turned[:half]].mean(axis=1), long[turned[half:]].mean(axis=1)], axis=1).dropna()
+        if len(both) >= SEVERAL and (both.nunique() > 1).all():
+            correlations.append(tests.spearmanr(both[0], both[1])[0])
+    return float(np.mean(correlations)) if correlations else float("nan")
 
 
 def _classes(
@@ -233,7 +264,7 @@ def _classes(
     if baseline.empty or rows.index[0] == baseline.index[0]:
         return
     best = rows.iloc[0]
-    ours, theirs = (_by_seed(row["run_id"], recorded, predictions, labels) for row in (best, baseline.iloc[0]))
+    ours, theirs = (_answers(row["run_id"], recorded, predictions, labels) for row in (best, baseline.iloc[0]))
     seeds = sorted(ours.keys() & theirs.keys())
     if seeds:
         aligned = [np.stack([answers[seed] for seed in seeds]) for answers in (ours, theirs)]
@@ -242,7 +273,7 @@ def _classes(
         yield Finding(Kind.CLASSES, str(best["variant"]), numbers)
 
 
-def _by_seed(
+def _answers(
     run_ids: Any, recorded: pd.DataFrame, predictions: Predictions, labels: NDArray[np.uint8]
 ) -> dict[Any, NDArray[np.uint8]]:
     answered = [i for i in str(run_ids).split() if i in predictions and len(predictions[i]) == len(labels) > 0]

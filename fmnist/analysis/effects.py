@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats as distributions
 
 from fmnist.analysis import stats
 from fmnist.schema import VAL_ACCURACY
@@ -40,7 +42,8 @@ def main_effects(runs: pd.DataFrame, levels: Levels, base: Mapping[str, str]) ->
     """The effect of each level of a grid's axes, averaged over the combinations of the others.
 
     For each seed the mean over all combinations that were run with both the level and the baseline's level is
-    compared; the seeds are the pairs. p-values are corrected by Holm over the levels at the same number of epochs.
+    compared; the seeds are the pairs. p-values are corrected by Holm over the levels at the same number of epochs, and
+    the intervals are at the level at which Holm judged them.
 
     Args:
         runs: finished runs, a row a run.
@@ -59,12 +62,15 @@ def main_effects(runs: pd.DataFrame, levels: Levels, base: Mapping[str, str]) ->
             others = [name for name in base if name != axis]
             wide = of_budget.pivot_table(index=[*others, "seed"], columns=axis, values="accuracy")
             for level in (name for name in wide if name != start and start in wide):
-                difference = (wide[level] - wide[start]).dropna().groupby("seed").mean()
-                pairs = stats.paired(difference.to_numpy()[None], np.zeros(len(difference)))
-                numbers = (array[0] for array in (pairs.n, pairs.mean, pairs.low, pairs.high, pairs.p))
-                family.append((axis, level, epochs, *numbers))
-        corrected = stats.holm([effect[-1] for effect in family])
-        effects += [(*effect[:-1], p) for effect, p in zip(family, corrected, strict=True)]
+                family.append((axis, level, (wide[level] - wide[start]).dropna().groupby("seed").mean()))
+        if not family:
+            continue
+        differences = pd.concat([by_seed for *_, by_seed in family], axis=1).to_numpy(dtype=float).T
+        nothing = np.zeros(differences.shape[1])
+        p = stats.paired(differences, nothing).p
+        pairs = stats.paired(differences, nothing, stats.confidence_levels(p))
+        numbers = zip(pairs.n, pairs.mean, pairs.low, pairs.high, stats.holm(p), strict=True)
+        effects += [(axis, level, epochs, *each) for (axis, level, _), each in zip(family, numbers, strict=True)]
     return _frame(effects)
 
 
@@ -74,19 +80,24 @@ def _frame(effects: Sequence[tuple[object, ...]]) -> pd.DataFrame:
 
 
 def grid_effects(frame: pd.DataFrame, response: str, axes: list[str], block: str) -> pd.DataFrame:
-    """How much of a response's variance each axis of a grid explains: a linear model with seeds as blocks.
+    """How much of a response's variance each axis of a grid explains, and whether the seeds agree that it does.
+
+    Shares are those of a linear model with seeds as blocks. F and p are a repeated-measures analysis of variance's:
+    each effect against how much it differs from seed to seed, over the seeds that have every combination, with degrees
+    of freedom corrected for unequal variances (Greenhouse and Geisser 1959). The model's own rest would count every
+    combination of a seed as another witness.
 
     Args:
         frame: a row a run, with the columns named below; rows without a response are left out.
         response: a number, such as `val/accuracy`.
         axes: options, each level a category; those with one level are left out.
-        block: what the runs share in pairs, `seed`.
+        block: what the runs share in pairs, `seed`; each once at every point.
 
     Returns:
         term (an axis, `axis × axis`, the block, `rest`), kind (main | interaction | seeds | rest), share (eta
         squared: sum of squares, type II, over the total; shares add up to 1 if every combination has as many runs),
-        df, F, p (NaN for the rest). Interactions are there if all of them can be told from the rest; no row at all
-        if not even the main effects can, or nothing varies.
+        df (of the term), F, p (NaN for seeds and rest, or with fewer than two complete seeds). Interactions are there
+        if all of them can be told from the rest; no row at all if not even the main effects can, or nothing varies.
     """
     names = {"response": response, "block": block, **{f"axis{i}": axis for i, axis in enumerate(axes)}}
     measured = frame[
@@ -103,15 +114,42 @@ def grid_effects(frame: pd.DataFrame, response: str, axes: list[str], block: str
     if table is None or not mains:
         return pd.DataFrame([], columns=list(SHARE_COLUMNS)).astype(dict.fromkeys(SHARE_COLUMNS[2:], float))
     total = ((data["response"] - data["response"].mean()) ** 2).sum()
-    terms = [
-        *((names[short], "main", short) for short in mains),
-        *((f"{names[a]} × {names[b]}", "interaction", f"{a}:{b}") for a, b in pairs),
-        *((block, "seeds", short) for short in blocks),
-        ("rest", "rest", "Residual"),
-    ]
-    rows = [(term, kind, table.at[key, "sum_sq"] / total, *table.loc[key, ["df", "F", "PR(>F)"]])
-            for term, kind, key in terms]  # fmt: skip
-    return pd.DataFrame(rows, columns=list(SHARE_COLUMNS))
+    responses = _complete(data, mains)
+    rows = [(" × ".join(names[short] for short in term), "interaction" if len(term) > 1 else "main", ":".join(term),
+             *_repeated_measures(responses, [mains.index(short) for short in term]))
+            for term in [*((short,) for short in mains), *pairs]]  # fmt: skip
+    rows += [(block, "seeds", short, np.nan, np.nan) for short in blocks]
+    rows += [("rest", "rest", "Residual", np.nan, np.nan)]
+    return pd.DataFrame(
+        [(term, kind, table.at[key, "sum_sq"] / total, table.at[key, "df"], f, p) for term, kind, key, f, p in rows],
+        columns=list(SHARE_COLUMNS),
+    )
+
+
+def _complete(data: pd.DataFrame, mains: list[str]) -> NDArray[np.float64]:
+    """The responses (seeds, levels of the first axis, levels of the second, ...) of the seeds that have all of them."""
+    wide = data.pivot_table(index="block", columns=mains, values="response", dropna=False).dropna()
+    return wide.to_numpy().reshape(-1, *(data[short].nunique() for short in mains))
+
+
+def _repeated_measures(responses: NDArray[np.float64], axes: list[int]) -> tuple[float, float]:
+    """F and p of an effect: of an axis, or of the interaction of two; NaN with fewer than two seeds."""
+    count = len(responses)
+    if count < 2:
+        return np.nan, np.nan
+    others = tuple(1 + axis for axis in range(responses.ndim - 1) if axis not in axes)
+    effects = responses.mean(axis=others)  # of each seed
+    for axis in range(1, effects.ndim):
+        effects = effects - effects.mean(axis=axis, keepdims=True)
+    df = int(np.prod([size - 1 for size in effects.shape[1:]]))
+    effects = effects.reshape(count, -1)
+    mean = effects.mean(axis=0)
+    covariance = (effects - mean).T @ (effects - mean) / (count - 1)
+    noise = np.trace(covariance)
+    if noise <= 1e-24 * np.abs(responses).max() ** 2:  # all seeds agree to rounding
+        return (np.inf, 0.0) if (np.abs(mean) > 1e-12 * np.abs(responses).max()).any() else (np.nan, np.nan)
+    f, epsilon = count * (mean**2).sum() / noise, noise**2 / (df * (covariance**2).sum())
+    return float(f), float(distributions.f.sf(f, epsilon * df, epsilon * df * (count - 1)))
 
 
 def _anova(data: pd.DataFrame, terms: list[str]) -> Any:

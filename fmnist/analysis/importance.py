@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 ENOUGH = 4.0  # trials for each dimension, below which importances are little more than noise
-TREES, REPEATS = 200, 20
+TREES, REPEATS = 200, 5
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from fmnist.analysis import stats
+from fmnist.analysis.budgets import common_budget
 from fmnist.analysis.published import RUNS, Published
 from fmnist.config import ModelConfig
 from fmnist.network import parameter_count
@@ -19,13 +19,13 @@ PAIR_COLUMNS = ("compute.precision", "data_digest")  # the runs of a pair share 
 _RECALL = recall("")
 _USUAL_IMAGES = {"validation_images": 6_000, "test_images": 10_000}
 _ENDS = ("", "_low", "_high", "_sd")
-_IDENTITY = ("rank", "variant", "found_by", "epochs", "seeds")
-_COMPARED = ("pairs", "difference", "difference_low", "difference_high", "bootstrap_low", "bootstrap_high", "p_value",
-             "better_probability", "verdict")  # fmt: skip
+_IDENTITY = ("rank", "variant", "found_by", "epochs", "seeds", "failed")
+_COMPARED = ("pairs", "difference", "difference_low", "difference_high", "difference_sd", "bootstrap_low",
+             "bootstrap_high", "p_value", "comparisons", "better_probability", "verdict")  # fmt: skip
 _REST = ("worst_class", "worst_recall", "parameters", "train_seconds", "run_id", "status", "variant_signature",
          "changes")  # fmt: skip
 _TEXTS = ("variant", "found_by", "verdict", "worst_class", "run_id", "status", "variant_signature", "changes")
-_WHOLE = ("epochs", "seeds", "pairs", "parameters")
+_WHOLE = ("epochs", "seeds", "failed", "pairs", "comparisons", "parameters")
 
 
 def columns(metric: str = VAL_ACCURACY.key) -> list[str]:
@@ -38,10 +38,14 @@ def leaderboard(
     runs: pd.DataFrame,
     baseline: str = BASELINE,
     metric: str = VAL_ACCURACY.key,
+    *,
     by: str = "variant",
     pair_columns: Sequence[str] = PAIR_COLUMNS,
+    rank_failed: bool = False,
 ) -> pd.DataFrame:
-    """A row for each variant at an epoch budget, best first; runs that cannot be ranked come last.
+    """A row for each variant at an epoch budget: those of the common budget first, then longer and shorter ones.
+
+    Within a budget the best comes first, and what cannot be ranked last.
 
     Args:
         runs: a row a run, as `fmnist.tracking.load` returns them; accuracies and recalls in 0..1, times in seconds. Of
@@ -50,16 +54,19 @@ def leaderboard(
         metric: what ranks, a key of `schema.RANKING`.
         by: `variant`, or `run` for a row a run.
         pair_columns: what the runs of a pair share.
+        rank_failed: rank a variant of which seeds failed by those that did not, though these may be its lucky ones.
 
     Returns:
-        the columns of `columns(metric)`. Rows share a rank with the best of them that they cannot be told from. The
-        metric and those of `schema.REPORTED` are means over the seeds with 95 % intervals: Student's t, or with 1 seed
-        Wilson's for the number of images (none for a loss). difference is that from the baseline over pairs of runs
-        with the same seed, with Student's and the bootstrap's interval; p_value is the paired t test's, corrected by
-        Holm over the rows at the same epochs and `pair_columns`; better_probability that of a run to beat one of the
-        baseline's. verdict: a `Comparison`; trials of a search that no fresh seed confirms are neither ranked nor
-        compared, and come after the ranked rows; a published row stands beside the article's baseline at the same
-        epochs. run_id: of all runs of the row, by seed, with spaces between.
+        the columns of `columns(metric)`. rank: within a budget, the place of the best row that a row cannot be told
+        from by `_ranks`. failed: seeds that failed and were not repeated with success. The metric and those of
+        `schema.REPORTED` are means over the seeds with 95 % intervals: Student's t, or with 1 seed Wilson's for the
+        number of images (none for a loss). difference is that from the baseline over pairs of runs with the same
+        seed; p_value is the paired t test's, corrected by Holm over its family, so many comparisons of rows with the
+        same epochs and `pair_columns`; difference_low and _high are Student's at the level at which Holm judged the
+        row, so that they exclude 0 where p_value < 0.05; the bootstrap's interval is not corrected.
+        better_probability: that of a run to beat one of the baseline's. verdict: a `Comparison`; trials of a search
+        that no fresh seed confirms are neither ranked nor compared; a published row stands beside the article's
+        baseline at the same epochs. run_id: of all runs of the row, by seed, with spaces between.
 
     Raises:
         KeyError: a column that every run has is missing.
@@ -70,7 +77,7 @@ def leaderboard(
     for each in measured:
         rows = rows.join(_means(counted, each, rows.index))
     rows = _compared(rows, counted, baseline, RANKING[metric])
-    return _finished(_in_order(rows, counted, RANKING[metric]), metric, baseline)
+    return _finished(_in_order(rows, counted, RANKING[metric], rank_failed), metric, baseline)
 
 
 def ranking_metric(rows: pd.DataFrame) -> Metric:
@@ -87,7 +94,7 @@ def measured(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _counted(runs: pd.DataFrame, measured: Sequence[Metric], by: str, pair_columns: Sequence[str]) -> pd.DataFrame:
-    """The runs that count, with `_ranked`, the `_row` of the leaderboard and the `_family` of comparisons of each."""
+    """The runs that count, with `_ranked`, the `_row` of the leaderboard, and `_peers`: one baseline, one family."""
     finished, ranking = runs["status"] == Status.FINISHED, measured[0].key
     if "chosen" not in runs:  # no search was looked up (`analysis.searches.add_searches`)
         runs = runs.assign(found_by="", chosen=False, changes=runs["variant"])
@@ -98,14 +105,16 @@ def _counted(runs: pd.DataFrame, measured: Sequence[Metric], by: str, pair_colum
     # An unfinished run's latest number is not that of its epoch budget.
     frame[ranking] = frame[ranking].where(finished & np.isfinite(frame[ranking]))
     frame["_ranked"] = finished & frame[ranking].notna()
-    frame["_family"] = frame["epochs"].astype(str)
+    frame["_peers"] = frame["epochs"].astype(str)
     for name in (name for name in pair_columns if name in frame):
-        frame["_family"] += " " + frame[name].astype(str)
+        frame["_peers"] += " " + frame[name].astype(str)
+    frame["_failed"] = failures(frame)
     if by == "run":
         frame["variant"] = frame["variant"] + " · seed " + frame["seed"].astype(str)
         row = frame["run_id"].astype(str)
     else:
         row = frame["variant_signature"].astype(str) + " " + frame["epochs"].astype(str)
+        frame["_failed"] = frame.groupby(row)["_failed"].transform("sum")
         row = row.where(frame["_ranked"], frame["run_id"])
     frame = frame.assign(_row=row).sort_values("start_time", kind="stable")
     again = frame["_ranked"] & frame.duplicated(["_row", "seed", "_ranked"], keep="last")
@@ -120,6 +129,7 @@ def _grouped(counted: pd.DataFrame) -> pd.DataFrame:
         variant=("variant", "first"),
         epochs=("epochs", "first"),
         seeds=("seed", "nunique"),
+        failed=("_failed", "first"),
         parameters=("parameters", "first"),
         train_seconds=("train_seconds", "mean"),
         run_id=("run_id", " ".join),
@@ -129,7 +139,7 @@ def _grouped(counted: pd.DataFrame) -> pd.DataFrame:
         changes=("changes", "first"),
         _chosen=("chosen", "all"),
         _ranked=("_ranked", "first"),
-        _family=("_family", "first"),
+        _peers=("_peers", "first"),
         _plain=("_plain", "first"),
     )
     classes = [str(name) for name in counted.columns if str(name).startswith(_RECALL)]
@@ -162,6 +172,15 @@ def _worst(recalls: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     return names.reindex(recalls.index), recalls.min(axis=1)
 
 
+def failures(runs: pd.DataFrame) -> pd.Series:
+    """Whether each run is the first that failed of its signature, of which none has ended with a number."""
+    finite = np.isfinite(runs[VAL_ACCURACY.key].astype(float))
+    good = (runs["status"] == Status.FINISHED) & finite
+    bad = ((runs["status"] == Status.FAILED) | (runs["status"] == Status.FINISHED)) & ~good
+    bad &= ~runs["signature"].isin(runs.loc[good, "signature"])
+    return bad & ~runs[bad].duplicated("signature").reindex(runs.index, fill_value=False)
+
+
 # ---- Numbers --------------------------------------------------------------------------------------------
 
 
@@ -183,6 +202,7 @@ def _means(counted: pd.DataFrame, metric: Metric, rows: pd.Index) -> pd.DataFram
         single = means.n == 1
         sampled = stats.wilson(np.where(single, means.mean, 0.5), images.to_numpy())
         low, high = (np.where(single, end, student) for end, student in zip(sampled, (low, high), strict=True))
+        low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)  # a share cannot lie beyond, as Student's t does not know
     numbers = zip(_ENDS, (means.mean, low, high, means.sd), strict=True)
     return pd.DataFrame({metric.column + end: values for end, values in numbers}, rows)
 
@@ -190,15 +210,18 @@ def _means(counted: pd.DataFrame, metric: Metric, rows: pd.Index) -> pd.DataFram
 def _compared(rows: pd.DataFrame, counted: pd.DataFrame, baseline: str, metric: Metric) -> pd.DataFrame:
     """Each row against the baseline of its family, on the same seeds."""
     scores = _by_seed(counted, "_row", metric).reindex(rows.index)
-    theirs = _by_seed(counted[counted["_plain"] == baseline], "_family", metric)
-    reference = theirs.reindex(index=rows["_family"], columns=scores.columns).to_numpy(dtype=float)
+    theirs = _by_seed(counted[counted["_plain"] == baseline], "_peers", metric)
+    reference = theirs.reindex(index=rows["_peers"], columns=scores.columns).to_numpy(dtype=float)
     is_baseline = (rows["_plain"] == baseline).to_numpy() & rows["_ranked"].to_numpy()
     is_chosen = (rows["_chosen"] & rows["_ranked"]).to_numpy() & ~is_baseline
     values = np.where((is_baseline | is_chosen)[:, None], np.nan, scores.to_numpy(dtype=float))
-    pairs = stats.paired(values, reference)
-    p = pd.Series(pairs.p, rows.index).groupby(rows["_family"]).transform(stats.holm)
+    family = pd.Series(stats.paired(values, reference).p, rows.index).groupby(rows["_peers"])
+    p, levels = family.transform(stats.holm), family.transform(stats.confidence_levels)
+    pairs = stats.paired(values, reference, levels.to_numpy())
+    lacking = rows["_peers"].isin(rows.loc[is_baseline & (rows["failed"] > 0), "_peers"]) | (rows["failed"] > 0)
     direction = np.where(metric.sign * pairs.mean > 0, Comparison.BETTER, Comparison.WORSE)
     verdict = np.where((p < ALPHA).to_numpy(), direction, Comparison.UNDECIDED)
+    verdict = np.where(pairs.n == 1, Comparison.ONE_SEED, np.where(lacking, Comparison.SEEDS_FAILED, verdict))
     verdict = np.where(pairs.n > 0, verdict, Comparison.NONE)
     verdict = np.where(is_baseline, Comparison.BASELINE, np.where(is_chosen, Comparison.CHOSEN, verdict))
     low, high = stats.bootstrap(values, reference)
@@ -207,9 +230,11 @@ def _compared(rows: pd.DataFrame, counted: pd.DataFrame, baseline: str, metric: 
         difference=pairs.mean,
         difference_low=pairs.low,
         difference_high=pairs.high,
+        difference_sd=pairs.sd,
         bootstrap_low=low,
         bootstrap_high=high,
         p_value=p,
+        comparisons=family.transform("count").where(p.notna(), 0),
         better_probability=stats.probability_better(metric.sign * values, metric.sign * reference),
         verdict=verdict,
     )
@@ -218,30 +243,42 @@ def _compared(rows: pd.DataFrame, counted: pd.DataFrame, baseline: str, metric: 
 # ---- Order ----------------------------------------------------------------------------------------------
 
 
-def _in_order(rows: pd.DataFrame, counted: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+def _in_order(rows: pd.DataFrame, counted: pd.DataFrame, metric: Metric, rank_failed: bool) -> pd.DataFrame:
+    ranked = rows["_ranked"] & (rows["verdict"] != Comparison.CHOSEN) & (rank_failed | (rows["failed"] == 0))
     # Rounded: the order in which seeds were added up is no reason to rank one variant above another.
-    is_chosen, score = rows["verdict"] == Comparison.CHOSEN, -metric.sign * rows[metric.column].round(12)
-    keys = rows.assign(_late=is_chosen, _last=~rows["_ranked"], _score=score)
-    order = ["_last", "_late", "_score", "parameters", "variant", "epochs"]
-    rows = rows.loc[keys.sort_values(order, kind="stable").index]
-    ranked = rows.index[rows["_ranked"] & (rows["verdict"] != Comparison.CHOSEN)]
-    scores = _by_seed(counted, "_row", metric).reindex(ranked).to_numpy(dtype=float)
-    rows["rank"] = pd.Series(_ranks(metric.sign * scores), ranked, dtype="Int64").reindex(rows.index)
-    return rows
+    score = -metric.sign * rows[metric.column].round(12)
+    main = common_budget(rows[rows["_ranked"]])
+    rows = rows.assign(_last=~rows["_ranked"], _other=rows["epochs"] != main, _budget=-rows["epochs"],
+                       _late=~ranked, _score=score)  # fmt: skip
+    budgets, ties = ["_last", "_other", "_budget", "_late"], ["parameters", "variant"]
+    rows = rows.sort_values([*budgets, "_score", *ties], kind="stable")
+    scores, ranked = metric.sign * _by_seed(counted, "_row", metric).reindex(rows.index), ranked.reindex(rows.index)
+    ranks = [_ranks(budget) for _, budget in scores[ranked].groupby(rows["epochs"][ranked])]
+    rows["rank"] = pd.concat([*ranks, pd.Series(dtype=float)]).reindex(rows.index)
+    return rows.sort_values([*budgets, "rank", "_score", *ties], kind="stable")
 
 
-def _ranks(scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Ranks of rows (rows, seeds), best first: a row that cannot be told from the first of a rank shares it."""
-    ranks = np.zeros(len(scores), dtype=np.int64)
-    first = 0
-    while first < len(scores):
-        pairs = stats.paired(scores[first + 1 :], scores[first])
+def _ranks(scores: pd.DataFrame) -> pd.Series:
+    """Ranks of the rows of a budget (rows, seeds), best first; who cannot be told from the first of one shares it.
+
+    Told apart by paired t tests, corrected for all pairs of rows (Bonferroni), since the first of many is there for its
+    luck too. Of a row with one seed nothing can be told: it shares its rank with those of the same number alone.
+    """
+    values = scores.to_numpy(dtype=float)
+    several = (~np.isnan(values)).sum(axis=1) > 1
+    comparisons = max(1, several.sum() * (several.sum() - 1) // 2)
+    means = np.round(np.nanmean(values, axis=1), 12)
+    leaders = np.asarray(np.searchsorted(-means, -means))  # the first that a row shares its rank with
+    left = np.flatnonzero(several)
+    while len(left):
+        first, left = left[0], left[1:]
+        leaders[first] = first
+        pairs = stats.paired(values[left], values[first])
         # Of other seeds as well, the first may have the higher mean and yet lose on those that both have.
-        below = (stats.holm(pairs.p) < ALPHA) & (pairs.mean < 0)
-        after = first + 1 + (int(np.argmax(below)) if below.any() else len(below))
-        ranks[first:after] = first + 1
-        first = after
-    return ranks
+        below = (pairs.p * comparisons < ALPHA) & (pairs.mean < 0)
+        leaders[left[~below]] = first
+        left = left[below]
+    return pd.Series(1 + np.searchsorted(np.sort(leaders), leaders), scores.index)
 
 
 def _finished(rows: pd.DataFrame, metric: str, baseline: str) -> pd.DataFrame:
@@ -250,6 +287,7 @@ def _finished(rows: pd.DataFrame, metric: str, baseline: str) -> pd.DataFrame:
     published = [_published(run) for run in RUNS if run.epochs in own]
     rows = pd.concat([rows, pd.DataFrame(published)]) if published else rows
     rows = rows.reset_index(drop=True).reindex(columns=columns(metric))
+    rows = rows.fillna({"failed": 0, "comparisons": 0})  # of a published row
     types = {name: "object" if name in _TEXTS else "int64" if name in _WHOLE else "float64" for name in rows}
     return rows.astype({**types, "rank": "Int64"})
 

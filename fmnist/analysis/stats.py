@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import optimize, stats
 
 Array = NDArray[np.float64]
 
@@ -38,7 +38,7 @@ class Paired(Means):
     p: Array
 
 
-def means(values: Array, confidence: float = 0.95) -> Means:
+def means(values: Array, confidence: ArrayLike = 0.95) -> Means:
     """Mean over the seeds, with Student's t interval (NaN with one run, or where all are equal)."""
     n, mean, sd = _moments(values, np.abs(values))
     half = _half_width(n, sd, confidence)
@@ -52,7 +52,7 @@ def prediction_interval(values: Array, confidence: float = 0.95) -> tuple[Array,
     return mean - half, mean + half
 
 
-def paired(values: Array, reference: Array, confidence: float = 0.95) -> Paired:
+def paired(values: Array, reference: Array, confidence: ArrayLike = 0.95) -> Paired:
     """Differences to a reference on the seeds that both have: the same seed means the same split and order.
 
     The interval is Student's t, p the paired t test's, two-sided. Differences that are all equal have no t; if they are
@@ -62,7 +62,7 @@ def paired(values: Array, reference: Array, confidence: float = 0.95) -> Paired:
     Args:
         values: (rows, seeds).
         reference: (seeds,) for all rows, or (rows, seeds); it is subtracted.
-        confidence: of the interval, 0..1.
+        confidence: of the intervals, 0..1; one, or (rows,).
     """
     difference, scale = _differences(values, reference)
     n, mean, sd = _moments(difference, scale)
@@ -93,8 +93,8 @@ def _moments(values: Array, scale: Array) -> tuple[NDArray[np.int64], Array, Arr
     return n, mean, np.where(sd <= _ROUNDING * largest, 0, sd)
 
 
-def _half_width(n: NDArray[np.int64], sd: Array, confidence: float) -> Array:
-    quantile = stats.t.ppf(0.5 + confidence / 2, np.where(n > 1, n - 1, np.nan))
+def _half_width(n: NDArray[np.int64], sd: Array, confidence: ArrayLike) -> Array:
+    quantile = stats.t.isf((1 - np.asarray(confidence)) / 2, np.where(n > 1, n - 1, np.nan))
     return np.where(sd > 0, quantile * sd / np.sqrt(np.maximum(n, 1)), np.nan)
 
 
@@ -160,38 +160,78 @@ def probability_better(values: Array, reference: Array) -> Array:
     return won / np.where((n > 1) & (m > 1), n * m, np.nan)
 
 
-def detectable(sd: float, n: int, alpha: float = 0.05, power: float = 0.8) -> float:
-    """The smallest true difference that a paired t test over n seeds would find with the given power.
+def confidence_levels(p: ArrayLike, alpha: float = 0.05) -> Array:
+    """Of the intervals (n,) that belong to a family's uncorrected p-values (n,), judged by `holm` at level alpha.
+
+    Each is that of the step at which Holm's procedure decides on the comparison, so its interval excludes 0 exactly
+    where the corrected p-value is below alpha; none is below 1 - alpha, that of what is not compared.
+    """
+    values = np.asarray(p, dtype=np.float64)
+    levels = np.full(len(values), 1 - alpha)
+    made = np.flatnonzero(~np.isnan(values))
+    order = made[np.argsort(values[made])]
+    steps = alpha / np.arange(len(order), 0, -1)
+    stopped = np.flatnonzero(values[order] >= steps)
+    if len(stopped):
+        steps[stopped[0] :] = steps[stopped[0]]
+    levels[order] = 1 - steps
+    return levels
+
+
+def widening(n: int, confidence: float) -> float:
+    """By how much Student's interval over n values is wider than that of 95 %; 1 where there is none."""
+    return float(stats.t.isf((1 - confidence) / 2, n - 1) / stats.t.isf(0.025, n - 1)) if n > 1 else 1.0
+
+
+def power(effect: ArrayLike, n: ArrayLike, alpha: float = 0.05) -> Array:
+    """Probability that a two-sided paired t test over n seeds finds a true difference.
+
+    Both tails as survival functions of the noncentral t: scipy's distribution function is NaN far from 0.
+
+    Args:
+        effect: the difference, in standard deviations of a pair's.
+        n: number of pairs, at least 2; both broadcast.
+        alpha: level of the test.
+    """
+    pairs = np.asarray(n, dtype=np.float64)
+    shift, limit = np.asarray(effect) * np.sqrt(pairs), stats.t.isf(alpha / 2, pairs - 1)
+    return np.asarray(stats.nct.sf(limit, pairs - 1, shift) + stats.nct.sf(limit, pairs - 1, -shift))
+
+
+def detectable(sd: float, n: int, alpha: float = 0.05, wanted: float = 0.8) -> float:
+    """The smallest true difference that a paired t test over n seeds would find with the wanted power.
 
     Args:
         sd: standard deviation of the paired differences, whose unit the result has.
         n: number of pairs; with fewer than two the result is NaN.
         alpha: level of the two-sided test.
-        power: probability of finding it.
+        wanted: probability of finding it.
     """
-    return sd * _detectable_effect(n, alpha, power) if n > 1 else float("nan")
+    return sd * _detectable_effect(n, alpha, wanted) if n > 1 else float("nan")
 
 
 @cache
-def _detectable_effect(n: int, alpha: float, power: float) -> float:
-    from statsmodels.stats.power import TTestPower
+def _detectable_effect(n: int, alpha: float, wanted: float) -> float:
+    above = 2.0 * stats.t.isf(alpha / 2, n - 1)  # by twice the limit nearly all lie beyond it, for any n
+    return float(optimize.brentq(lambda effect: power(effect, n, alpha) - wanted, 0.0, above))
 
-    return float(TTestPower().solve_power(effect_size=None, nobs=n, alpha=alpha, power=power))
 
+def pairs_needed(difference: float, sd: float, alpha: float = 0.05, wanted: float = 0.8) -> int | None:
+    """How many seeds a paired t test needs to find a true difference with the wanted power, at least 2.
 
-def pairs_needed(difference: float, sd: float, alpha: float = 0.05, power: float = 0.8) -> int | None:
-    """How many seeds a paired t test needs to find a true difference with the given power, at least 2.
-
-    None if that is above `MOST_PAIRS` or nothing can be said; `sd`, `alpha` and `power` as in `detectable`.
+    None if that is above `MOST_PAIRS` or nothing can be said; `sd`, `alpha` and `wanted` as in `detectable`.
     """
-    from statsmodels.stats.power import TTestPower
-
     if not (np.isfinite(difference) and sd > 0):
         return None
     numbers = np.arange(2, MOST_PAIRS + 1)
-    # NaN, where the noncentral t underflows, is a power of 1.
-    enough = ~(TTestPower().power(abs(difference) / sd, numbers, alpha) < power)
+    enough = power(abs(difference) / sd, numbers, alpha) >= wanted
     return int(numbers[np.argmax(enough)]) if enough.any() else None
+
+
+def most_deviation(sd: ArrayLike, n: ArrayLike, confidence: float = 0.8) -> Array:
+    """Upper confidence bound of a standard deviation that n values had: of three it is 2.1 times as large."""
+    degrees = np.asarray(n) - 1.0
+    return np.asarray(sd * np.sqrt(degrees / stats.chi2.ppf(1 - confidence, degrees)))
 
 
 def wilson(share: ArrayLike, n: ArrayLike, confidence: float = 0.95) -> tuple[Array, Array]:

@@ -4,10 +4,11 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import NoReturn
 
-from fmnist import __version__
-from fmnist.config import RunError, UserError
+from fmnist import __version__, temporary, words
+from fmnist.config import RunError, UserError, folder
 from fmnist.signals import Interruption
 
 
@@ -19,6 +20,11 @@ class Parser(argparse.ArgumentParser):
         layout = argparse.RawDescriptionHelpFormatter
         super().__init__(prog=f"python -m {command}", description=description, epilog=examples, formatter_class=layout)
         self.add_argument("--version", action="version", version=f"fmnist {__version__}")
+
+    def add_store(self) -> None:
+        """Add the option that names a store."""
+        named = partial(folder, "--store")
+        self.add_argument("--store", metavar="DIR", type=named, default="mlruns", help="folder of the runs (mlruns)")
 
     def error(self, message: str) -> NoReturn:
         """Raise UserError."""
@@ -34,7 +40,8 @@ def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
         interrupted: what to say after Ctrl-C or SIGTERM, of which a second one does not wait for anything to close.
 
     Returns:
-        0; 1 if runs failed; 2 after a mistake of the user; 130 if interrupted. Other errors are ours and pass.
+        0; 1 if runs failed; 2 after a mistake of the user, or for a file or folder that cannot be used; 130 if
+        interrupted. Other errors are ours and pass.
     """
     if "--version" in sys.argv[1:]:  # before Hydra, which would say its own
         print(f"fmnist {__version__}")
@@ -42,6 +49,7 @@ def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
     farewell = f"\n{name}: interrupted; {interrupted}\n" if interrupted else ""
     interruption = Interruption(farewell)
     try:
+        temporary.claim()
         body()
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
@@ -53,8 +61,11 @@ def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
         if isinstance(error, BrokenPipeError):  # `| head` has seen enough; Python would complain again at its exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         elif isinstance(error, UserError | RunError):
-            print(f"{name}: {error}", file=sys.stderr)
+            print(words.without_passwords(f"{name}: {error}"), file=sys.stderr)
             return 2 if isinstance(error, UserError) else 1
+        elif isinstance(error, OSError) and error.filename is not None:
+            print(f"{name}: {error.filename}: {error.strerror}", file=sys.stderr)
+            return 2
         else:
             raise
     finally:

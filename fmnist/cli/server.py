@@ -93,10 +93,11 @@ def serve(uri: str, host: str, port: int, on_ready: Callable[[], None]) -> None:
 @contextmanager
 def _running(uri: str, host: str, port: int, output: IO[bytes]) -> Iterator["subprocess.Popen[bytes]"]:
     """The server in a process group of its own, of which nothing is left at the end."""
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    settings = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    settings["MLFLOW_BACKEND_STORE_URI"] = uri  # not among the arguments, which all users of a machine can read
     server = subprocess.Popen(
-        _command(uri, host, port),
-        env=os.environ | quiet,
+        _command(host, port),
+        env=os.environ | settings,
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
@@ -114,8 +115,8 @@ def _running(uri: str, host: str, port: int, output: IO[bytes]) -> Iterator["sub
         server.wait()
 
 
-def _command(uri: str, host: str, port: int) -> list[str]:
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--workers", "1"]
+def _command(host: str, port: int) -> list[str]:
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
     command += ["--host", host, "--port", str(port), "--uvicorn-opts", "--log-level warning"]
     if host not in LOOPBACK:  # MLflow answers only browsers that name it by a name that it was given
         names = {socket.gethostname(), socket.getfqdn()} if host in EVERYWHERE else {_bracketed(host)}

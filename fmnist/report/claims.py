@@ -8,6 +8,7 @@ import pandas as pd
 
 from fmnist.analysis.claims import Kind, Reason, Verdict
 from fmnist.report.formats import DATA, data, difference, table
+from fmnist.schema import Judgement
 from fmnist.words import interval, p_value, percent, plural, points
 
 _COLUMNS = [*(field.name for field in fields(Verdict) if field.name != "reasons"), "because"]
@@ -44,7 +45,7 @@ def because(verdict: Verdict) -> str:
     one_of_several = len(verdict.reasons) > 1 and verdict.seeds > 1
     texts = [_SENTENCES[reason.kind](**reason.numbers) + (_p_of_step(reason) if one_of_several else "")
              for reason in verdict.reasons]  # fmt: skip
-    if verdict.seeds == 1:
+    if verdict.verdict == Judgement.ONE_SEED:
         of_interval = verdict.reasons[0].kind == Kind.PUBLISHED
         texts.append(f"one seed {'has no interval' if of_interval else 'cannot show the noise of training'}: add seeds")
     return "; ".join(texts)
@@ -74,6 +75,11 @@ def _p_of_step(reason: Reason) -> str:
     return f" (p {p_value(reason.numbers['p'])})" if reason.kind == Kind.STEP else ""
 
 
+def _failed(counts: dict[str, int]) -> str:
+    lost = ", ".join(f"{plural(count, 'seed')} of {name}" for name, count in counts.items())
+    return f"{lost} failed: those that are left may be the lucky ones"
+
+
 def _weakest(name: str, recall: float, other: str, other_recall: float) -> str:
     return f"recall of {name} {percent(recall, 1)}, lowest of the others {other} {percent(other_recall, 1)}"
 
@@ -87,6 +93,7 @@ def _published(epochs: int, published: float, mean: float, low: float, high: flo
 _SENTENCES: dict[Kind, Callable[..., str]] = {
     Kind.MISSING: _missing,
     Kind.OTHER_BASELINE: _other_baseline,
+    Kind.FAILED: _failed,
     Kind.STEP: _step,
     Kind.WEAKEST: _weakest,
     Kind.PUBLISHED: _published,

@@ -77,33 +77,30 @@ def _saturated(variant: str, *, epochs: int, reached: int, accuracy: float, best
 
 def _edge(axis: str, *, epochs: int, is_largest: bool, levels: Pair, accuracies: Pair, p: float, seeds: int) -> str:
     end, beyond = ("largest", "larger") if is_largest else ("smallest", "smaller")
-    sure = "too few seeds to tell them apart" if np.isnan(p) else f"{_p(p)} over {seeds} seeds"
     return (
         f"the {end} {axis} tried, {levels[0]:g}, is the best at {plural(epochs, 'epoch')}, with "
-        f"{percent(accuracies[0])} validation accuracy against {percent(accuracies[1])} for {levels[1]:g} ({sure}); "
-        f"{beyond} ones are untried"
+        f"{percent(accuracies[0])} validation accuracy against {percent(accuracies[1])} for {levels[1]:g} "
+        f"({_p(p)} over {seeds} seeds); {beyond} ones are untried"
     )
 
 
 def _shorter(
     epochs: str, *, longer: int, picked: str, winner: str, place: int, behind: float, variants: int, spearman: float,
-    kendall: float,
 ) -> str:  # fmt: skip
     outcome = f"the winner at {plural(longer, 'epoch')} too"
     if picked != winner:
         below = f"{100 * behind:.2f} points of validation accuracy below {winner}"
         outcome = f"number {place} at {plural(longer, 'epoch')}, {below}"
-    return (
-        f"{epochs} would have picked {picked}, {outcome}; rank correlation over {variants} variants: "
-        f"Spearman {spearman:.2f}, Kendall {kendall:.2f}"
-    )
+    order = "" if np.isnan(spearman) else (
+        f"; rank correlation over {variants} variants, between other seeds at either budget: {spearman:.2f} (Spearman)"
+    )  # fmt: skip
+    return f"{epochs} would have picked {picked}, {outcome}{order}"
 
 
 def _classes(variant: str, *, epochs: int, seeds: int, changes: pd.DataFrame) -> str:
-    amount = f"{seeds} seeds" if seeds > 1 else "one seed, whose luck the test cannot see"
+    amount = f"paired t test over {seeds} seeds with Holm" if seeds > 1 else "one seed, which shows no luck"
     return (
-        f"against the baseline at {plural(epochs, 'epoch')} {variant} {_gains_and_losses(changes)} "
-        f"(test set; McNemar with Holm; {amount})"
+        f"against the baseline at {plural(epochs, 'epoch')} {variant} {_gains_and_losses(changes)} (test set; {amount})"
     )
 
 
@@ -117,7 +114,8 @@ def _gains_and_losses(changes: pd.DataFrame) -> str:
 
 def _changes(rows: pd.DataFrame) -> str:
     return ", ".join(
-        f"{name} ({100 * gain:+.1f} points of recall, {_p(p)}, {abs(moved):.3g} {'fewer' if moved < 0 else 'more'} "
+        f"{name} ({100 * gain:+.1f} points of recall{'' if np.isnan(p) else f', {_p(p)}'}, "
+        f"{abs(moved):.3g} {'fewer' if moved < 0 else 'more'} "
         f"of {images} taken for {other})"
         for name, images, gain, p, other, moved in rows.itertuples(index=False)
     )

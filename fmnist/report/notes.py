@@ -3,23 +3,23 @@
 import textwrap
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy.stats import t as student
 
 from fmnist.analysis import stats
 from fmnist.analysis.budgets import common_budget
 from fmnist.analysis.claims import Verdict
 from fmnist.analysis.diagnosis import Finding
-from fmnist.analysis.leaderboard import ALPHA, measured, ranking_metric
+from fmnist.analysis.leaderboard import ALPHA, PAIR_COLUMNS, measured, ranking_metric
 from fmnist.analysis.searches import is_named_by_search
+from fmnist.analysis.sources import mixed, repeated, unlike
 from fmnist.report import claims, diagnosis
 from fmnist.report.formats import HARMLESS
 from fmnist.schema import VAL_ACCURACY, Comparison
-from fmnist.words import p_value, plural, points
+from fmnist.words import p_value, plural
 
 _NAMED = 3  # variants that are spoken of by name
+_MANY = 5  # rows, of which the first is there for its luck as well
+MATTERS = 0.005  # accuracy: a true difference of half a point is worth settling
 
 
 def explanation(
@@ -53,46 +53,82 @@ def share_lines(shares: pd.DataFrame) -> list[str]:
     ]
 
 
-def notes(rows: pd.DataFrame) -> list[str]:
-    """What a reader has to know of a leaderboard's intervals, p-values, ranks and seeds.
+def notes(rows: pd.DataFrame, runs: pd.DataFrame, pair_columns: Sequence[str] = PAIR_COLUMNS) -> list[str]:
+    """What a reader has to know of a leaderboard's intervals, p-values, ranks, seeds and runs.
 
     Args:
         rows: what `leaderboard` returned.
+        runs: the finished ones of the frame that it was given.
+        pair_columns: what the runs of a pair share.
     """
-    return [*_statistics(rows), *_searched(rows)]
+    return [*_statistics(rows), *_searched(rows), *_sources(runs, pair_columns)]
 
 
 def _statistics(rows: pd.DataFrame) -> Iterator[str]:
-    ranked = rows[rows["rank"].notna()]
-    if ranked.empty:
+    measured_rows = measured(rows)
+    if measured_rows.empty:
         return
-    if ranked["seeds"].max() > 1:
-        yield "[ ]: 95 % intervals of the mean over the seeds (Student's t)."
-    if ranked["seeds"].min() == 1:
+    if measured_rows["seeds"].max() > 1:
+        yield (
+            "[ ]: 95 % intervals of the mean over the seeds (Student's t): of the luck of training on these images, "
+            "not of their choice."
+        )
+    if measured_rows["seeds"].min() == 1:
         yield (
             "Rows of 1 seed: [ ] is Wilson's 95 % interval, of the images alone. Differences between single trainings "
             "include training noise that one seed cannot show; more seeds do: study.seeds=[0,1,2]."
         )
     compared = [Comparison.BETTER, Comparison.WORSE, Comparison.UNDECIDED]
-    tested = ranked[ranked["verdict"].isin(compared) & ranked["p_value"].notna()]
+    tested = rows[rows["verdict"].isin(compared) & rows["p_value"].notna()]
     if len(tested):
         yield _tests(tested)
-        yield from _power(tested[tested["epochs"] == common_budget(measured(rows))])
-    if len(ranked) > 1 and ranked["rank"].duplicated().any():
-        yield "Rows that share a rank cannot be told from the first of them."
+        yield from _power(tested[tested["epochs"] == common_budget(measured_rows)])
+    yield from _ranks(rows)
+    if ranking_metric(rows) != VAL_ACCURACY:
+        yield "Claims are judged by validation accuracy, whatever metric ranks."
     if (rows["verdict"] == Comparison.PUBLISHED).any():
         yield "published: one training of the article, whose validation images were augmented."
 
 
+def _ranks(rows: pd.DataFrame) -> Iterator[str]:
+    ranked = rows[rows["rank"].notna()]
+    if (ranked["epochs"].nunique()) > 1:
+        yield "Ranks are those within a number of epochs."
+    if ranked.duplicated(["epochs", "rank"]).any():
+        yield (
+            "Rows that share a rank cannot be told from the first of them (paired t tests, corrected for all pairs of "
+            "rows)."
+        )
+    several = int((ranked["epochs"] == common_budget(measured(rows))).sum())
+    if several >= _MANY:
+        yield f"The first of {several} has been lucky too: on fresh seeds its lead will rather be smaller."
+    if (rows["verdict"] == Comparison.SEEDS_FAILED).any():
+        yield (
+            f"{Comparison.SEEDS_FAILED}: of this row or of its baseline, and those that are left may be the lucky "
+            "ones; the same sweep tries them again, and --rank-failed ranks what is left."
+        )
+
+
 def _tests(tested: pd.DataFrame) -> str:
-    families = tested.groupby("epochs").size()
+    families = tested["comparisons"]
     amount = "up to" if families.nunique() > 1 else "the"
     unit = "points" if ranking_metric(tested).unit == "share" else "nats"
     return (
         f"difference: in {unit} from the baseline on the same seeds; p: paired t test, corrected (Holm) over "
-        f"{amount} {plural(int(families.max()), 'comparison')} at the same number of epochs; better and "
-        f"worse: p < {ALPHA}."
+        f"{amount} {plural(int(families.max()), 'comparison')} with the same epochs, data and precision, and so is the "
+        f"interval; better and worse: p < {ALPHA}."
     )
+
+
+def _sources(runs: pd.DataFrame, pair_columns: Sequence[str]) -> Iterator[str]:
+    """Runs that do not count, and what tells those apart that do."""
+    if count := repeated(runs):
+        yield f"{plural(count, 'run')} left out: a later one repeats the variant, its seed and its epochs."
+    if count := unlike(runs, pair_columns):
+        yield f"Claims and effects leave out {plural(count, 'run')}: most have another precision or other data."
+    if differences := mixed(runs):
+        texts = "; ".join(f"{name}: {', '.join(values)}" for name, values in differences.items())
+        yield f"The runs were not made alike: {texts}."
 
 
 def _searched(rows: pd.DataFrame) -> Iterator[str]:
@@ -120,34 +156,28 @@ def _searched(rows: pd.DataFrame) -> Iterator[str]:
 
 def _power(tested: pd.DataFrame) -> Iterator[str]:
     """What a difference must be to be found with these seeds, and how many would settle what is open."""
-    if tested.empty or ranking_metric(tested) != VAL_ACCURACY:
+    if ranking_metric(tested) != VAL_ACCURACY or not (tested["difference_sd"] > 0).any():
         return
-    alpha = ALPHA / len(tested)  # as Holm begins
-    spreads = _spreads(tested)
-    if np.isfinite(spreads).any():
-        spread, least = float(np.nanmedian(spreads)), int(tested["pairs"].min())
-        smallest = stats.detectable(spread, least, alpha)
-        if np.isfinite(smallest):
-            yield (
-                f"At {plural(int(tested['epochs'].max()), 'epoch')} {least} seeds show a difference of "
-                f"{100 * smallest:.2f} points or more (80 % power, median spread of the differences "
-                f"{100 * spread:.2f})."
-            )
-    undecided = (tested["verdict"] == Comparison.UNDECIDED).to_numpy() & np.isfinite(spreads)
-    rows = tested.assign(spread=spreads)[undecided]
-    rows = rows.reindex(rows["difference"].abs().sort_values(ascending=False).index)
-    needs = [_need(row["variant"], row["difference"], row["spread"], alpha) for _, row in rows.head(_NAMED).iterrows()]
+    alpha = ALPHA / int(tested["comparisons"].max())  # as Holm begins
+    tested = tested[tested["difference_sd"] > 0]
+    spread = float(tested["difference_sd"].median())
+    shown = [f"{seeds} seeds {100 * stats.detectable(spread, int(seeds), alpha):.2f}"
+             for seeds in sorted(set(tested["pairs"]))]  # fmt: skip
+    yield (
+        f"Differences that seeds show at {plural(int(tested['epochs'].max()), 'epoch')} with 80 % power, in points: "
+        f"{', '.join(shown)} (median spread of the differences {100 * spread:.2f})."
+    )
+    rows = tested[tested["verdict"] == Comparison.UNDECIDED]
+    rows = rows.reindex(rows["difference"].abs().sort_values(ascending=False).index).head(_NAMED)
+    most = stats.most_deviation(rows["difference_sd"].to_numpy(), rows["pairs"].to_numpy())
+    needs = [f"{name} {_need(float(sd), alpha)}" for name, sd in zip(rows["variant"], most, strict=True)]
     if needs:
-        yield "Seeds to settle what is open, if the differences are as large as they look: " + "; ".join(needs) + "."
+        yield (
+            f"Seeds that would settle what is open, were the true difference {100 * MATTERS:.2f} points (80 % power, "
+            f"spreads at their upper 80 % bounds): {'; '.join(needs)}."
+        )
 
 
-def _spreads(tested: pd.DataFrame) -> NDArray[np.float64]:
-    """The deviation of each row's differences, from the width of their interval."""
-    seeds = tested["pairs"].to_numpy()
-    half = (tested["difference_high"] - tested["difference"]).to_numpy(dtype=float)
-    return np.asarray(half / student.ppf(0.975, np.maximum(seeds - 1, 1)) * np.sqrt(seeds))
-
-
-def _need(variant: str, difference: float, spread: float, alpha: float) -> str:
-    count = stats.pairs_needed(difference, spread, alpha)
-    return f"{variant} ({points(difference)}) {f'over {stats.MOST_PAIRS:,}' if count is None else count}"
+def _need(spread: float, alpha: float) -> str:
+    count = stats.pairs_needed(MATTERS, spread, alpha)
+    return f"over {stats.MOST_PAIRS:,}" if count is None else f"{count}"

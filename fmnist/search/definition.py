@@ -9,6 +9,7 @@ from typing import Any
 from fmnist.config import UserError
 from fmnist.identity import FIRST_OPTIONS, parameters
 from fmnist.search.space import Dimension, SearchConfig, base_of
+from fmnist.search.trials import whole
 
 FILE = "definition.json"
 FIRST = ("kind", "objective", "max_epochs", "executions_per_trial", "seed", "initial_points", "factor")
@@ -43,12 +44,13 @@ def check_agreement(folder: Path, ours: dict[str, Any]) -> None:
     """Refuse to go on with a search that was begun with other options; one that is not named is at its default.
 
     Raises:
-        UserError: it was.
+        UserError: it was, or the file that says so is damaged.
     """
     file = folder / FILE
     if not file.exists():
         return
-    theirs = json.loads(file.read_text())
+    with whole(file):
+        theirs = dict(json.loads(file.read_text()))
     ours, defaults = json.loads(json.dumps([ours, _options(SearchConfig())]))
     for key in {**theirs, **ours}:
         before, now = (options.get(key, defaults.get(key)) for options in (theirs, ours))

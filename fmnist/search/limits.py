@@ -11,6 +11,7 @@ from fmnist.config import Config, UserError
 from fmnist.search.space import Dimension, SearchConfig, TunerConfig, base_of, to_run
 from fmnist.search.trials import TrialRecord
 from fmnist.study.plan import operations
+from fmnist.training.data import check_sizes
 
 CAUTION = 1.25  # by which a trial is taken to last longer than those before it
 
@@ -41,6 +42,7 @@ class Limits:
             UserError: such a run is impossible.
         """
         point = to_run(self.base, self.space, values)
+        check_sizes(point, self.images)
         epochs, first = values.get("tuner/epochs", self.search.tuner.max_epochs), self.search.seed
         seeds = range(first, first + self.search.tuner.executions_per_trial)
         return [replace(point, epochs=epochs, seed=seed) for seed in seeds]
@@ -79,6 +81,15 @@ class Limits:
         """Operations a second, by the trials that were trained in full."""
         whole = [trial for trial in trials if trial.trained and trial.trained == trial.epochs]
         return median_high(trial.work / trial.seconds for trial in whole) if whole else self.pace
+
+    def are_exhausted(self, ended: int) -> bool:
+        """Whether so many trials that have ended are all that can be begun; False where only the oracle can tell."""
+        total, _ = self.total()
+        if total is None or ended < total or self.search.tuner.epochs_budget is not None:
+            return False
+        if total == self.search.tuner.max_trials:
+            self.reached = f"tuner.max_trials={total}"
+        return True
 
     def allow(self, values: dict[str, Any], begun: list[TrialRecord]) -> bool:
         """Whether a trial may be begun, after all those that have been; if not, `reached` says why."""

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 import fmnist.training.engine  # noqa: F401  # before Keras Tuner, which would load TensorFlow with all that it prints
 from fmnist.search.space import Dimension, TunerConfig
-from fmnist.search.trials import COMPLETED, FAILED, LOCK, STATE, is_free, read, write
+from fmnist.search.trials import COMPLETED, FAILED, LOCK, STATE, is_free, read, whole, write
 from fmnist.training.libraries import quiet_stderr
 
 with quiet_stderr(), warnings.catch_warnings():
@@ -114,7 +114,9 @@ class SharedOracle(keras_tuner.Oracle):  # type: ignore[misc]  # Keras Tuner has
     def reload(self) -> None:
         """Take over what stands in the file."""
         state = read(self.folder)
-        if state is not None:
+        if state is None:
+            return
+        with whole(self.folder / STATE):
             self.trials = {entry["trial_id"]: Trial.from_state(entry) for entry in state["trials"]}
             self.records = state["records"]
             self.set_state(state["oracle"])

@@ -46,6 +46,8 @@ class Search:
         self.base = machine.resolve(base_of(self.config))
         self.config = replace(self.config, compute=self.base.compute)
         self.data = data.load(self.base.data)
+        data.check_rows(self.base, self.data)
+        machine.use_backend(self.base)
         self.definition = definition(self.config, self.space, self.data.digest)
         self.name = self.tuner.name or f"{self.tuner.kind}-{digest(self.definition)}"
         self.folder = (Path(self.config.store) / "tuner" / self.name).resolve()
@@ -101,6 +103,8 @@ class Search:
         size = f"{tuner.minutes:g} minutes" if epochs is None else f"{total or 'some'} trials, {epochs} epochs"
         line = f"Search {self.name}: {size} in {len(self.space)} dimensions, {words.plural(tuner.workers, 'worker')}"
         self.launcher.say(line + (f"; {before} trials have ended before" if before else ""))
+        if limits.are_exhausted(before):
+            return limits.reached
         progress = SearchProgress(self.store, limits, self.folder, self.began)
 
         def log() -> None:

@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 import yaml
 
 from fmnist.checks import check
-from fmnist.config import Config, UserError, check_options, flatten, from_flat, option, suggest
+from fmnist.config import MOST_SEED, Config, UserError, check_options, flatten, from_flat, option, suggest
 from fmnist.network import filters_per_convolution
 from fmnist.schema import RANKING
 from fmnist.study.compose import Application
@@ -86,6 +86,9 @@ def check_search(search: SearchConfig) -> None:
     if tuner.kind in ("random", "bayesian") and not (tuner.max_trials or tuner.epochs_budget or tuner.minutes):
         bounds = "tuner.max_trials, tuner.epochs_budget or tuner.minutes"
         raise UserError(f"a {tuner.kind} search has no end of its own; give {bounds}")
+    last = search.seed + tuner.executions_per_trial + tuner.confirm_seeds - 1
+    if last > MOST_SEED:
+        raise UserError(f"seed={search.seed} leads to seed {last} in this search, but at most {MOST_SEED} is possible")
     check(base_of(search))
 
 
@@ -117,9 +120,17 @@ class Dimension:
         return text + (f" where {self.when[0]}={str(self.when[1]).lower()}" if self.when else "")
 
     def plain(self, value: Any) -> Any:
-        """A value as the options have it: Keras Tuner makes numbers of true and false, and gives all digits."""
+        """A value as the options have it: Keras Tuner makes numbers of true and false, and gives all digits.
+
+        Raises:
+            UserError: the dimension has no such value.
+        """
         if self.type == "choice":
-            return next(level for level in self.values if level == value)
+            if value not in self.values:
+                raise UserError(f"tuner.space.{self.key} has no value {value}")
+            return self.values[self.values.index(value)]
+        if not _is_number(value):
+            raise UserError(f"tuner.space.{self.key} must be a number, but got {value}")
         return int(value) if self.type == "int" else float(f"{value:.{DIGITS}g}")
 
 

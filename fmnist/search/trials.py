@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from pydantic import TypeAdapter
+
+from fmnist.config import UserError
 
 STATE, LOCK = "oracle.json", "oracle.lock"
 RUNNING, COMPLETED, FAILED = "RUNNING", "COMPLETED", "FAILED"  # Keras Tuner's words
@@ -50,14 +53,39 @@ class TrialRecord:
 
 
 def load_trials(folder: Path) -> list[TrialRecord]:
-    """All trials of a search, oldest first; none where it has not begun."""
-    state = read(folder)
-    return [_record(trial, state["records"].get(trial["trial_id"], {})) for trial in state["trials"]] if state else []
+    """All trials of a search, oldest first; none where it has not begun.
+
+    Raises:
+        UserError: its file is damaged.
+    """
+    with whole(folder / STATE):
+        state = read(folder) or {"trials": []}
+        trials = [_record(trial, state["records"].get(trial["trial_id"], {})) for trial in state["trials"]]
+        return sorted(trials, key=lambda trial: (trial.number, trial.reached, trial.start))  # if those are numbers
 
 
 def _record(trial: dict[str, Any], details: dict[str, Any]) -> TrialRecord:
-    values, score, message = trial["hyperparameters"]["values"], trial["score"], trial["message"]
-    return TrialRecord(trial["trial_id"], trial["status"], values, score, message, **details)
+    own = {key: trial[key] for key in ("status", "score", "message")}
+    values = trial["hyperparameters"]["values"]
+    return _RECORDS.validate_python({**details, **own, "trial": trial["trial_id"], "values": values})
+
+
+_RECORDS = TypeAdapter(TrialRecord)
+
+
+@contextmanager
+def whole(file: Path) -> Iterator[None]:
+    """Take what goes wrong in the block for damage of a file of a search.
+
+    Raises:
+        UserError: something did.
+    """
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        remedy = f"put a copy of it back, or remove {file.parent} to begin the search anew with the runs there are"
+        raise UserError(f"{file} is damaged ({reason}); {remedy}") from error
 
 
 def ended(trials: list[TrialRecord]) -> list[TrialRecord]:
@@ -87,7 +115,11 @@ def best(trials: list[TrialRecord], direction: str) -> TrialRecord | None:
 def read(folder: Path) -> dict[str, Any] | None:
     """The state of a search as it was last saved."""
     file = folder / STATE
-    return json.loads(file.read_text()) if file.exists() else None
+    if not file.exists():
+        return None
+    with whole(file):
+        state = json.loads(file.read_text())
+        return {key: state[key] for key in ("oracle", "trials", "records")}
 
 
 def write(file: Path, content: Any) -> None:

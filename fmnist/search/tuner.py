@@ -1,6 +1,5 @@
 """Keras Tuner drives our runs: a worker of a search takes trials from the oracle until it has none, and runs them."""
 
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from keras_tuner.engine.base_tuner import BaseTuner  # isort: skip
 from keras_tuner.engine.trial import Trial  # isort: skip
 from keras_tuner.errors import FailedTrialError  # isort: skip
 
-_KERAS_TUNER = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
 HOPELESS = 3  # trials in a row that fail: something is wrong with more than their values
 
 
@@ -109,8 +107,6 @@ def search(limits: Limits, folder: Path, parent: str) -> str:
         UserError: the store cannot be had.
         RunError: trials fail one after the other, or what they trained cannot be kept.
     """
-    for variable in _KERAS_TUNER:  # by which it would wait for a server of its own
-        os.environ.pop(variable, None)
     oracle = oracles.oracle(limits.search.tuner, limits.space)
     oracle.keep(folder, lambda values: limits.allow(values, load_trials(folder)))
     with slot(folder, "worker") as name:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
@@ -9,13 +10,14 @@ from typing import Any
 from hydra import compose, initialize_config_dir, main
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from fmnist.config import CONF, Config, StudyConfig, UserError, flatten, suggest
+from fmnist.config import CONF, Config, StudyConfig, UserError, flatten, folder, place, suggest
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def compose_config(overrides: Sequence[str] = (), application: Application = TRA
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONF), version_base="1.3", job_name="fmnist"):
-            return to_config(compose(application.name, list(overrides)), application)
+            return to_config(compose(application.name, list(map(_with_places, overrides))), application)
     except (HydraException, YAMLError) as error:
         raise UserError(explain(error, application)) from error
 
@@ -105,18 +107,35 @@ def run_application(
 
     def guarded(composed: DictConfig) -> None:
         try:
+            os.chdir(HydraConfig.get().runtime.cwd)  # where paths begin, whatever hydra.job.chdir says
             task(to_config(composed, application))
         except BaseException as error:
             errors.append(error)
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us whole instead of being printed
     register(application, sweeper)
+    sys.argv[1:] = map(_with_places, sys.argv[1:])
     try:
         main(version_base="1.3", config_path=str(CONF), config_name=application.name)(guarded)()
     except (HydraException, YAMLError) as error:
         raise UserError(explain(error, application)) from error
     if errors:
         raise errors[0]
+
+
+def _with_places(override: str) -> str:
+    """An override with the home folder written out, which Hydra would not read, and its store checked.
+
+    Not later: Hydra makes folders in the store before it calls anything.
+    """
+    parts = _OVERRIDE.fullmatch(override)
+    if parts is None or not (parts["key"] == "store" or parts["text"].startswith("~")):
+        return override
+    named = folder if parts["key"] == "store" else place
+    return f"{parts['start']}{parts['quote']}{named(parts['key'], parts['text'])}{parts['quote']}"
+
+
+_OVERRIDE = re.compile(r"""(?P<start>\+*(?P<key>[\w.]+)=)(?P<quote>['"]?)(?P<text>.*)(?P=quote)""", re.DOTALL)
 
 
 def explain(error: HydraException | YAMLError, application: Application = TRAIN) -> str:

@@ -14,6 +14,7 @@ from fmnist.analysis.claims import Verdict
 from fmnist.analysis.diagnosis import Finding, diagnose
 from fmnist.analysis.leaderboard import leaderboard, measured
 from fmnist.analysis.searches import curves
+from fmnist.analysis.sources import sources
 from fmnist.config import UserError
 from fmnist.report.content import Content
 from fmnist.report.notes import notes, share_lines
@@ -38,7 +39,15 @@ class Findings:
     def leaderboard(self) -> pd.DataFrame:
         """The leaderboard."""
         runs, pair_columns = self.selection.at_epochs(self.selection.runs), self.selection.pair_columns
-        return leaderboard(runs, self.selection.baseline, self.question.metric, self.question.by, pair_columns)
+        question = self.question
+        return leaderboard(
+            runs,
+            self.selection.baseline,
+            question.metric,
+            by=question.by,
+            pair_columns=pair_columns,
+            rank_failed=question.rank_failed,
+        )
 
     @property
     def budget(self) -> int:
@@ -73,12 +82,15 @@ class Findings:
             return effects.one_at_a_time(self.leaderboard.iloc[:0], {})
         if study.design == "grid":
             return effects.main_effects(self._alike(self.selection.own), study.levels, study.base_levels)
-        runs = self._alike(self.selection.runs)  # the family of comparisons is that of the leaderboard
-        return effects.one_at_a_time(leaderboard(runs, study.baseline.name, pair_columns=pair_columns), study.levels)
+        rows, alike = self.leaderboard, self._alike(self.selection.runs)  # the leaderboard's family of comparisons
+        if self.selection.baseline != study.baseline.name:
+            runs = self.selection.at_epochs(self.selection.runs)
+            rows = leaderboard(runs, study.baseline.name, pair_columns=pair_columns)
+        return effects.one_at_a_time(rows[rows["variant_signature"].isin(alike["variant_signature"])], study.levels)
 
     def _alike(self, runs: pd.DataFrame) -> pd.DataFrame:
-        """Those that have finished, with the precision and data of most."""
-        return claims.most_common(self.selection.finished(runs), self.selection.pair_columns)
+        """Those that count, with the precision and data of most."""
+        return claims.unrepeated(claims.most_common(self.selection.finished(runs), self.selection.pair_columns))
 
     @cached_property
     def shares(self) -> pd.DataFrame:
@@ -121,7 +133,7 @@ class Findings:
     @cached_property
     def notes(self) -> list[str]:
         """How the numbers were come by."""
-        return notes(self.leaderboard)
+        return notes(self.leaderboard, self.selection.finished(self.selection.runs), self.selection.pair_columns)
 
     @cached_property
     def _store(self) -> Store:
@@ -209,11 +221,8 @@ def _run_ids(rows: pd.DataFrame) -> list[str]:
 
 def _provenance(runs: pd.DataFrame) -> dict[str, str]:
     """Where the runs came from."""
-    columns = {"data digest": "data_digest", "precision": "compute.precision", "CPU": "machine.cpu"}
-    values = {name: sorted({str(value) for value in runs[column] if value}) if column in runs else []
-              for name, column in columns.items()}  # fmt: skip
-    facts = {"runs": f"{len(runs):,}", **{name: ", ".join(texts) for name, texts in values.items()}}
+    facts = {"runs": f"{len(runs):,}", **{name: ", ".join(texts) for name, texts in sources(runs).items()}}
     if len(runs):
         ends = [time.gmtime(runs["start_time"].agg(end) / 1000) for end in ("min", "max")]
         facts["run"] = " to ".join(dict.fromkeys(time.strftime("%Y-%m-%d", end) for end in ends))
-    return {name: text for name, text in facts.items() if text}
+    return facts

@@ -9,7 +9,17 @@ from typing import Any
 import pandas as pd
 
 from fmnist.checks import check
-from fmnist.config import Config, StudyConfig, UserError, check_options, check_value, flatten, from_flat
+from fmnist.config import (
+    MOST_EPOCHS,
+    MOST_SEED,
+    Config,
+    StudyConfig,
+    UserError,
+    check_options,
+    check_value,
+    flatten,
+    from_flat,
+)
 from fmnist.identity import Signatures, differing, parameters, run_name, sign
 from fmnist.network import flops_per_image
 from fmnist.schema import Status
@@ -63,10 +73,12 @@ def check_study(study: StudyConfig) -> None:
         UserError: an unknown design, or rungs, seeds or levels that are missing or impossible.
     """
     check_options(study, "study.")
-    for key, numbers, least in (("study.rungs", study.rungs, 1), ("study.seeds", study.seeds, 0)):
+    bounds = (("study.rungs", study.rungs, 1, MOST_EPOCHS), ("study.seeds", study.seeds, 0, MOST_SEED))
+    for key, numbers, least, most in bounds:
         if not numbers:
             raise UserError(f"{key} is empty; give at least one, {key}=[{least}]")
-        check_value(key, min(numbers), least=least)
+        for number in numbers:
+            check_value(key, number, least=least, most=most)
     for axis, levels in study.axes.items():
         for key in {axis, axis.split(".")[0]} & NOT_AXES.keys():
             raise UserError(f"a study or sweep cannot vary {axis}{NOT_AXES[key]}")

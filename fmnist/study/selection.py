@@ -25,6 +25,7 @@ class Question:
     metric: str = VAL_ACCURACY.key
     baseline: str = ""  # none: the study's own
     by: str = "variant"
+    rank_failed: bool = False  # variants too of which seeds failed
     where: Sequence[tuple[str, str]] = ()  # options that the runs of a row must have, and their values
     top: int | None = None  # the first so many rows; rows are cut after the statistics, which do not depend on it
 

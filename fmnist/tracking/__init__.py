@@ -1,5 +1,6 @@
 """The store: MLflow, which no other folder imports. Writes runs and reads them back as a frame."""
 
+from fmnist import environment  # noqa: F401  # before MLflow is imported
 from fmnist.tracking.client import AwayError, StoreError, address
 from fmnist.tracking.frame import frame, load
 from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter

@@ -10,19 +10,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
-os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # by itself it would try for minutes: Client waits
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines at the end of every run
-
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Run
 from mlflow.exceptions import MlflowException
 from requests import RequestException
+from sqlalchemy import Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
-from fmnist.config import RunError
+from fmnist import words
+from fmnist.config import RunError, UserError
 from fmnist.tracking.stored import StoredRun
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # it announces every table that it creates
@@ -31,7 +27,7 @@ PAGE = 250  # runs of one answer: a busy server needs seconds for them, and 20 s
 BATCH = 1000  # metrics of one call
 _AWAY = ("failed with exception", "Connection refused", "database is locked", "error 502", "error 503", "error 504")
 
-
+_DAMAGED = ("database disk image is malformed", "file is not a database")
 SCHEME = "sqlite:///"
 
 
@@ -46,11 +42,36 @@ def database_path(uri: str) -> Path:
 
 
 class StoreError(RunError):
-    """The store refused something; the message is one line."""
+    """The store refused something; the message is one line, without the password of an address."""
+
+    def __init__(self, message: str) -> None:
+        """With the message."""
+        super().__init__(words.without_passwords(message))
 
 
 class AwayError(StoreError):
     """The store does not answer, or is busy: later it may."""
+
+
+class UnusableError(StoreError, UserError):
+    """The database cannot be used, and it is the user who can mend that."""
+
+
+def damaged(uri: str, reason: object) -> UnusableError:
+    """What to say of a database that is none, or of which a part cannot be read, for the reason that SQLite gives."""
+    remedy = "put a copy of it back, or move it away to start anew"
+    return UnusableError(f"{database_path(uri)} is damaged, or no database of MLflow ({reason}); {remedy}")
+
+
+def as_written(text: bytes) -> str:
+    """A text of a database, with marks where it is damaged: what is wrong with a run shall not stop all others."""
+    return text.decode(errors="replace")
+
+
+@event.listens_for(Engine, "connect")
+def _read_damaged_texts(connection: Any, _: Any) -> None:
+    if hasattr(connection, "text_factory"):  # of SQLite
+        connection.text_factory = as_written
 
 
 class Client:
@@ -83,8 +104,9 @@ class Client:
             send(run_id, metrics=metrics[start : start + BATCH])
 
     def by_step(self, run_id: str, key: str) -> dict[int, float]:
-        """The values of a metric that a run has logged; of a step the last."""
-        return {metric.step: metric.value for metric in self.get_metric_history(run_id, key)}
+        """The values of a metric that a run has logged; of a step the last, and none that is no number."""
+        history = self.get_metric_history(run_id, key)
+        return {metric.step: metric.value for metric in history if isinstance(metric.value, float)}
 
     def all_runs(self, experiment: str, condition: str = "") -> Iterator[StoredRun]:
         """The runs of an experiment that are not deleted and meet MLflow's filter, newest first."""
@@ -104,6 +126,11 @@ class Client:
                 try:
                     return method(*arguments, **options)
                 except (MlflowException, RequestException, SQLAlchemyError) as error:
+                    if sign := next((sign for sign in _DAMAGED if sign in str(error)), ""):
+                        raise damaged(self.uri, sign) from error
+                    if "attempt to write a readonly database" in str(error):
+                        remedy = "name another store, or change its rights"
+                        raise UnusableError(f"{database_path(self.uri)} can only be read; {remedy}") from error
                     away = isinstance(error, RequestException) or any(sign in str(error) for sign in _AWAY)
                     if not away:
                         raise StoreError(f"{self.uri} refuses: {_reason(error)}") from error
@@ -118,7 +145,7 @@ class Client:
 
 def _stored(run: Run) -> StoredRun:
     info, data = run.info, run.data
-    head = (info.run_id, info.run_name, info.status, info.start_time, info.end_time or 0)
+    head = (info.run_id, info.run_name or "", info.status, info.start_time or 0, info.end_time or 0)
     return StoredRun(*head, data.tags, data.params, data.metrics)
 
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import mlflow
 
 from fmnist.config import UserError
-from fmnist.tracking.client import SCHEME, Client, database_path
+from fmnist.tracking.client import SCHEME, Client, as_written, damaged, database_path
 from fmnist.tracking.stored import StoredRun
 
 
@@ -47,8 +47,7 @@ def is_new(uri: str) -> bool:
     except sqlite3.Error as error:
         if "locked" in str(error):  # for the client to wait
             return False
-        remedy = "put a copy of it back, or move it away to start anew"
-        raise UserError(f"{path} is damaged, or no database of MLflow ({error}); {remedy}") from error
+        raise damaged(uri, error) from error
     _check_version(path, version)
     return False
 
@@ -105,15 +104,18 @@ def read(uri: str, experiment: str) -> list[StoredRun] | None:
     """All runs of an experiment that are not deleted, newest first.
 
     None where only MLflow's client can tell: the store is a server or another kind of database, its tables are not
-    those that this was written for (MLflow 3.13 to 3.17), or it is busy.
+    those that this was written for (MLflow 3.13 to 3.17), it is busy, or the experiment was deleted.
     """
     if not uri.startswith(SCHEME):
         return None
     location = database_path(uri).absolute().as_uri() + "?mode=ro"
     try:
         with closing(sqlite3.connect(location, uri=True)) as database:
+            database.text_factory = as_written
             database.execute("BEGIN")  # one state of the store for all queries
-            return _runs(database, experiment)
+            query = "SELECT lifecycle_stage FROM experiments WHERE name = ?"
+            is_deleted = database.execute(query, (experiment,)).fetchone() == ("deleted",)
+            return None if is_deleted else _runs(database, experiment)
     except sqlite3.Error:
         return None
 
@@ -123,7 +125,7 @@ def _runs(database: sqlite3.Connection, experiment: str) -> list[StoredRun]:
         of_these = f"WHERE run_uuid IN (SELECT run_uuid {_RUNS})"
         return database.execute(f"SELECT run_uuid, {columns} FROM {table} {of_these}", (experiment,))
 
-    columns = "run_uuid, runs.name, status, start_time, COALESCE(end_time, 0)"
+    columns = "run_uuid, COALESCE(runs.name, ''), status, COALESCE(start_time, 0), COALESCE(end_time, 0)"
     rows = database.execute(f"SELECT {columns} {_RUNS} ORDER BY start_time DESC, run_uuid", (experiment,))
     runs = {row[0]: StoredRun(*row) for row in rows}
     for table in ("tags", "params"):

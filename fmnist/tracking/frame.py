@@ -6,13 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from fmnist.config import Config
-from fmnist.identity import parameters
+from fmnist.identity import default_parameters
 from fmnist.schema import COLUMNS, TEST_ACCURACY, VAL_ACCURACY, Status
 from fmnist.tracking.client import address
 from fmnist.tracking.database import is_new, read
 from fmnist.tracking.store import EXPERIMENT, Store, reading
-from fmnist.tracking.stored import StoredRun, as_text
+from fmnist.tracking.stored import StoredRun, as_text, readable
 
 
 def load(folder: str | Path) -> pd.DataFrame:
@@ -26,27 +25,27 @@ def load(folder: str | Path) -> pd.DataFrame:
     if runs is None:
         with reading(folder, EXPERIMENT) as experiment:
             runs = [] if experiment is None else list(experiment.runs())
-    return _frame(runs)
+    return _frame(list(readable(runs)))
 
 
 def frame(store: Store) -> pd.DataFrame:
     """All runs of a store as a frame, a row a run, oldest first.
 
-    Columns: run_id, run_name, status, start_time (ms), those of `fmnist.schema.COLUMNS`, train_seconds, epochs, seed,
-    every metric by its key (`val/accuracy`, the last value) and every option by its key (`model.filters`, as text).
+    Columns: run_id, run_name, status, start_time (ms), those of `fmnist.schema.COLUMNS`, commit, train_seconds, epochs,
+    seed, every metric by its key (`val/accuracy`, the last value), every option by its key (`model.filters`, as text).
     An option that a record lacks did not exist when the run was made: it has its default. A run that was killed before
-    its options were recorded has none.
+    its options were recorded has none. Records that others have made or changed are left out, each with a line.
 
     Raises:
         StoreError: the store refuses or does not answer.
     """
     runs = read(store.uri, EXPERIMENT)
-    return _frame(list(store.runs()) if runs is None else runs)
+    return _frame(list(store.runs() if runs is None else readable(runs)))
 
 
 @cache
 def _defaults() -> dict[str, str]:
-    return {key: as_text(value) for key, value in parameters(Config()).items()}
+    return {key: as_text(value) for key, value in default_parameters().items()}
 
 
 def _row(run: StoredRun) -> dict[str, Any]:
@@ -57,6 +56,7 @@ def _row(run: StoredRun) -> dict[str, Any]:
         "status": run.status,
         "start_time": run.start_time,
         **{name: column.read(run.tags) for name, column in COLUMNS.items()},
+        "commit": run.commit,
         "train_seconds": metrics.get("time/train_s", float("nan")),
         **metrics,
         **params,

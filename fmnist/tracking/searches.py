@@ -2,16 +2,17 @@
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Metric, Param, RunTag
 
-from fmnist.schema import VAL_ACCURACY, Column, Status
+from fmnist.schema import RANKING, VAL_ACCURACY, Column, Status
 from fmnist.tracking.client import Client
-from fmnist.tracking.store import Store, reading
-from fmnist.tracking.stored import StoredRun, as_tags, as_text, condition
+from fmnist.tracking.store import Experiment, Store, reading
+from fmnist.tracking.stored import StoredRun, as_tags, as_text, condition, leave_out
 
 SEARCHES = "fmnist searches"
 _BEST_TRIAL, _VERDICT = Column("best_trial"), Column("verdict")
@@ -38,25 +39,34 @@ class SearchSummary:
 
 
 def searches(folder: str | Path) -> list[SearchSummary]:
-    """All searches of a store, the latest first; nothing is created.
+    """All searches of a store, the latest first; nothing is created, and what is no record of one is named.
 
     Raises:
         UserError: the store cannot be read.
     """
     with reading(folder, SEARCHES) as experiment:
-        return [] if experiment is None else [_summary(experiment.client, run) for run in experiment.runs()]
+        return [] if experiment is None else list(_summaries(experiment))
+
+
+def _summaries(experiment: Experiment) -> Iterator[SearchSummary]:
+    for run in experiment.runs():
+        try:
+            yield _summary(experiment.client, run)
+        except (LookupError, ValueError, TypeError, ArithmeticError) as error:  # what others have written or changed
+            leave_out(run.run_id, run.name, f"it is no record of a search ({type(error).__name__}: {error})")
 
 
 def _summary(client: Client, run: StoredRun) -> SearchSummary:
     options = run.params
     scores, reached, epochs = (client.by_step(run.run_id, f"search/{key}") for key in ("score", "reached", "epochs"))
     max_epochs = 0 if options.get("tuner.kind") == "hyperband" else int(options.get("tuner.max_epochs", 0))
+    objective = options.get("tuner.objective", VAL_ACCURACY.key)
     return SearchSummary(
         name=run.tags[Column("search").tag],
         run_id=run.run_id,
         status=run.status,
         options=options,
-        objective=options.get("tuner.objective", VAL_ACCURACY.key),
+        objective=RANKING[objective].key,
         trials=max(epochs, default=0),
         failed=int(run.metrics.get("search/failed", 0)),
         epochs=int(run.metrics.get("search/epochs", 0)),

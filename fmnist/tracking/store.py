@@ -3,10 +3,8 @@
 import json
 import os
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +15,13 @@ from filelock import FileLock
 from mlflow.entities import Param, RunTag
 from numpy.typing import NDArray
 
-from fmnist.config import UserError
+from fmnist import words
+from fmnist.config import CLASS_COUNT, UserError
 from fmnist.schema import COLUMNS, PER_EPOCH, VAL_ACCURACY, Status
 from fmnist.tracking.client import AwayError, Client, StoreError, address
 from fmnist.tracking.database import create, is_new, take_place
 from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter
-from fmnist.tracking.stored import StoredRun, as_tags, as_text, condition
+from fmnist.tracking.stored import StoredRun, as_tags, as_text, condition, leave_out, readable
 
 OPENING_SECONDS = 5.0  # that a store may take which has never answered
 EXPERIMENT, SWEEPS = "fmnist", "fmnist sweeps"
@@ -46,7 +45,8 @@ class Store:
         self.uri, self.folder = address(folder), Path(folder).resolve()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / ".setup.lock"):  # simultaneous first use would race MLflow's migrations
+            lock = FileLock(self.folder / ".setup.lock")  # simultaneous first use would race MLflow's migrations
+            with lock if os.access(self.folder, os.W_OK) else nullcontext():  # or the store can only be read
                 if is_new(self.uri):
                     create(self.uri)
                 take_place(self.uri, self._artifacts, EXPERIMENT)
@@ -61,7 +61,7 @@ class Store:
         """The id of an experiment, made if need be; its artifacts lie in the store's folder."""
         experiment = self.client.get_experiment_by_name(name)
         if experiment is not None:
-            return str(experiment.experiment_id)
+            return _living(experiment, self.uri)
         place = self._artifacts if self.uri.startswith("sqlite") else None
         return str(self.client.create_experiment(name, artifact_location=place))
 
@@ -75,8 +75,8 @@ class Store:
         os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "2"
 
     def runs(self, condition: str = "") -> Iterator[StoredRun]:
-        """All runs that are not deleted and meet MLflow's filter, newest first."""
-        return self.client.all_runs(self.id, condition)
+        """All runs of ours that are not deleted and meet MLflow's filter, newest first."""
+        return readable(self.client.all_runs(self.id, condition))
 
     def find(self, signature: str) -> StoredRun | None:
         """The run of that signature: the finished one if there is one, else the latest attempt."""
@@ -132,7 +132,7 @@ class Store:
         return histories
 
     def predictions(self, run_id: str) -> dict[str, NDArray[Any]] | None:
-        """The arrays by name that a run's `predictions.npz` holds, None where it is missing or damaged.
+        """The arrays by name that a run's `predictions.npz` holds, None where it is missing, or damaged and named.
 
         Raises:
             AwayError: the store does not answer.
@@ -140,12 +140,17 @@ class Store:
         try:
             with tempfile.TemporaryDirectory() as folder:
                 file = self.client.download_artifacts(run_id, PREDICTIONS, folder)
-                with Path(file).open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-                    return dict(arrays)
+                with Path(file).open("rb") as stream, np.load(stream, allow_pickle=False) as opened:
+                    arrays = dict(opened)
+            _check_classes(arrays["test_labels"], arrays["test_predicted"])
         except AwayError:
             raise
-        except (StoreError, OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error):
+        except StoreError:
             return None
+        except Exception as error:  # there is no end to what numpy makes of a damaged file
+            leave_out(run_id, PREDICTIONS, f"it is damaged ({error})")
+            return None
+        return arrays
 
     def error(self, run_id: str) -> str:
         """The traceback that a failed run left, nothing if it left none."""
@@ -153,7 +158,7 @@ class Store:
 
     def _text(self, run_id: str, artifact: str) -> str:
         with suppress(StoreError, OSError), tempfile.TemporaryDirectory() as folder:
-            return Path(self.client.download_artifacts(run_id, artifact, folder)).read_text()
+            return Path(self.client.download_artifacts(run_id, artifact, folder)).read_text("utf-8", "replace")
         return ""
 
     def announce(self, name: str, plan: dict[str, Any]) -> str:
@@ -167,9 +172,11 @@ class Store:
         return [(sweep.run_id, sweep.status) for sweep in self.client.all_runs(self._sweeps)]
 
     def plan(self, sweep: str) -> dict[str, Any] | None:
-        """What a sweep was announced with; None if it was killed before it had."""
+        """What a sweep was announced with; None if it was killed before it had, {} if that is damaged."""
         text = self._text(sweep, PLAN)
-        return json.loads(text) if text else None
+        with suppress(ValueError, TypeError):
+            return dict(json.loads(text)) if text else None
+        return {}
 
     def is_running(self, run_id: str, wait: bool = True) -> bool:
         """Whether a run or a sweep still stands as running; with or without waiting for a store that is away."""
@@ -202,6 +209,15 @@ class Store:
         self.client.set_terminated(run_id, status)
 
 
+def _check_classes(*of_images: NDArray[Any]) -> None:
+    """Refuse what are no classes of the same images, with ValueError."""
+    for classes in of_images:
+        if classes.ndim != 1 or classes.dtype.kind not in "iu" or len(classes) != len(of_images[0]):
+            raise ValueError(f"classes have shape {classes.shape} and type {classes.dtype}")
+        if len(classes) and not 0 <= classes.min() <= classes.max() < CLASS_COUNT:
+            raise ValueError(f"classes reach from {classes.min()} to {classes.max()}")
+
+
 @dataclass(frozen=True)
 class Experiment:
     """An experiment of a store that is only read."""
@@ -212,6 +228,19 @@ class Experiment:
     def runs(self) -> Iterator[StoredRun]:
         """All its runs that are not deleted, newest first."""
         return self.client.all_runs(self.id)
+
+
+def _living(experiment: Any, uri: str) -> str:
+    """The id of MLflow's experiment.
+
+    Raises:
+        UserError: it was deleted.
+    """
+    if experiment.lifecycle_stage == "deleted":
+        restore = f"MLFLOW_TRACKING_URI='{uri}' python -m mlflow experiments restore -x {experiment.experiment_id}"
+        gone = f"the experiment '{experiment.name}' was deleted in MLflow, and with it its runs"
+        raise UserError(words.without_passwords(f"{gone}; get them back with: {restore}"))
+    return str(experiment.experiment_id)
 
 
 @contextmanager
@@ -227,7 +256,7 @@ def reading(folder: str | Path, name: str) -> Iterator[Experiment | None]:
     try:
         client = None if is_new(uri) else Client(uri, patience=0.0)
         entity = client and client.get_experiment_by_name(name)
-        yield Experiment(client, str(entity.experiment_id)) if client and entity else None
+        yield Experiment(client, _living(entity, uri)) if client and entity else None
     except StoreError as error:
         raise UserError(f"cannot read {uri}: {error}") from error
 

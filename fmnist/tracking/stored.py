@@ -1,11 +1,16 @@
 """A run as it stands in the store, and what is kept as text: parameters, and a description as MLflow's tags."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import Any
 
-from fmnist.schema import COLUMNS, VAL_ACCURACY, Column
+from fmnist.identity import FIRST_OPTIONS, RECIPE, default_parameters, sign_options
+from fmnist.schema import COLUMNS, VAL_ACCURACY, Column, Status
+
+log = logging.getLogger(__name__)
 
 _MLFLOW = {  # which its UI shows in places of their own
     "note": "mlflow.note.content",  # Markdown
@@ -39,6 +44,11 @@ class StoredRun:
         return str(COLUMNS["trajectory_signature"].read(self.tags))
 
     @property
+    def commit(self) -> str:
+        """The first letters of the commit that made it; empty where there was none."""
+        return self.tags.get(_MLFLOW["commit"], "")[:7]
+
+    @property
     def val_accuracy(self) -> float:
         """The last; NaN without one."""
         return self.metrics.get(VAL_ACCURACY.key, float("nan"))
@@ -61,3 +71,69 @@ def as_tags(description: Mapping[str, Any]) -> dict[str, str]:
 def condition(name: str, value: str) -> str:
     """MLflow's filter for the runs that a column describes so."""
     return f"tags.`{Column(name).tag}` = '{value}'"
+
+
+# ---- What others have written, or changed -----------------------------------------------------------------
+
+
+@cache  # of a process: a command looks at its store more than once
+def leave_out(run_id: str, name: str, reason: str) -> None:
+    """Say once, in a line, that a record cannot be used, and why."""
+    log.warning(" ".join(f"'{name[:200]}' (run {run_id}) is left out: {reason[:300]}".split()))
+
+
+def readable(runs: Iterable[StoredRun]) -> Iterator[StoredRun]:
+    """Those of the runs that are as they were written; each other one is named."""
+    for run in runs:
+        if reason := _fault(run):
+            leave_out(run.run_id, run.name, reason)
+        else:
+            yield run
+
+
+def _fault(run: StoredRun) -> str:
+    """What is wrong with a record, if anything is: whoever can reach the store can write there, and edit tags."""
+    if not run.signature:
+        return f"it has no {COLUMNS['signature'].tag}, so it is no run of fmnist"
+    if run.status not in set(Status):
+        return f"its status is {run.status}"
+    for column in COLUMNS.values():
+        text = run.tags.get(column.tag, "0")
+        if column.type is int and not (text.isascii() and text.isdecimal() and len(text) < 16):
+            return f"{column.tag} must be a whole number, but got '{text}'"
+    if run.tags.get(COLUMNS["search"].tag) and not run.tags.get(COLUMNS["trial"].tag, "").isdecimal():
+        return f"{COLUMNS['trial'].tag} must be the number of a trial, but got '{run.tags.get(COLUMNS['trial'].tag)}'"
+    for key, value in run.metrics.items():
+        if not isinstance(value, float | int):
+            return f"{key} must be a number, but got '{value}'"
+    return _fault_of_options(run) if run.params else "" if run.status != Status.FINISHED else "it has no parameters"
+
+
+def _fault_of_options(run: StoredRun) -> str:
+    """Options of the wrong type, and such as do not give the signatures beside them."""
+    options, defaults = {key: _value(text) for key, text in run.params.items()}, default_parameters()
+    for key in sorted(options.keys() & defaults.keys() - {"model.filters"}):  # which may be a list
+        kind = type(defaults[key])
+        if kind in (int, float, bool) and type(options[key]) is not kind:
+            return f"{key} must be {_KINDS[kind]}, but got '{run.params[key]}'"
+    if COLUMNS["recipe"].read(run.tags) != RECIPE:  # of which we do not know what it signed
+        return ""
+    if missing := FIRST_OPTIONS - options.keys():
+        return f"it lacks {min(missing)}"
+    signed = asdict(sign_options(options, str(COLUMNS["data_digest"].read(run.tags))))
+    for part, name in (("run", "signature"), ("trajectory", "trajectory_signature"), ("variant", "variant_signature")):
+        if signed[part] != COLUMNS[name].read(run.tags):
+            return f"its options give another {COLUMNS[name].tag} than it has"
+    return ""
+
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false"}
+
+
+@cache
+def _value(text: str) -> Any:
+    """What `as_text` has made a text of."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -40,7 +40,8 @@ def keep_rung(folder: Path, epoch: int) -> None:
 
 def newest(folder: Path, at_most: int, kind: str = "*") -> list[tuple[int, Path]]:
     """Checkpoints of up to `at_most` epochs, the latest first; whether they can be read is not looked at."""
-    epochs = [(int(path.stem.split("-")[1]), path) for path in folder.glob(f"{kind}-[0-9]*{SUFFIX}")]
+    numbered = [(path.stem.partition("-")[2], path) for path in folder.glob(f"{kind}-*{SUFFIX}")]
+    epochs = [(int(number), path) for number, path in numbered if number.isdecimal() and path.is_file()]
     return sorted((entry for entry in epochs if entry[0] <= at_most), reverse=True)
 
 

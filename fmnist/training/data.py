@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fmnist.config import CLASSES, Config, DataConfig, UserError
-from fmnist.training.fetch import at_home, damaged, fetch, find, folders
+from fmnist.config import CLASSES, Config, DataConfig, UserError, place
+from fmnist.training.fetch import damaged, fetch, find, folders
 from fmnist.training.readers import Bytes, Labels, read_csv, read_idx_pair
 from fmnist.training.streams import stream
 
@@ -39,9 +39,9 @@ def load(options: DataConfig) -> Dataset:
     if options.source == "csv":
         if not options.train_csv or not options.test_csv:
             raise UserError("data.source=csv needs both data.train_csv=FILE and data.test_csv=FILE")
-        train_csv, test_csv = map(at_home, (options.train_csv, options.test_csv))
+        train_csv, test_csv = place("data.train_csv", options.train_csv), place("data.test_csv", options.test_csv)
         return _dataset(*read_csv(train_csv), *read_csv(test_csv), f"{train_csv}, {test_csv}")
-    folder = at_home(options.dir) if options.dir else find()
+    folder = place("data.dir", options.dir) if options.dir else find()
     if folder is None:
         places = " or ".join(map(str, folders()))
         raise UserError(f"no Fashion-MNIST in {places}; run 'make data', or give data.dir=FOLDER")
@@ -87,16 +87,26 @@ def check_rows(config: Config, dataset: Dataset) -> None:
     Raises:
         UserError: rows, classes or a batch are lacking; the message names key, value and remedy.
     """
+    check_sizes(config, len(dataset.train_labels))
     _check_split(dataset.train_labels, config.data.validation, config.data.limit)
-    training, _ = part_sizes(len(dataset.train_labels), config.data.validation, config.data.limit)
+
+
+def check_sizes(config: Config, rows: int) -> None:
+    """Refuse a config that needs more than so many rows, with UserError."""
+    _check_limit(rows, config.data.limit)
+    training, _ = part_sizes(rows, config.data.validation, config.data.limit)
     if training < config.batch_size:
         raise UserError(f"batch_size must be at most the {training} rows that train, but got {config.batch_size}")
 
 
-def _check_split(labels: Labels, validation: float, limit: int | None) -> None:
-    rows = len(labels)
+def _check_limit(rows: int, limit: int | None) -> None:
     if limit is not None and limit > rows:
         raise UserError(f"data.limit must be at most the {rows} training rows there are, but got {limit}")
+
+
+def _check_split(labels: Labels, validation: float, limit: int | None) -> None:
+    rows = len(labels)
+    _check_limit(rows, limit)
     training, validating = part_sizes(rows, validation, limit)
     names, counts = np.unique(labels, return_counts=True)
     if min(training, validating) < len(names):

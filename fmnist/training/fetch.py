@@ -5,7 +5,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from fmnist.config import UserError
@@ -27,22 +26,15 @@ class _UnavailableError(Exception):
 
 def folders() -> list[Path]:
     """The usual places; the first, Keras's cache folder, is where a download goes."""
-    home = Path.home() if os.access(Path.home(), os.W_OK) else Path("/tmp")  # as Keras itself decides
-    keras_home = at_home(os.environ.get("KERAS_HOME") or str(home / ".keras"))
+    home = os.path.expanduser("~")  # noqa: PTH111  # as Keras itself decides, where there is none too
+    home = home if os.access(home, os.W_OK) else "/tmp"
+    keras_home = Path(os.path.expanduser(os.environ.get("KERAS_HOME") or f"{home}/.keras"))  # noqa: PTH111
     return [keras_home / "datasets" / "fashion-mnist", PACKAGE_FOLDER]
-
-
-def at_home(path: str) -> Path:
-    """The path with ~ as the home it stands for; that of a user who does not exist stays as it is."""
-    with suppress(RuntimeError):
-        return Path(path).expanduser()
-    return Path(path)
 
 
 def find() -> Path | None:
     """The first of the usual places that holds all four idx files, or None."""
-    here = [folder for folder in folders() if all(os.access(folder / name, os.F_OK) for name in FILES)]
-    return next(iter(here), None)
+    return next((folder for folder in folders() if all((folder / name).is_file() for name in FILES)), None)
 
 
 def damaged(folder: Path) -> list[str]:

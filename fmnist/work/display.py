@@ -14,6 +14,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from fmnist import words
+from fmnist.config import UserError
 from fmnist.tracking import Store, StoreError
 
 REFRESH_SECONDS = 1.0
@@ -105,7 +106,7 @@ def showing(observed: Observed, console: Console, on_end: Callable[[], None] = l
 
     def watch() -> None:
         while not over.wait(REFRESH_SECONDS):
-            with suppress(StoreError):  # it may answer later; the sweep itself says how long it waits
+            with suppress(StoreError, UserError):  # it may answer later; the sweep itself says how long it waits
                 look()
 
     watcher = threading.Thread(target=watch, daemon=True)
@@ -125,7 +126,7 @@ def showing(observed: Observed, console: Console, on_end: Callable[[], None] = l
         observed.store.stop_waiting()
         end(LEAVE_SECONDS)
         if not (isinstance(error, KeyboardInterrupt) or watcher.is_alive()):
-            with suppress(StoreError):
+            with suppress(StoreError, UserError):
                 look()
         raise
     end(None)

@@ -5,6 +5,7 @@ Locally joblib, elsewhere Ray or submitit. In all of them a worker that dies tak
 
 import importlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from fmnist import machine, signals
+from fmnist import machine, signals, temporary
 from fmnist.config import RunError, UserError
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class LaunchingSweeper(Sweeper):
         """
         deaths = 0  # without progress
         while True:
-            before = count()
+            before, killed = count(), machine.killed_for_memory()
             try:
                 return launch()
             except (RunError, UserError):
@@ -129,13 +130,14 @@ class LaunchingSweeper(Sweeper):
             except Exception as error:
                 recover()
                 deaths = 0 if count() > before else deaths + 1
+                cause = _cause(error, machine.killed_for_memory() > killed)
                 if deaths == HOPELESS:
-                    last = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+                    output = "above" if self.is_local else f"in {self.config.hydra.sweep.dir}"
                     raise HopelessError(
-                        f"workers died {HOPELESS} times without {progress}, for lack of memory perhaps; "
-                        f"try {remedy} (the last error: {last})"
+                        f"workers died {HOPELESS} times without {progress}; try {remedy} (the last: {cause}; "
+                        f"what it printed stands {output})"
                     ) from error
-                self.say(f"a worker died ({type(error).__name__}); what it worked on is started again")
+                self.say(f"a worker died ({cause}); what it worked on is started again")
 
     def _merged(self, label: list[str]) -> list[str]:
         keys = {text.split("=")[0] for text in label}
@@ -160,9 +162,19 @@ def _is_over(folder: str, record: str, process: str) -> bool:
     return False
 
 
+def _cause(error: Exception, killed_for_memory: bool) -> str:
+    """What is known of a worker's death; memory is to blame where the system, or the worker, says so."""
+    codes = re.search(r"exit codes of the workers are {(.*)}", str(error))  # joblib's
+    last = codes[1] if codes else (str(error).splitlines() or [""])[0][:200]
+    memory = ", for lack of memory" if isinstance(error, MemoryError) or (killed_for_memory and "KILL" in last) else ""
+    return f"{type(error).__name__}: {last}{memory}"
+
+
 def _carry_out(tasks: list[Task], is_over: Callable[[], bool] | None, composed: DictConfig) -> Any:
     """What a job of the launcher does: one of the tasks, by its number."""
     with signals.interrupted_when(is_over) if is_over else nullcontext():
+        temporary.claim()
+        os.chdir(HydraConfig.get().runtime.cwd)  # where paths begin, whatever hydra.job.chdir says
         return tasks[HydraConfig.get().job.num]()
 
 

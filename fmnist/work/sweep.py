@@ -71,8 +71,8 @@ class Sweep:
         """Close the sweeps whose process was killed before it could."""
         for sweep, status in self.store.sweeps():
             if status == Status.RUNNING:
-                announced = self.store.plan(sweep)
-                if announced is None or machine.is_gone(announced["process"]):
+                announced = self.store.plan(sweep) or {}
+                if machine.is_gone(str(announced.get("process"))):
                     self.store.close(sweep, Status.KILLED)
 
     def _until_done(self, record: str) -> None:

@@ -5,11 +5,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pandas as pd
+from pydantic import TypeAdapter, ValidationError
 from rich.markup import escape
 from rich.table import Table
 
 from fmnist import machine, words
-from fmnist.config import StudyConfig
+from fmnist.config import StudyConfig, UserError
 from fmnist.network import disk_bytes
 from fmnist.schema import Status
 from fmnist.study.plan import PlannedRun, estimate
@@ -56,15 +57,25 @@ def plan_summary(planned: list[PlannedRun], runs: pd.DataFrame) -> str:
     return "; ".join(lines)
 
 
+@dataclass(frozen=True)
+class Announcement:
+    """What a sweep leaves in the store, for those who watch."""
+
+    study: str
+    workers: int
+    began: int  # ms
+    process: str  # that carries it out
+    runs: list[ExpectedRun]
+
+
 def announcement(planned: list[PlannedRun], workers: int, began: int) -> dict[str, Any]:
-    """What a sweep leaves in the store, for those who watch, of the runs of its plan that are not yet done."""
+    """The announcement of a plan: its runs that are not yet done."""
     runs = [
         ExpectedRun(run.name, run.signatures.run, run.config.epochs, run.start, run.seconds, run.signatures.trajectory)
         for run in planned
         if not run.done
     ]
-    sweep = {"study": planned[0].config.study.name, "workers": workers, "began": began}
-    return {**sweep, "process": machine.this_process(), "runs": [asdict(run) for run in runs]}
+    return asdict(Announcement(planned[0].config.study.name, workers, began, machine.this_process(), runs))
 
 
 @dataclass
@@ -83,8 +94,17 @@ class SweepProgress:
 
     @classmethod
     def of(cls, store: Store, announced: dict[str, Any]) -> "SweepProgress":
-        """Of a sweep by what it has announced."""
-        return cls(store, **{**announced, "runs": [ExpectedRun(**run) for run in announced["runs"]]})
+        """Of a sweep by what it has announced.
+
+        Raises:
+            UserError: that is damaged.
+        """
+        try:
+            return cls(store, **vars(TypeAdapter(Announcement).validate_python(announced)))
+        except ValidationError as error:
+            wrong = ".".join(map(str, error.errors()[0]["loc"]))
+            remedy = "the next sweep closes it"
+            raise UserError(f"what the sweep has announced is damaged ({wrong} cannot be read); {remedy}") from error
 
     def refresh(self) -> list[str]:
         """Look again; returns a line for each run that has ended since the last look."""

@@ -43,6 +43,9 @@ class StudySweeper(LaunchingSweeper):
         fixed, study = _split(self.parsed(arguments), to_config(self.config).study)
         points = self._points(fixed, study)
         dataset = data.load(points[0].config.data)
+        for point in points:
+            data.check_rows(point.config, dataset)
+            machine.use_backend(point.config)
         runs = load(self.config.store)
         self.overrides = fixed
         workers = self.workers(len(points) * len(set(study.seeds)))

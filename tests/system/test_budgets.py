@@ -65,7 +65,7 @@ def found(tmp_path_factory):
 def test_page_summary_notes_diagnosis_and_shares_of_variance_speak_of_the_same_budget(found):
     text = re.sub(r"\s+", " ", page.render(found.content()).replace("\N{NO-BREAK SPACE}", " "))
     assert "<dt>Best at 10 epochs</dt>" in text and "mean over the seeds at 10 epochs, best variant first" in text
-    assert "At 10 epochs 2 seeds show" in text and "at 50 epochs" not in text.split('id="diagnosis"')[1]
+    assert "that seeds show at 10 epochs" in text and "at 50 epochs" not in text.split('id="diagnosis"')[1]
     shorter = [each for each in found.diagnosis if each.kind == Kind.SHORTER]
     assert [(each.subject, each.numbers["longer"]) for each in shorter] == [("3", 10)]
     runs = found.selection.own[found.selection.own["epochs"] == 10]

@@ -329,3 +329,47 @@ def test_importance_finds_what_matters_and_warns_of_few_trials():
 def test_the_expected_best_of_two_scores_by_hand():
     assert expected_best(np.array([0.4, 0.8])).tolist() == pytest.approx([0.6, 0.7])  # 1/4 of pairs are 0.4 twice
     assert expected_best(np.array([0.4, 0.8]), maximise=False).tolist() == pytest.approx([0.6, 0.5])
+
+
+# ---- Files that are damaged ---------------------------------------------------------------------------------
+
+TRIAL = {
+    "trial_id": "0000", "hyperparameters": {"space": [], "values": {"model.filters.0": 16}}, "metrics": {"metrics": {}},
+    "score": None, "best_step": None, "status": "RUNNING", "message": None,
+}  # fmt: skip
+STATE = {"oracle": {}, "trials": [TRIAL], "records": {}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "", '{"oracle": {}, "tri', "[]", "7", b"\xff\xfe", "{}", STATE | {"trials": 7}, STATE | {"records": []},
+        *(STATE | {"trials": [change]} for change in ({}, TRIAL | {"trial_id": "one"}, TRIAL | {"score": "high"})),
+        STATE | {"records": {"0000": {"epochs": "many"}}},
+        STATE | {"trials": [TRIAL | {"hyperparameters": {"values": {"tuner/epochs": "many"}}}]},
+    ],
+)  # fmt: skip
+def test_a_damaged_file_of_trials_is_named_with_a_remedy(content, tmp_path):
+    file = tmp_path / trials.STATE
+    text = content if isinstance(content, str | bytes) else json.dumps(content)
+    file.write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(UserError) as error:
+        trials.load_trials(tmp_path)
+    said = str(error.value)
+    assert said.startswith(f"{file} is damaged (") and f"or remove {tmp_path}" in said and "\n" not in said
+
+
+def test_a_state_that_keras_tuner_cannot_take_over_is_named(tmp_path):
+    (tmp_path / trials.STATE).write_text(json.dumps(STATE | {"oracle": {"ongoing_trials": {"worker-0": "0007"}}}))
+    search = composed("tuner=random", "tuner.max_trials=3")
+    oracle = oracles.oracle(search.tuner, dimensions(search.tuner.space))
+    oracle.keep(tmp_path, lambda values: True)
+    with pytest.raises(UserError, match="is damaged"):
+        oracle.create_trial("worker-0")
+
+
+def test_a_damaged_definition_is_named_with_a_remedy(tmp_path):
+    for content in ("", "{", "7", "[1]"):
+        (tmp_path / "definition.json").write_text(content)
+        with pytest.raises(UserError, match=r"definition\.json is damaged"):
+            check_agreement(tmp_path, {})

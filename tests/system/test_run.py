@@ -1,6 +1,7 @@
 """What one run leaves in a real MLflow store."""
 
 import json
+import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import yaml
 from invented import configs, write
 from mlflow import MlflowClient
 
-from fmnist import provenance, run, tracking
+from fmnist import machine, provenance, run, tracking
 from fmnist.config import CLASSES, Config, DataConfig, ModelConfig, OptimizerConfig, UserError, from_flat
 from fmnist.identity import parameters
 from fmnist.schema import PER_EPOCH, PICTURES
@@ -195,6 +196,35 @@ def test_a_package_in_somebody_elses_repository_names_none_of_its_commits(tmp_pa
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     monkeypatch.setattr(provenance, "PACKAGE", package)
     assert provenance._git("rev-parse", "--show-toplevel") == ""
+
+
+def test_what_is_uncommitted_is_kept_without_secrets_and_cut_where_it_is_long(tmp_path, monkeypatch):
+    def git(*arguments):
+        who = ("-c", "user.name=me", "-c", "user.email=me@here")
+        subprocess.run(["git", "-C", tmp_path, *who, *arguments], check=True, stdout=subprocess.DEVNULL)
+
+    git("init", "--quiet")
+    git("commit", "--quiet", "--allow-empty", "--message", "nothing")
+    secret = (".env.local", "keys/id_rsa", "keys/My.PEM", "Secrets/a.txt", "aws-credentials.json")
+    for name in secret:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("hidden")
+    (tmp_path / "a.py").write_text("uri = 'http://me:hidden@host'\n")
+    (tmp_path / "z.txt").write_text("a line\n" * 1_000_000)
+    git("add", "--all")
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path / "fmnist")
+    text = provenance.files(machine.resolve(Config()))["provenance/uncommitted.diff"]
+    assert "hidden" not in text and "+uri = 'http://me:***@host'" in text
+    assert all(f"# left out, for it may hold secrets: {name}\n" in text for name in secret)
+    assert len(text) < 1_001_000 and text.splitlines()[-1].startswith("# cut off here: the whole diff has 8,000,")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_the_commit_of_somebody_elses_checkout_is_known(tmp_path, monkeypatch):
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    os.chown(tmp_path, 65534, 65534)
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path / "fmnist")
+    assert provenance._git("rev-parse", "--show-toplevel").strip() == str(tmp_path)
 
 
 def test_everything_a_run_writes_lies_in_its_store(recorded):

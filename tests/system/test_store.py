@@ -1,16 +1,21 @@
 """A store that cannot be used: every command says in one line which file it is and what to do."""
 
+import importlib
 import os
 import random
+import shlex
 import shutil
 import sqlite3
 from contextlib import closing
+from importlib.util import find_spec
 
 import pytest
-from commands import TINY, mistake
+from commands import ROOT, TINY, here, mistake
+from mlflow import MlflowClient
 
-from fmnist import tracking
+from fmnist import environment, tracking
 from fmnist.config import UserError
+from fmnist.config import folder as named_folder
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +117,137 @@ def test_every_command_refuses_a_damaged_store_in_one_line(command, images, tmp_
     else:
         arguments += ["--store", tmp_path]
     assert str(file) in mistake(module, *arguments)
+
+
+# ---- Where it is ------------------------------------------------------------------------------------------
+
+COMMANDS = ["train", "tune", "compare", "watch", "ui"]
+
+
+def at(module, store):
+    """The arguments of a command for a store of that name."""
+    return [f"store={store}"] if module in ("train", "tune") else [f"--store={store}"]
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+@pytest.mark.parametrize(
+    ("store", "reason"),
+    [
+        ("README.md", "README.md is a file; name a folder"),
+        ("README.md/runs", "README.md is a file; name a folder"),
+        ("", "store is empty; name a folder"),
+        ("~nobody-of-that-name/runs", "no home folder is known here"),
+    ],
+)
+def test_a_store_that_is_no_folder_is_refused_by_its_name_and_nothing_is_made(module, store, reason):
+    before = set(ROOT.iterdir())
+    said = mistake(module, *at(module, store))
+    assert reason in said and "store" in said
+    assert set(ROOT.iterdir()) == before
+
+
+@pytest.mark.parametrize("where", ["store=/proc/self/no", "hydra.run.dir=/proc/self/no"])
+def test_a_folder_that_cannot_be_made_is_named(where, images):
+    assert "fmnist.train: /proc/self/no" in mistake("train", where, f"data.dir={images}")
+
+
+def test_a_home_folder_is_written_out_and_changing_the_folder_moves_nothing(images, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "data").symlink_to(images)
+    here("train", *TINY, "epochs=1", "store=~/runs", "data.dir=~/data", "hydra.job.chdir=true")
+    assert (tmp_path / "runs" / "mlflow.db").exists() and (tmp_path / "runs" / "hydra").is_dir()
+    assert not (ROOT / "~").exists() and len(tracking.load(tmp_path / "runs")) == 1
+    relative = os.path.relpath(tmp_path / "runs", ROOT)
+    again = here("train", *TINY, "epochs=1", f"store={relative}", "data.dir=~/data", "hydra.job.chdir=true")
+    assert "already in the store" in again.stdout
+
+
+def test_without_a_home_folder_the_option_that_needs_one_is_named(monkeypatch):
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
+    assert named_folder("store", "runs") == "runs"
+    with pytest.raises(UserError, match="store=~/runs: no home folder is known here; write"):
+        named_folder("store", "~/runs")
+
+
+# ---- A server -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_a_password_in_the_address_of_a_server_is_shown_by_no_command(module, images, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:pass@word@127.0.0.1:1")
+    monkeypatch.setattr("fmnist.tracking.store.OPENING_SECONDS", 0.0)
+    options = [f"data.dir={images}", "hydra.mode=MULTIRUN"] if module in ("train", "tune") else []
+    monkeypatch.setattr("sys.argv", [f"fmnist.{module}", *at(module, tmp_path / "store"), *options])
+    assert importlib.import_module(f"fmnist.{module}").main() == 2
+    said = capsys.readouterr()
+    assert "http://me:***@127.0.0.1:1" in said.err and said.err.count("\n") == 1
+    assert "word" not in said.out + said.err
+    files = (file.read_text() for file in tmp_path.rglob("*") if file.is_file())
+    assert not any("pass@word" in text for text in files)
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_an_address_is_no_folder(module):
+    said = mistake(module, *at(module, "http://me:word@host:5000"))
+    assert "store names a folder" in said and "MLFLOW_TRACKING_URI=http://me:***@host:5000" in said
+
+
+def test_what_another_program_left_in_the_environment_is_not_taken(monkeypatch):
+    others = (
+        "MLFLOW_RUN_ID",
+        "MLFLOW_ACTIVE_MODEL_ID",
+        "MLFLOW_EXPERIMENT_NAME",
+        "MLFLOW_WORKSPACE",
+        "KERASTUNER_ORACLE_IP",
+    )
+    for name in others:
+        monkeypatch.setenv(name, "another's")
+    monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_LOGGING", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
+    importlib.reload(environment)
+    assert not set(others) & set(os.environ)
+    assert (os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"], os.environ["MLFLOW_TRACKING_USERNAME"]) == ("false", "me")
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_runs_that_were_deleted_with_their_experiment_are_got_back_with_the_command_that_is_named(
+    module, good, images, tmp_path
+):
+    shutil.copy(good, tmp_path / "mlflow.db")
+    client = MlflowClient(tracking.address(tmp_path))
+    experiment = client.get_experiment_by_name("fmnist").experiment_id
+    client.delete_experiment(experiment)
+    options = [f"data.dir={images}"] if module in ("train", "tune") else []
+    said = mistake(module, *at(module, tmp_path), *options)
+    assert "the experiment 'fmnist' was deleted in MLflow, and with it its runs; get them back with: " in said
+    environment, *command = shlex.split(said.split("with: ")[1])
+    assert command == ["python", "-m", "mlflow", "experiments", "restore", "-x", experiment]
+    assert environment == f"MLFLOW_TRACKING_URI={client.tracking_uri}"
+
+
+# ---- Mistakes leave nothing ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["train", "data.limit=9999999"], "data.limit must be at most the 600 training rows there are"),
+        (["train", "-m", "data.limit=300,9999999"], "data.limit must be at most the 600 training rows there are"),
+        (["train", "-m", "batch_size=32,560"], "batch_size must be at most the 540 rows that train"),
+        (["train", "-m", "seed=0,4294967296"], "study.seeds must be at least 0 and at most 4294967295"),
+        (["train", "study=smoke", "data.limit=9999"], "data.limit must be at most the 600 training rows there are"),
+        (["train", "compute.backend=jax"], "compute.backend=jax needs the package jax"),
+        (["train", "-m", "compute.backend=jax"], "compute.backend=jax needs the package jax"),
+        (["tune", "compute.backend=jax"], "compute.backend=jax needs the package jax"),
+        (["tune", "data.limit=9999"], "data.limit must be at most the 600 training rows there are"),
+        (["tune", "seed=4294967295"], "seed=4294967295 leads to seed 4294967298 in this search"),
+    ],
+)
+def test_what_can_be_known_before_training_is_refused_before_anything_is_recorded(
+    arguments, reason, images, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "jax" else find_spec(name))
+    monkeypatch.setenv("KERAS_BACKEND", os.environ.get("KERAS_BACKEND", "tensorflow"))
+    said = mistake(*arguments, *TINY, f"data.dir={images}", f"store={tmp_path}")
+    assert reason in said and not (tmp_path / "mlflow.db").exists()

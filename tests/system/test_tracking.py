@@ -102,14 +102,13 @@ def test_an_option_that_a_record_lacks_has_its_default_and_a_run_without_options
     write(store, from_flat(next(configs(1)), {"model.batch_norm": True}))
     store.begin("killed at once", "s", {}, {})
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection, connection:
-        lacking = ("model.batch_norm", "model.dropout", "compute.backend")
-        connection.executemany("DELETE FROM params WHERE key = ?", [(key,) for key in lacking])
+        connection.execute("DELETE FROM params WHERE key = 'compute.backend'")
     for runs in (tracking.load(str(tmp_path)), tracking.frame(store)):
         row, killed = (
             runs[runs["run_name"] == name].iloc[0] for name in ("batch_norm=true · 1 epoch · seed 0", "killed at once")
         )
-        assert row[[*lacking, "model.filters"]].tolist() == ["false", "0.0", "tensorflow", "128"]
-        assert killed[[*lacking, "model.filters"]].isna().all() and killed["epochs"] == 0
+        assert row[["model.batch_norm", "compute.backend"]].tolist() == ["true", "tensorflow"]
+        assert killed[["model.batch_norm", "compute.backend"]].isna().all() and killed["epochs"] == 0
 
 
 def test_an_attempt_read_again_is_the_same_whatever_its_numbers_are(store):
@@ -117,6 +116,45 @@ def test_an_attempt_read_again_is_the_same_whatever_its_numbers_are(store):
     once, again = ({run.name: run for run in store.runs()} for _ in range(2))
     assert once == again and np.isnan(once["wild"].val_accuracy) and np.isnan(once["just begun"].val_accuracy)
     assert once["wild"].ended > 0 == once["just begun"].ended
+
+
+SET_TAG = "UPDATE tags SET value = '{1}' WHERE key = 'fmnist.{0}'"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("UPDATE params SET value = 'three' WHERE key = 'epochs'", "epochs must be a whole number, but got 'three'"),
+        ("UPDATE params SET value = '3' WHERE key = 'epochs'", "its options give another fmnist.signature than it has"),
+        (
+            "UPDATE params SET value = 'x' WHERE key = 'data.validation'",
+            "data.validation must be a number, but got 'x'",
+        ),
+        ("DELETE FROM params WHERE key = 'seed'", "it lacks seed"),
+        ("DELETE FROM params", "it has no parameters"),
+        ("DELETE FROM tags WHERE key = 'fmnist.signature'", "it has no fmnist.signature, so it is no run of fmnist"),
+        (SET_TAG.format("signature", "0" * 16), "its options give another fmnist.signature than it has"),
+        (SET_TAG.format("variant_signature", "0" * 16), "another fmnist.variant_signature than it has"),
+        (SET_TAG.format("parameters", "many"), "fmnist.parameters must be a whole number, but got 'many'"),
+        ("UPDATE latest_metrics SET value = 'high' WHERE key = 'val/accuracy'", "val/accuracy must be a number"),
+        ("UPDATE tags SET value = CAST(x'ff' AS TEXT) WHERE key = 'fmnist.data_digest'", "another fmnist.signature"),
+    ],
+)
+def test_a_run_that_others_have_written_or_changed_is_left_out_and_named_with_the_reason(
+    change, reason, tmp_path, monkeypatch, caplog
+):
+    changed, kept = configs(2)
+    store = tracking.Store(str(tmp_path))
+    run_id = write(store, changed)
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection, connection:
+        connection.execute(change)
+    write(store, kept)
+    for read in (tracking.frame, lambda store: tracking.load(store.folder)):
+        assert len(read(store)) == 1
+    ((_, _, message),) = caplog.record_tuples
+    assert f"(run {run_id}) is left out: " in message and reason in message and "\n" not in message
+    monkeypatch.setattr(database, "_runs", busy)
+    assert len(tracking.frame(store)) == len(list(store.runs())) == 1
 
 
 # ---- Tags ---------------------------------------------------------------------------------------------
@@ -160,7 +198,8 @@ def test_a_history_has_a_row_an_epoch_and_runs_without_epochs_are_left_out(store
 
 def test_predictions_come_back_as_they_were_kept(store):
     writer = store.begin("with predictions", "s4", {}, {})
-    kept = {"test_predicted": np.arange(10, dtype=np.uint8), "test_probabilities": np.eye(3, dtype=np.float16)}
+    classes = {"test_labels": np.ones(10, np.uint8), "test_predicted": np.arange(10, dtype=np.uint8)}
+    kept = classes | {"test_probabilities": np.eye(3, dtype=np.float16)}
     writer.arrays(tracking.PREDICTIONS, **kept)
     arrays = store.predictions(writer.run_id)
     assert arrays.keys() == kept.keys()

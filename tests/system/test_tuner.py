@@ -149,7 +149,7 @@ def test_a_search_that_loses_a_worker_starts_what_it_worked_on_again(hyperband, 
     next(child for child in children if any("popen_loky" in part for part in child.cmdline())).kill()
     printed, errors = search.communicate(timeout=240)
     assert (search.returncode, errors) == (0, b"")
-    assert b"a worker died (TerminatedWorkerError); what it worked on is started again" in printed
+    assert b"a worker died (TerminatedWorkerError: SIGKILL(-9)); what it worked on is started again" in printed
     assert points(tmp_path) == points(store)
     assert set(tracking.load(str(tmp_path))["status"]) == {"FINISHED"}
 

@@ -16,7 +16,7 @@ MODULES = {
 }
 COMMANDS = {"train", "compare", "tune", "ui", "watch"}
 LEVELS = [  # a module imports from levels below its own, or from its own folder
-    {"config", "schema", "words", "signals"},
+    {"config", "environment", "schema", "words", "signals", "temporary"},
     {"network"},
     {"identity", "checks"},
     {"machine", "provenance", "training"},

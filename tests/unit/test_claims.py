@@ -90,8 +90,28 @@ def test_only_seeds_that_all_sides_have_count():
 
 def test_a_failed_attempt_or_a_number_that_is_none_is_no_run():
     given = [seeds("x", [0.90, 0.91, 0.92]), seeds("y", [0.92, 0.94, 0.96])]
-    extra = [run("f", "y", 0.1, status="FAILED", seed=0, start_time=9), run("n", "y", float("nan"), seed=1)]
-    assert verdict(rising("x", "y"), *given, *extra) == verdict(rising("x", "y"), *given)
+    again = [run("f", "y", 0.1, status="FAILED", seed=0, start_time=9), run("n", "y", float("nan"), seed=1)]
+    for attempt, signature in zip(again, ("signed y-10-0", "signed y-10-1"), strict=True):
+        attempt["signature"] = signature
+    assert verdict(rising("x", "y"), *given, *again) == verdict(rising("x", "y"), *given)
+
+
+def test_a_side_of_which_seeds_failed_is_not_judged_by_those_that_are_left():
+    given = [seeds("x", [0.90, 0.91, 0.92]), seeds("y", [0.92, 0.94, 0.96])]
+    lost = [run("f", "y", None, status="FAILED", seed=3), run("g", "y", float("nan"), seed=4)]
+    found = verdict(rising("x", "y"), *given, *lost)
+    assert found.verdict == "seeds failed" and found.effect == pytest.approx(0.03)
+    assert because(found).endswith("2 seeds of y failed: those that are left may be the lucky ones")
+    elsewhere = [{**each, "epochs": 50} for each in lost]
+    assert verdict(rising("x", "y"), *given, *elsewhere).verdict == "holds"
+
+
+def test_intervals_are_at_the_level_at_which_holm_judged_the_claim():
+    runs = [seeds("x", [0.90, 0.91, 0.92]), seeds("y", [0.92, 0.94, 0.96])]
+    first, second = verdicts([rising("x", "y"), rising("y", "x")], *runs)
+    # Alone p is 0.035 and the interval [+0.5, +5.5]; of two neither is clear, and t(0.9875, 2) = 6.2053.
+    assert {first.verdict, second.verdict} == {"not distinguishable"} and first.low < 0 < first.high
+    assert first.high - first.effect == pytest.approx(6.205347 * 0.01 / np.sqrt(3), abs=1e-6)
 
 
 def test_of_a_seed_that_was_run_twice_the_newest_counts():
@@ -204,7 +224,7 @@ def test_budgets_against_each_other_are_paired_by_seed():
 def test_one_seed_gives_no_verdict_but_mcnemars_p_as_support():
     answers = {"x-10-0": np.arange(100) < 80, "y-10-0": np.arange(100) < 90}  # 10 to 0 discordant: p = 2 / 2^10
     found = verdict(rising("x", "y"), seeds("x", [0.8]), seeds("y", [0.9]), correct=answers.get)
-    assert found.verdict == "not distinguishable" and np.isnan([found.p_value, found.low, found.high]).all()
+    assert found.verdict == "one seed" and np.isnan([found.p_value, found.low, found.high]).all()
     assert found.effect == pytest.approx(0.1) and found.seeds == 1
     assert "McNemar on the test images, of these two networks alone: p 0.002" in because(found)
     assert because(found).endswith("one seed cannot show the noise of training: add seeds")
@@ -264,7 +284,7 @@ def test_a_class_is_not_the_weakest_if_another_is_surely_below():
 
 def test_one_seed_does_not_say_which_class_is_the_weakest_for_certain():
     found = verdict(SHIRT, recalls([(0.70, 0.80)], 0.95))
-    assert found.verdict == "not distinguishable" and because(found).endswith("add seeds")
+    assert found.verdict == "one seed" and because(found).endswith("add seeds")
     assert because(verdict(SHIRT, seeds("x", [0.9]))) == "no run yet of the baseline"
 
 
@@ -313,7 +333,22 @@ def test_a_published_number_that_is_surely_off_fails_beside_one_with_one_seed_al
     bad, alone = scored([0.880, 0.881, 0.882]), scored([0.91], epochs=50)
     assert verdict(PUBLISHED, bad, alone).verdict == "does not hold"
     found = verdict(PUBLISHED, scored([0.900, 0.902, 0.904]), alone)
-    assert found.verdict == "not distinguishable" and "one seed has no interval" in because(found)
+    assert found.verdict == "one seed" and "one seed has no interval" in because(found)
+
+
+def test_an_interval_wider_than_a_point_on_either_side_says_nothing_of_a_published_number():
+    assert verdict(PUBLISHED, scored([0.897, 0.902, 0.907])).verdict == "not distinguishable"
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(200):  # two seeds 2.4 points, eight deviations, away
+        held += verdict(PUBLISHED, scored(list(rng.normal(0.9021 + 0.024, 0.003, 2)))).verdict == "holds"
+    assert held == 0
+
+
+def test_the_seeds_of_a_published_number_are_those_of_the_budget_that_is_named():
+    found = verdict(PUBLISHED, scored([0.900, 0.902, 0.904, 0.903]), scored([0.88, 0.881, 0.8815], epochs=50))
+    assert (found.epochs, found.seeds) == (50, 3)
+    found = verdict(PUBLISHED, scored([0.90, 0.902, 0.904, 0.901]), scored([0.9158, 0.9159], epochs=50))
+    assert found.seeds == {10: 4, 50: 2}[found.epochs]
 
 
 def test_published_numbers_are_about_their_own_budgets():

@@ -71,17 +71,20 @@ def test_by_run_a_row_is_a_run_and_is_compared_with_the_baselines_run_of_its_see
     assert list(found["seeds"]) == [1] * 4 and list(found["run_id"].str.split().map(len)) == [1] * 4
     assert found.loc["x · seed 0", "difference"] == pytest.approx(0.01)
     assert found.loc["x · seed 1", "difference"] == pytest.approx(0.05)
-    assert list(found["verdict"]) == ["not distinguishable", "baseline"] * 2 and found["p_value"].isna().all()
+    assert list(found["verdict"]) == ["one seed", "baseline"] * 2 and found["p_value"].isna().all()
 
 
-def test_ties_go_to_fewer_parameters_then_to_the_name_then_to_fewer_epochs():
+def test_ties_go_to_fewer_parameters_then_to_the_name():
+    found = board(run("c", "b", parameters=10), run("a", "z", parameters=5), run("b", "a", parameters=10))
+    assert list(found["run_id"]) == ["a", "b", "c"] and list(found["rank"]) == [1, 1, 1]
+
+
+def test_budgets_are_ranked_each_by_itself_the_common_one_first_then_the_longest():
     found = board(
-        run("d", "b", epochs=50, parameters=10),
-        run("a", "z", parameters=5),
-        run("c", "b", parameters=10),
-        run("b", "a", epochs=50, parameters=10),
-    )
-    assert list(found["run_id"]) == ["a", "b", "c", "d"]
+        run("a", "x", 0.80, epochs=10), run("b", "y", 0.81, epochs=10), run("c", "x", 0.7, epochs=1),
+        run("d", "y", 0.6, epochs=1), run("e", "z", 0.5, epochs=1), run("f", "x", 0.99, epochs=50),
+    )  # fmt: skip
+    assert list(found["run_id"]) == list("bafcde") and list(found["rank"]) == [1, 2, 1, 1, 2, 3]
 
 
 def test_the_order_in_which_seeds_are_added_up_does_not_break_a_tie():
@@ -115,8 +118,39 @@ def test_runs_that_did_not_finish_come_last_one_row_each_without_rank_accuracy_o
 def test_a_finished_run_without_a_finite_accuracy_is_seen_but_not_ranked(value):
     found = board(run("a", "wild", value), run("b", "x", val=0.5), run("c", "wild", 0.4, seed=1))
     assert list(found["run_id"]) == ["b", "c", "a"]
-    assert found["rank"].isna().tolist() == [False, False, True]
+    assert found["rank"].isna().tolist() == [False, True, True]
     assert found["seeds"][1] == 1 and found["val_accuracy"][1] == 0.4
+    assert list(found["failed"]) == [0, 1, 1]
+
+
+def test_a_variant_of_which_seeds_failed_says_so_and_has_no_rank_unless_asked_for():
+    runs = [
+        seeds("baseline", [0.90, 0.91, 0.92]), seeds("x", [0.93, 0.94, 0.951]), run("f", "x", None, seed=3,
+        status="FAILED"), seeds("y", [0.93, 0.94, 0.951]),
+    ]  # fmt: skip
+    found = row(board(*runs).query("status == 'FINISHED'"), "x")
+    assert (found["verdict"], found["failed"], found["rank"]) == ("seeds failed", 1, pd.NA)
+    assert list(board(*runs)["variant"])[:3] == ["y", "baseline", "x"] and board(*runs)["rank"][0] == 1
+    assert row(board(*runs, rank_failed=True).query("status == 'FINISHED'"), "x")["rank"] == 1
+    again = run("g", "x", 0.9, seed=3, signature="signed f")
+    assert row(board(*runs, again).query("status == 'FINISHED'"), "x")["failed"] == 0
+
+
+def test_a_baseline_of_which_seeds_failed_is_no_baseline_to_be_better_than():
+    lost = run("f", "baseline", None, seed=3, status="FAILED")
+    found = board(seeds("baseline", [0.90, 0.91, 0.92]), seeds("x", [0.93, 0.94, 0.951]), lost)
+    assert row(found, "x")["verdict"] == "seeds failed" and row(found, "x")["rank"] == 1
+
+
+def test_the_worst_seeds_failing_makes_no_equal_variant_better():
+    rng, found = np.random.default_rng(0), 0
+    for _ in range(60):
+        values = rng.normal(0.9, 0.003, 10)
+        kept = values > np.quantile(values, 0.3)
+        runs = [run(f"x{s}", "x", v if ok else None, seed=s, status="FINISHED" if ok else "FAILED")
+                for s, (v, ok) in enumerate(zip(values, kept, strict=True))]  # fmt: skip
+        found += (board(seeds("baseline", list(rng.normal(0.9, 0.003, 10))), runs)["verdict"] == "better").any()
+    assert found == 0
 
 
 def test_nothing_finished_yet_is_a_board_without_ranks():
@@ -235,6 +269,21 @@ def test_a_loss_of_one_seed_has_no_interval():
     assert found["val_loss"] == pytest.approx(0.1) and np.isnan(found[["val_loss_low", "val_loss_high"]].tolist()).all()
 
 
+def test_an_interval_of_a_share_stays_within_0_and_1():
+    found = board(seeds("x", [0.999, 0.95, 0.9]), seeds("y", [0.0, 0.1, 0.02]))
+    assert found["val_accuracy_high"][0] == 1 and found["val_accuracy_low"][1] == 0 <= found["test_accuracy_low"][1]
+
+
+def test_intervals_of_differences_exclude_0_exactly_where_the_corrected_p_is_below_5_per_cent():
+    rng = np.random.default_rng(0)
+    values = {f"v{i}": 0.9 + 0.004 * i + rng.normal(0, 0.003, 4) for i in range(8)}
+    found = board(seeds("baseline", list(0.9 + rng.normal(0, 0.003, 4))), *(seeds(n, list(v)) for n, v in
+                  values.items())).dropna(subset="p_value")  # fmt: skip
+    excluded = (found["difference_low"] > 0) | (found["difference_high"] < 0)
+    assert list(excluded) == list(found["p_value"] < 0.05) and 0 < excluded.sum() < 8
+    assert list(found["comparisons"]) == [8] * 8 and found["difference_sd"].between(0.001, 0.01).all()
+
+
 # ---- Against the baseline -------------------------------------------------------------------------------
 
 
@@ -276,7 +325,7 @@ def test_verdicts_are_words():
         seeds("elsewhere", steady, epochs=3),
     )
     assert ours(found).set_index("variant")["verdict"].to_dict() == {
-        "up": "better", "down": "worse", "same": "not distinguishable", "alone": "not distinguishable",
+        "up": "better", "down": "worse", "same": "not distinguishable", "alone": "one seed",
         "baseline": "baseline", "elsewhere": "",
     }  # fmt: skip
     none = row(found, "baseline")[["difference", "difference_low", "p_value", "better_probability", "bootstrap_low"]]
@@ -358,8 +407,28 @@ def test_rows_share_the_rank_of_the_first_that_they_cannot_be_told_from():
     assert list(found["variant"]) == list("abcde") and list(found["rank"]) == [1, 1, 3, 3, 5]
 
 
-def test_one_seed_tells_nothing_apart():
-    assert list(board(run("a", "x", 0.9), run("b", "y", 0.5))["rank"]) == [1, 1]
+def test_rows_of_one_seed_are_in_their_order_and_share_a_rank_with_the_same_number_alone():
+    assert list(board(run("a", "x", 0.9), run("b", "y", 0.5), run("c", "z", 0.5))["rank"]) == [1, 2, 2]
+    found = board(seeds("a", [0.95, 0.951, 0.952]), seeds("b", [0.949, 0.953, 0.95]), run("o", "one", 0.9505))
+    assert list(found["variant"]) == ["a", "b", "one"] and list(found["rank"]) == [1, 1, 3]
+
+
+def test_the_luckiest_of_equal_variants_leaves_none_behind_in_95_of_100_studies():
+    rng, behind = np.random.default_rng(1), 0
+    for _ in range(200):
+        scores = pd.DataFrame(rng.normal(0.9, 0.003, (10, 4)) + rng.normal(0, 0.004, 4))
+        scores = scores.loc[scores.mean(axis=1).sort_values(ascending=False).index]
+        behind += (module._ranks(scores) > 1).any()
+    assert behind <= scipy.binom.ppf(0.99, 200, 0.05)
+
+
+def test_a_row_that_cannot_be_told_from_the_first_shares_its_rank_though_one_above_it_can():
+    found = board(
+        seeds("first", [0.950, 0.951, 0.952, 0.9505]),
+        seeds("told", [0.9300, 0.9311, 0.9319, 0.9304]),
+        seeds("noisy", [0.80, 0.99, 0.97, 0.94]),
+    )
+    assert list(found["variant"]) == ["first", "noisy", "told"] and list(found["rank"]) == [1, 1, 3]
 
 
 def test_a_row_that_is_ahead_on_the_seeds_that_are_shared_is_not_ranked_below():

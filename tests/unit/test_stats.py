@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
-from statsmodels.stats.power import TTestPower
 
 from fmnist.analysis import stats
 
@@ -163,20 +162,61 @@ def test_the_probability_of_being_better_needs_two_runs_of_each():
     assert np.isnan(stats.probability_better(values, np.array([0.7, NAN]))).all()
 
 
-@pytest.mark.parametrize("n", [2, 3, 5, 10, 30])
-def test_the_detectable_difference_is_found_with_the_promised_power(n):
-    found = stats.detectable(0.002, n)
-    assert TTestPower().power(found / 0.002, n, 0.05) == pytest.approx(0.8, abs=1e-6)
+def share_found(effect, n, alpha, studies=40_000):
+    """How often a paired t test finds an effect, in standard deviations of a pair's difference, by simulation."""
+    differences = np.random.default_rng(n).normal(effect, 1, (studies, n))
+    return (scipy_stats.ttest_1samp(differences, 0, axis=1).pvalue < alpha).mean()
+
+
+@pytest.mark.parametrize(("n", "comparisons"), [(2, 1), (2, 2), (3, 1), (3, 11), (5, 9), (10, 45), (30, 1)])
+def test_the_detectable_difference_is_found_with_the_promised_power(n, comparisons):
+    effect = stats.detectable(0.002, n, 0.05 / comparisons) / 0.002
+    assert share_found(effect, n, 0.05 / comparisons) == pytest.approx(0.8, abs=0.01)
+    assert float(stats.power(effect, n, 0.05 / comparisons)) == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize(("sd", "n", "comparisons", "right"), [(1, 3, 11, 10.86), (1, 2, 2, 23.1), (2, 3, 1, 6.53)])
+def test_few_seeds_and_many_comparisons_show_large_differences_alone(sd, n, comparisons, right):
+    assert stats.detectable(sd, n, 0.05 / comparisons) == pytest.approx(right, rel=1e-3)
+
+
+def test_power_is_a_number_however_large_the_effect_and_alpha_without_any():
+    n = np.array([2, 3, 10, 1000])
+    for alpha in (0.05, 0.05 / 200):
+        np.testing.assert_allclose(stats.power(0.0, n, alpha), alpha)
+        assert (stats.power(1e4, n, alpha) > 0.99).all()
+    assert stats.pairs_needed(6, 1, 0.05 / 9) == 4
+
+
+def test_the_upper_bound_of_a_deviation_lies_above_the_true_one_as_often_as_promised():
+    deviations = np.random.default_rng(0).normal(0, 1, (20_000, 3)).std(axis=1, ddof=1)
+    assert (stats.most_deviation(deviations, np.full(20_000, 3)) > 1).mean() == pytest.approx(0.8, abs=0.01)
+
+
+def test_an_interval_excludes_0_exactly_where_holm_finds_a_difference():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        values = rng.normal(rng.choice([0, 0.01, 0.05], (6, 1)), 0.01, (6, 3))
+        p = stats.paired(values, np.zeros(3)).p
+        levels = stats.confidence_levels(p)
+        bounds = stats.paired(values, np.zeros(3), levels)
+        assert (((bounds.low > 0) | (bounds.high < 0)) == (stats.holm(p) < 0.05)).all()
+        assert (levels >= 0.95).all() and levels.max() <= 1 - 0.05 / 6 + 1e-12
+
+
+def test_what_is_not_compared_or_compared_alone_has_the_plain_level():
+    np.testing.assert_allclose(stats.confidence_levels([NAN, 0.2, NAN]), 0.95)
+    assert stats.widening(3, 0.95) == pytest.approx(1) == stats.widening(1, 0.99) and stats.widening(3, 0.99) > 2
 
 
 def test_nothing_is_detectable_with_one_pair_or_an_unknown_deviation():
     assert np.isnan([stats.detectable(0.002, 1), stats.detectable(NAN, 3)]).all()
 
 
-@pytest.mark.parametrize("effect", [0.2, 0.5, 1.0, 1.7])
-def test_pairs_needed_are_statsmodels_rounded_up(effect):
-    expected = TTestPower().solve_power(effect_size=effect, alpha=0.05, power=0.8)
-    assert stats.pairs_needed(-0.002 * effect, 0.002) == np.ceil(expected)
+@pytest.mark.parametrize("effect", [0.5, 1.0, 1.7])
+def test_the_pairs_needed_are_enough_and_one_fewer_are_not(effect):
+    needed = stats.pairs_needed(-0.002 * effect, 0.002)
+    assert share_found(effect, needed - 1, 0.05) < 0.81 and share_found(effect, needed, 0.05) > 0.79
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 8])

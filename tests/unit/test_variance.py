@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
+from statsmodels.stats.anova import AnovaRM
 
-from fmnist.analysis.effects import SHARE_COLUMNS, grid_effects
+from fmnist.analysis.effects import SHARE_COLUMNS, _repeated_measures, grid_effects
 
 
 def grid(response, **levels):
@@ -30,10 +31,33 @@ def test_a_grids_variance_is_shared_among_axes_their_interaction_seeds_and_the_r
     assert list(found["kind"]) == ["main", "main", "interaction", "seeds", "rest"]
     squares = np.array([8 * 2**2, 8, 8 / 2**2, 8 / 4**2, 8 / 8**2])  # of 8 runs, each effect squared
     np.testing.assert_allclose(found["share"], squares / squares.sum())
-    assert list(found["df"]) == [1, 1, 1, 1, 3]
-    np.testing.assert_allclose(found["F"][:4], squares[:4] / (squares[4] / 3))
-    np.testing.assert_allclose(found["p"][:4], scipy_stats.f.sf(found["F"][:4], 1, 3))
-    assert found.iloc[-1][["F", "p"]].isna().all()
+    assert list(found["df"]) == [1, 1, 1, 1, 3] and found.iloc[3:][["F", "p"]].isna().all(axis=None)
+
+
+def test_an_effect_is_tested_against_how_much_it_differs_from_seed_to_seed():
+    rng = np.random.default_rng(0)
+    noise = {point: rng.normal() for point in product(range(3), range(2), range(5))}
+    frame = grid(lambda filters, scale, seed: filters + noise[filters, scale, seed] + seed,
+                 filters=[0, 1, 2], scale=[0, 1], seed=range(5))  # fmt: skip
+    found = effects(frame).set_index("term")
+    theirs = AnovaRM(frame, "val/accuracy", "seed", within=["filters", "scale"]).fit().anova_table
+    assert found["F"].tolist()[:3] == pytest.approx(theirs["F Value"].tolist())
+    means = frame.pivot_table(index="seed", columns="scale", values="val/accuracy")
+    assert found.loc["scale", "p"] == pytest.approx(scipy_stats.ttest_rel(means[0], means[1]).pvalue)
+    assert found.loc["filters", "p"] >= theirs.loc["filters", "Pr > F"]  # degrees of freedom corrected
+    lacking = effects(frame.iloc[1:]).set_index("term")  # the seed that lacks a combination does not count
+    assert lacking.loc["scale", "F"] == pytest.approx(effects(frame[frame["seed"] > 0]).set_index("term")["F"]["scale"])
+
+
+@pytest.mark.parametrize(("spread", "count"), [(0.0, 3), (1.0, 3), (3.0, 5)])
+def test_a_grid_in_which_seeds_alone_differ_shows_a_main_effect_in_5_of_100_studies(spread, count):
+    rng = np.random.default_rng(count)
+    found = 0
+    for _ in range(300):
+        of_level = rng.normal(0, 1, (3, count)) * np.array([[1.0], [1.0], [1.0 + spread]])  # a seed's liking of levels
+        accuracies = rng.normal(0, 0.5, (3, 2, count)) + of_level[:, None] + rng.normal(0, 1, count)
+        found += _repeated_measures(np.moveaxis(accuracies, -1, 0), [0])[1] < 0.05
+    assert found <= scipy_stats.binom.ppf(0.99, 300, 0.05)
 
 
 def test_options_keep_their_names_and_levels_may_be_lists():

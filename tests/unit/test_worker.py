@@ -12,7 +12,7 @@ from fmnist.study.plan import PlannedRun
 from fmnist.tracking import StoredRun
 from fmnist.training.locking import exclusively
 from fmnist.work import worker
-from fmnist.work.launcher import HopelessError
+from fmnist.work.launcher import HopelessError, _cause
 from fmnist.work.sweeper import StudySweeper
 from fmnist.work.worker import Worker, next_runs
 
@@ -99,7 +99,7 @@ def test_a_path_that_another_process_works_on_is_not_asked_about(records, tmp_pa
 
 def test_three_launches_that_come_no_further_are_hopeless_and_progress_begins_the_count_again():
     progress, epochs, told = iter((False, False, True, False, False, False)), [], []
-    workers = sweeper({})
+    workers = sweeper({"n_jobs": 2})
     workers.say = told.append
 
     def launch():
@@ -108,9 +108,7 @@ def test_three_launches_that_come_no_further_are_hopeless_and_progress_begins_th
         raise OSError("gone\nmore")
 
     recovered = []
-    with pytest.raises(
-        HopelessError, match=r"died 3 times without finishing an epoch.*\(the last error: OSError: gone\)"
-    ):
+    with pytest.raises(HopelessError, match=r"died 3 times without finishing an epoch.*last: OSError: gone; what"):
         workers.in_spite_of_deaths(
             launch,
             lambda: recovered.append(1),
@@ -118,7 +116,24 @@ def test_three_launches_that_come_no_further_are_hopeless_and_progress_begins_th
             progress="finishing an epoch",
             remedy="fewer",
         )
-    assert len(told) == 5 and len(recovered) == 6 and all("a worker died (OSError)" in line for line in told)
+    assert len(told) == 5 and len(recovered) == 6 and all("a worker died (OSError: gone)" in line for line in told)
+
+
+DEATH = "A worker died. This could be caused by excessive memory usage.\nThe exit codes of the workers are {%s}"
+
+
+@pytest.mark.parametrize(
+    ("error", "killed_for_memory", "cause"),
+    [
+        (OSError(DEATH % "SIGKILL(-9)"), False, "OSError: SIGKILL(-9)"),
+        (OSError(DEATH % "SIGKILL(-9)"), True, "OSError: SIGKILL(-9), for lack of memory"),
+        (OSError(DEATH % "SIGSEGV(-11)"), True, "OSError: SIGSEGV(-11)"),
+        (MemoryError(), False, "MemoryError: , for lack of memory"),
+        (ValueError("one\nmore"), True, "ValueError: one"),
+    ],
+)
+def test_memory_is_to_blame_only_where_the_system_or_the_worker_says_so(error, killed_for_memory, cause):
+    assert _cause(error, killed_for_memory) == cause
 
 
 def sweeper(launcher, overrides=()):
