@@ -61,10 +61,12 @@ def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
         if isinstance(error, BrokenPipeError):  # `| head` has seen enough; Python would complain again at its exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         elif isinstance(error, UserError | RunError):
-            print(words.without_passwords(f"{name}: {error}"), file=sys.stderr)
+            lines = [str(error)] if isinstance(error, UserError) else str(error).split("\n")  # a server's last output
+            text = "\n".join(map(words.visible, lines))
+            print(words.without_passwords(f"{name}: {text}"), file=sys.stderr)
             return 2 if isinstance(error, UserError) else 1
         elif isinstance(error, OSError) and error.filename is not None:
-            print(f"{name}: {error.filename}: {error.strerror}", file=sys.stderr)
+            print(words.visible(f"{name}: {error.filename}: {error.strerror}"), file=sys.stderr)
             return 2
         else:
             raise

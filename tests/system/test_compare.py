@@ -200,6 +200,11 @@ def test_a_mistake_is_one_line(said, arguments, words):
     assert words in said(*arguments, code=2)
 
 
+def test_a_mistake_is_one_line_whatever_stands_in_it(store):
+    for option in ("--study", "--baseline", "--where", "--epochs", "--format"):
+        assert r"a\nb\x1b[31m\u202ex" in mistake("compare", "--store", store, option, "a\nb\x1b[31m\u202ex=1")
+
+
 def test_a_mistake_ends_the_process_with_2(store):
     assert "did you mean" in mistake("compare", "--store", store, "--study", "smoek")
 
