@@ -7,6 +7,8 @@ from datetime import timedelta
 from typing import Any, TypeGuard
 
 DASH = "–"
+# Control characters, ends of lines, turned directions of reading, halves of characters.
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def _is_known(value: float | None) -> TypeGuard[float]:
@@ -96,3 +98,8 @@ def some(texts: Sequence[str], separator: str = "; ", most: int = 3) -> str:
 def without_passwords(text: str) -> str:
     """`http://user:***@host` for an address with a password."""
     return re.sub(r"(://[^/\s:@]*:)[^/\s]+@", r"\1***@", text)
+
+
+def visible(text: str) -> str:
+    """The text with what steers a terminal spelled out, `\\x1b`."""
+    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

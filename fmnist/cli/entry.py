@@ -67,8 +67,9 @@ def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         elif isinstance(error, UserError | RunError):
             is_mistake = isinstance(error, UserError)
-            most = 1000 if is_mistake else 10_000  # what went wrong may quote what a server or a worker said last
-            print(words.without_passwords(f"{name}: {words.harmless(str(error), most)}"), file=sys.stderr)
+            lines = [str(error)] if is_mistake else str(error).split("\n")  # what a server or a worker said last
+            text = "\n".join(words.harmless(line, 1000 if is_mistake else 10_000) for line in lines)
+            print(words.without_passwords(f"{name}: {text}"), file=sys.stderr)
             return 2 if is_mistake else 1
         elif isinstance(error, OSError) and error.filename is not None:
             print(f"{name}: {words.shown(error.filename)}: {error.strerror}", file=sys.stderr)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from fmnist.analysis.diagnosis import Finding, Kind
 from fmnist.analysis.leaderboard import ALPHA
+from fmnist.report.formats import minus
 from fmnist.words import percent, plural
 
 _SPELLED_OUT = 2  # findings of a kind, where there is little room
@@ -27,7 +28,7 @@ class Statement:
 def statement(finding: Finding) -> Statement:
     """A finding in words."""
     subject = plural(int(finding.subject), "epoch") if finding.kind == Kind.SHORTER else finding.subject
-    return Statement(finding.kind, subject, _SENTENCES[finding.kind](subject, **finding.numbers))
+    return Statement(finding.kind, subject, minus(_SENTENCES[finding.kind](subject, **finding.numbers)))
 
 
 def by_kind(findings: Sequence[Finding]) -> dict[str, list[Statement]]:

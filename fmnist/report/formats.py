@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmnist.config import UserError, suggest
-from fmnist.words import DASH
+from fmnist.words import DASH, visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,8 +33,6 @@ SEARCH_FORMATS = ("table", "csv", "md", "json")
 DATA = ("csv", "json")  # in full precision; the others are to be read
 WORDS = ("variant", "verdict", "worst class", "run", "status", "claim", "because", "search")  # the rest are numbers
 _MARKUP = {"table": "simple", "md": "github", "latex": "latex_booktabs"}
-# Control characters, ends of lines, turned directions of reading, halves of characters.
-_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _MARKDOWN = re.compile(r"[\\`*|~$]|(?<![^\W_])_|_(?![^\W_])|(?<=\])[(\[]|(?<=:)//|(?<=www)\.", re.IGNORECASE)
 _HTML = re.compile(r"<(?=[a-z/!?])|&(?=#?\w+;)", re.IGNORECASE)
 _FORMULA = tuple("=+-@＝＋－＠")
@@ -50,9 +48,9 @@ def check(format: str, formats: Sequence[str] = FORMATS) -> None:
         raise ValueError(f"format must be one of {', '.join(formats)}, but got '{format}'{suggest(format, formats)}")
 
 
-def visible(text: str) -> str:
-    """The text with what steers a terminal spelled out, `\\x1b`."""
-    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+def minus(text: str) -> str:
+    """A sentence whose numbers have minus signs instead of hyphens."""
+    return re.sub(r"(?<![^\s(])-(?=\d)", "−", text)
 
 
 def _markdown(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from fmnist.analysis.importance import Importance
-from fmnist.report.formats import DATA, SEARCH_FORMATS, check, data, table
+from fmnist.report.formats import DATA, SEARCH_FORMATS, check, data, minus, table
 from fmnist.schema import RANKING
 from fmnist.words import DASH, plural
 
@@ -28,12 +28,12 @@ def render(overview: pd.DataFrame, format: str) -> str:
         return data(overview, format)
     if overview.empty:
         return NONE
-    texts = _texts(overview)
+    texts, verdicts = _texts(overview), overview["verdict"].map(minus)
     if format == "md":
-        return f"{table(texts.assign(verdict=overview['verdict']), format)}\n\n{_EXPLANATION}"
-    pairs = zip(overview["name"], overview["verdict"], strict=True)
-    verdicts = "\n".join(f"{name}: {verdict}" for name, verdict in pairs if verdict)
-    return "\n\n".join(part for part in (table(texts, format), verdicts, _EXPLANATION) if part)
+        return f"{table(texts.assign(verdict=verdicts), format)}\n\n{_EXPLANATION}"
+    pairs = zip(overview["name"], verdicts, strict=True)
+    concluded = "\n".join(f"{name}: {verdict}" for name, verdict in pairs if verdict)
+    return "\n\n".join(part for part in (table(texts, format), concluded, _EXPLANATION) if part)
 
 
 def _texts(overview: pd.DataFrame) -> pd.DataFrame:

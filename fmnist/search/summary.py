@@ -7,6 +7,7 @@ import pandas as pd
 from rich.table import Table
 
 from fmnist.analysis.importance import Importance, importance
+from fmnist.report.formats import HARMLESS
 from fmnist.report.searches import importance_warning
 from fmnist.schema import RANKING
 from fmnist.search.space import Dimension
@@ -94,7 +95,7 @@ def importance_lines(result: Importance) -> list[str]:
 
 def page(trials: list[TrialRecord], space: list[Dimension], direction: str, objective: str, result: Importance) -> str:
     """What the record's page says, in Markdown: best trials, importance, space, failures."""
-    over = ended(trials)
+    over, plain = ended(trials), HARMLESS["md"]
     failures = [trial for trial in over if trial.status == FAILED]
     lines = [f"{plural(len(over), 'trial')}, {len(failures)} of them failed; {objective} ({direction})", ""]
     lines += ["| trial | score | run | ids |", "|---|---|---|---|"]
@@ -102,13 +103,15 @@ def page(trials: list[TrialRecord], space: list[Dimension], direction: str, obje
         cells = (
             str(trial.number),
             score(trial.score, RANKING[objective].unit),
-            trial.name,
+            plain(trial.name),
             " ".join(trial.run_ids.values()),
         )
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "| dimension | space | importance |", "|---|---|---|"]
-    lines += [f"| {entry.key} | {entry} | {result.shares.get(entry.key, math.nan):.2f} |" for entry in space]
+    lines += [
+        f"| {entry.key} | {plain(str(entry))} | {result.shares.get(entry.key, math.nan):.2f} |" for entry in space
+    ]
     trust = importance_warning(result) or f"the forest explains {percent(result.explained, 0)} of unseen trials"
     lines += ["", f"Importance: {trust}."]
-    lines += [f"- trial {trial.number} failed: {trial.message}" for trial in failures]
+    lines += [f"- trial {trial.number} failed: {plain(str(trial.message))}" for trial in failures]
     return "\n".join(lines)

@@ -1,6 +1,5 @@
 """Where Fashion-MNIST lies on this machine, and how it gets there."""
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -9,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fmnist.config import UserError
-from fmnist.training.readers import read_bytes
+from fmnist.training.readers import sha256
 
 FILES = {  # name -> SHA-256 of the original
     "train-images-idx3-ubyte.gz": "b0564c3eedabfbf835052cff8503ea422014ce006caf5b757f851416ee8300c7",
@@ -40,7 +39,7 @@ def find() -> Path | None:
 
 def damaged(folder: Path) -> list[str]:
     """Which of the four files are not the originals."""
-    return [name for name, digest in FILES.items() if hashlib.sha256(read_bytes(folder / name)).hexdigest() != digest]
+    return [name for name, digest in FILES.items() if sha256(folder / name) != digest]
 
 
 def fetch() -> Path:
@@ -64,7 +63,7 @@ def fetch() -> Path:
                 way(Path(scratch))
                 _move_originals(Path(scratch), target)
             return target
-        except (_UnavailableError, OSError) as error:
+        except (_UnavailableError, UserError, OSError) as error:
             print(f"  {error}", file=sys.stderr, flush=True)
             reasons.append(f"{name}: {error}")
     raise UserError(
@@ -78,7 +77,7 @@ def _move_originals(scratch: Path, target: Path) -> None:
     for name, digest in FILES.items():
         if name not in files:
             raise _UnavailableError(f"the download lacks {name}")
-        if hashlib.sha256(files[name].read_bytes()).hexdigest() != digest:
+        if sha256(files[name]) != digest:
             raise _UnavailableError(f"the downloaded {name} is not the original file (its SHA-256 differs)")
     for name, path in files.items():
         path.replace(target / name)

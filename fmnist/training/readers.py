@@ -5,6 +5,7 @@ Nothing is taken for granted: how much is read is bounded by what a header annou
 
 import csv
 import gzip
+import hashlib
 import io
 import itertools
 import math
@@ -80,14 +81,14 @@ def _open_regular(path: str, flags: int) -> int:
     return descriptor
 
 
-def read_bytes(path: Path) -> bytes:
-    """The content of a file as it stands on the disk, which must be there and not empty.
+def sha256(path: Path) -> str:
+    """The digest of a file as it stands on the disk, which must be there and not empty.
 
     Raises:
         UserError: it is not.
     """
-    with _opened(path):
-        return path.read_bytes()
+    with _opened(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # ---- idx ----------------------------------------------------------------------------------------------

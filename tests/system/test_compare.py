@@ -179,9 +179,8 @@ def test_names_do_nothing_in_any_format(said, tmp_path):
     names = ["=1+1", "a|b `c`", "<script>x</script>", "\x1b[31m\r\n&_%", "@SUM(A1)"]
     store, base = tracking.Store(str(tmp_path)), {"epochs": 1, "compute.precision": "float32", "compute.threads": 1}
     for number, name in enumerate(names):
-        run_id = write(store, from_flat(Config(), {**base, "seed": number}))
+        run_id = write(store, from_flat(Config(), {**base, "model.filters": 8 + number}))
         store.client.set_tag(run_id, "fmnist.variant", name)
-        store.client.set_tag(run_id, "fmnist.variant_signature", f"{number}")
     back = pd.read_csv(io.StringIO(said("--format", "csv", where=tmp_path)))
     assert set(back["variant"]) == {"'=1+1", "'@SUM(A1)", names[1], names[2], r"\x1b[31m\r\n&_%"}
     assert back["val_accuracy"].between(0.5, 1).all() and back["epochs"].tolist() == [1] * 5
@@ -228,6 +227,11 @@ def test_names_do_nothing_in_any_format(said, tmp_path):
 )
 def test_a_mistake_is_one_line(said, arguments, words):
     assert words in said(*arguments, code=2)
+
+
+def test_a_mistake_is_one_line_whatever_stands_in_it(store):
+    for option in ("--study", "--baseline", "--where", "--epochs", "--format"):
+        assert r"a\nb\x1b[31m\u202ex" in mistake("compare", "--store", store, option, "a\nb\x1b[31m\u202ex=1")
 
 
 def test_a_mistake_ends_the_process_with_2(store):

@@ -430,9 +430,13 @@ def test_when_every_way_fails_one_line_says_what_to_put_where(
     def slow(scratch: Path) -> None:
         fetch._call(["sleep", "60"], scratch, timeout=0.1)
 
-    monkeypatch.setattr(fetch, "WAYS", {"a": incomplete, "b": absent, "c": slow})
+    def empty(scratch: Path) -> None:
+        for name in fetch.FILES:
+            (scratch / name).touch()
+
+    monkeypatch.setattr(fetch, "WAYS", {"a": incomplete, "b": absent, "c": slow, "d": empty})
     text = message(fetch.fetch)
-    for part in (f"lacks {IMAGES}", "no no-such-command here", "sleep had not ended", "data.dir="):
+    for part in (f"lacks {IMAGES}", "no no-such-command here", "sleep had not ended", "is empty", "data.dir="):
         assert part in text
     assert str(nothing_usual) in text
     assert all(name in text for name in fetch.FILES) and not list(nothing_usual.iterdir())

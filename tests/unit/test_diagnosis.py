@@ -304,7 +304,7 @@ def test_the_best_variants_gains_and_losses_by_class_are_told_against_the_baseli
     ours, theirs = [answers(9, 9), answers(10, 9), answers(11, 9), answers(10, 10)], [answers(30)] * 4
     assert compared(ours, theirs) == [
         "against the baseline at 10 epochs scale=unit gains in Shirt (+20.0 points of recall, p < 0.001, 20 fewer of "
-        "100 taken for T-shirt/top) and loses in Bag (-9.2 points of recall, p < 0.001, 9.25 more of 100 taken for "
+        "100 taken for T-shirt/top) and loses in Bag (−9.2 points of recall, p < 0.001, 9.25 more of 100 taken for "
         "Shirt) (test set; paired t test over 4 seeds with Holm)"
     ]
 

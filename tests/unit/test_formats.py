@@ -10,14 +10,20 @@ import pytest
 from markdown_it import MarkdownIt
 from runs import frame, run, seeds
 
+from fmnist.analysis import searches
 from fmnist.analysis.claims import Kind as ReasonKind
 from fmnist.analysis.claims import Reason, Verdict
 from fmnist.analysis.diagnosis import Finding, Kind
+from fmnist.analysis.importance import Importance
 from fmnist.analysis.leaderboard import columns, leaderboard
 from fmnist.report import claims, formats
+from fmnist.report import searches as report_searches
+from fmnist.report.diagnosis import statement
 from fmnist.report.leaderboard import NO_RUNS, render
 from fmnist.report.notes import explanation
 from fmnist.schema import Judgement
+from fmnist.search import summary
+from fmnist.search.trials import TrialRecord
 
 NAN = float("nan")
 STEP = {"before": "model.filters=32", "after": "model.filters=64", "validation": 0.0124, "test": -0.001, "p": 0.0031,
@@ -230,6 +236,9 @@ def test_a_minus_sign_is_one_in_text_and_another_in_data():
     for format in ("csv", "json"):
         assert "-0.01" in claims.render([falls], format) and "-0.10 in test" in claims.render([falls], format)
     assert formats.number(0.001, -0.002, 0.004) == "0.10 [−0.20, 0.40]"
+    numbers = {"longer": 9, "picked": "a", "winner": "b", "place": 2, "behind": 0.1, "variants": 5, "spearman": -0.84}
+    assert ": −0.84 (Spearman)" in statement(Finding(Kind.SHORTER, "3", numbers)).text
+    assert formats.minus("lr=1e-4 x-2 (-1) -0.5") == "lr=1e-4 x-2 (−1) −0.5"
 
 
 def test_sentences_with_names_in_them_do_nothing_either(tmp_path, capsys):
@@ -237,3 +246,24 @@ def test_sentences_with_names_in_them_do_nothing_either(tmp_path, capsys):
         formats.put(file, "a\x1b[2J\ud800b\nc")
     assert capsys.readouterr().out == (tmp_path / "file.txt").read_text() == "a\\x1b[2J\\ud800b\nc\n"
     assert "\\| \\`x\\`" in explanation([], ["| `x`"], NO_SHARES, [], "md")
+
+
+def test_a_search_has_hyphens_for_minus_signs_in_data_alone():
+    search = {
+        "name": "a|b", "status": "FINISHED", "objective": "val/accuracy", "trials": 2, "failed": 0, "epochs": 6,
+        "best_trial": "0001", "best_score": 0.3, "verdict": "on 3 seeds: -0.0012 (95 %: -0.1000 .. +0.2000), 1e-4",
+        "scores": [0.5, 0.3], "reached": [3, 3],
+    }  # fmt: skip
+    found = searches.overview(pd.DataFrame([search]))
+    for format, sign in (("table", "−"), ("md", "−"), ("csv", "-"), ("json", "-")):
+        assert f"{sign}0.0012 (95 %: {sign}0.1000 .. +0.2000), 1e-4" in report_searches.render(found, format)
+
+
+def test_the_markdown_page_of_a_search_shows_names_and_messages_as_they_are():
+    trials = [
+        TrialRecord("0001", "COMPLETED", {}, 0.9, None, name="activation=<b>a|b</b>", run_ids={"0": "abc"}),
+        TrialRecord("0002", "FAILED", {}, None, "out of\nmemory | `x`"),
+    ]
+    text = summary.page(trials, [], "max", "val/accuracy", Importance(pd.Series(dtype=float), 0.5, 10))
+    assert r"| 1 | 0.9000 | activation=&lt;b>a\|b&lt;/b> | abc |" in text
+    assert r"- trial 2 failed: out of\\nmemory \| \`x\`" in text
