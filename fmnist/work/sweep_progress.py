@@ -14,6 +14,7 @@ from rich.text import Text
 
 from fmnist import machine, words
 from fmnist.config import StudyConfig, UserError
+from fmnist.identity import RECIPE
 from fmnist.network import disk_bytes
 from fmnist.schema import Status
 from fmnist.study.plan import PlannedRun, estimate
@@ -60,6 +61,13 @@ def plan_summary(planned: list[PlannedRun], runs: pd.DataFrame) -> str:
         lines.append(f"shares {words.plural(count, 'trajectory')} with {', '.join(sorted(set(shared['study'])))}")
     megabytes = sum(disk_bytes(entry.config.model) for entry in left) / 1e6
     lines.append(f"needs about {megabytes:,.0f} MB of disk")
+    earlier = runs[(runs["status"] == Status.FINISHED) & (runs["recipe"] != RECIPE)]
+    if len(earlier):
+        recipes = ", ".join(str(recipe) for recipe in sorted(set(earlier["recipe"])))
+        lines.append(
+            f"{words.plural(len(earlier), 'run')} in the store stay as they are and are not continued: of recipe "
+            f"{recipes}, they have other numbers than recipe {RECIPE} gives"
+        )
     return "; ".join(lines)
 
 

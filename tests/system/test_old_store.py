@@ -1,7 +1,8 @@
-"""A store of an earlier version of this project: what stands in it is read, compared, continued and searched on.
+"""Stores of earlier versions of this project: what stands in them is read, compared, continued and searched on.
 
 tests/data/recipe1.tar.xz is what commit dca42a9, before signatures by difference, left of a sweep (study smoke), of a
-plain sweep with a run that failed, and of a random search, without pictures and models:
+plain sweep with a run that failed, and of a random search, without pictures and models; recipe2.tar.xz the same of the
+first commit of recipe 2:
 
     fmnist.train study=smoke compute.precision=float32
     fmnist.train -m compute.precision=float32 model.filters=4 model.kernel_size=3 model.dense_units=16 batch_size=32
@@ -14,11 +15,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from commands import here
+from commands import here, mistake
 
 from fmnist import tracking
 
-STORE = Path(__file__).parent.parent / "data" / "recipe1.tar.xz"
+STORES = Path(__file__).parent.parent / "data"
 SEARCH = [
     "tuner=random", "tuner.max_trials=3", "tuner.max_epochs=2", "tuner.confirm_seeds=2", "tuner/space=coarse",
     "tuner.space.model.filters=null", "tuner.space.model.kernel_size=null", "compute.precision=float32",
@@ -26,12 +27,17 @@ SEARCH = [
 ]  # fmt: skip
 
 
+def unpacked(recipe, folder):
+    """A store in another place than the one where it was made."""
+    with tarfile.open(STORES / f"recipe{recipe}.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
 @pytest.fixture
 def old(tmp_path):
-    """The store, unpacked in another place than the one where it was made."""
-    with tarfile.open(STORE) as archive:
-        archive.extractall(tmp_path, filter="data")
-    return tmp_path
+    """The store of this recipe."""
+    return unpacked(2, tmp_path)
 
 
 def test_its_sweep_is_finished_and_a_longer_budget_continues_its_paths(old, images, one_process):
@@ -45,11 +51,14 @@ def test_its_sweep_is_finished_and_a_longer_budget_continues_its_paths(old, imag
     assert set(longer["trajectory_signature"]) <= set(before["trajectory_signature"])
 
 
-def test_its_runs_are_compared_and_the_one_that_failed_is_named(old):
+@pytest.mark.parametrize("recipe", [1, 2])
+def test_its_runs_are_compared_and_the_one_that_failed_is_named(recipe, tmp_path):
+    old = unpacked(recipe, tmp_path)
     everything = here("compare", "--store", old, "--format", "csv").stdout
     assert everything.count("FINISHED") == 10 and everything.count("FAILED") == 1
-    study = here("compare", "--store", old, "--study", "smoke").stdout
-    assert "scale=unit" in study and "pooling=average" in study
+    if recipe == 2:
+        study = here("compare", "--store", old, "--study", "smoke").stdout
+        assert "scale=unit" in study and "pooling=average" in study
     assert ",val/accuracy,3,0,6," in here("compare", "--store", old, "--searches", "--format", "csv").stdout
 
 
@@ -59,4 +68,21 @@ def test_its_search_is_finished_and_a_larger_budget_goes_on_with_it(old, images,
     again = here("tune", *search).stdout
     assert "3 trials have ended before" in again and "0 of 4 runs to do" in again
     assert list(tracking.load(str(old))["run_id"]) == list(before["run_id"])
-    assert "random-1d6b41: 4 trials" in here("tune", *search, "tuner.max_trials=4").stdout
+    assert "random-9e4817: 4 trials" in here("tune", *search, "tuner.max_trials=4").stdout
+
+
+def test_runs_of_an_earlier_recipe_are_neither_continued_nor_mixed_with_new_ones(tmp_path, images, one_process):
+    old = unpacked(1, tmp_path)
+    study = ["study=smoke", f"data.dir={images}", "compute.precision=float32", f"store={old}"]
+    printed = here("train", *study, "study.dry_run=true").stdout
+    assert "14 runs in the store stay as they are and are not continued: of recipe 1" in " ".join(printed.split())
+    assert printed.count("  new") == 3
+    before = tracking.load(str(old))
+    here("train", *study, "study.rungs=[1]")
+    after = tracking.load(str(old)).set_index("run_id")
+    pd.testing.assert_frame_equal(after.loc[before["run_id"], ["status", "val/accuracy"]].reset_index(),
+                                  before[["run_id", "status", "val/accuracy"]])  # fmt: skip
+    names = here("compare", "--store", old, "--epochs", "1").stdout
+    assert "baseline (recipe 1)" in names and "baseline (recipe 2)" in names
+    assert "begun with recipe=1, but now it is 2" in mistake("tune", *SEARCH, f"data.dir={images}", f"store={old}",
+                                                             "tuner.name=random-1d6b41")  # fmt: skip

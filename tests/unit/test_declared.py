@@ -103,7 +103,7 @@ def test_a_study_of_precision_signs_each_level_as_it_says_and_pairs_across_it():
     ours = {
         signed(small, *more, precision=precision) for more in ((), (unit,)) for precision in ("float32", "bfloat16")
     }
-    assert set(asked.levels) == ours and asked.pair_columns == ["data_digest"]
+    assert set(asked.levels) == ours and asked.pair_columns == ["data_digest", "recipe"]
     assert asked.levels[signed(small, precision="bfloat16")]["compute.precision"] == "bfloat16"
     assert asked.baseline.signatures == {signed(small)}
     raw, scaled = asked.claims
