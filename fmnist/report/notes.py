@@ -94,7 +94,7 @@ def _ranks(rows: pd.DataFrame) -> Iterator[str]:
     ranked = rows[rows["rank"].notna()]
     if (ranked["epochs"].nunique()) > 1:
         yield "Ranks are those within a number of epochs."
-    if ranked.duplicated(["epochs", "rank"]).any():
+    if ranked[ranked["seeds"] > 1].duplicated(["epochs", "rank"]).any():
         yield (
             "Rows that share a rank cannot be told from the first of them (paired t tests, corrected for all pairs of "
             "rows)."

@@ -83,6 +83,6 @@ def test_runs_of_an_earlier_recipe_are_neither_continued_nor_mixed_with_new_ones
     pd.testing.assert_frame_equal(after.loc[before["run_id"], ["status", "val/accuracy"]].reset_index(),
                                   before[["run_id", "status", "val/accuracy"]])  # fmt: skip
     names = here("compare", "--store", old, "--epochs", "1").stdout
-    assert "baseline (recipe 1)" in names and "baseline (recipe 2)" in names
+    assert "(recipe 1)" in names and "(recipe 2)" in names
     assert "begun with recipe=1, but now it is 2" in mistake("tune", *SEARCH, f"data.dir={images}", f"store={old}",
                                                              "tuner.name=random-1d6b41")  # fmt: skip
