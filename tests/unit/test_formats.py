@@ -265,5 +265,5 @@ def test_the_markdown_page_of_a_search_shows_names_and_messages_as_they_are():
         TrialRecord("0002", "FAILED", {}, None, "out of\nmemory | `x`"),
     ]
     text = summary.page(trials, [], "max", "val/accuracy", Importance(pd.Series(dtype=float), 0.5, 10))
-    assert r"| 1 | 0.9000 | activation=&lt;b>a\|b&lt;/b> | abc |" in text
+    assert r"| 1 | 90.00 % | activation=&lt;b>a\|b&lt;/b> | abc |" in text
     assert r"- trial 2 failed: out of\\nmemory \| \`x\`" in text
