@@ -76,10 +76,7 @@ def clock(seconds: float) -> str:
 
 def harmless(text: str, most: int = 1000) -> str:
     """A text on one line of at most so many characters, without any that a terminal would obey."""
-    line = "".join(
-        letter if letter.isprintable() else " " if letter.isspace() else letter.encode("unicode_escape").decode()
-        for letter in text[: most + 1]
-    )
+    line = visible(text[: most + 1])
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 

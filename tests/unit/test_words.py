@@ -49,7 +49,8 @@ def test_every_count_in_a_message_is_told_by_that_helper():
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        (None, "null"), (True, "true"), ("a\nb", "a b"), ("\x1b[2J\x07", "\\x1b[2J\\x07"), ("\u202eabc", "\\u202eabc"),
+        (None, "null"), (True, "true"), ("a\nb", "a\\nb"), ("\x1b[2J\x07", "\\x1b[2J\\x07"),
+        ("\u202eabc", "\\u202eabc"),
         ("\udc80", "\\udc80"), ("x" * 101, "x" * 99 + "…"), ([1, 2], "[1, 2]"), ("é·", "é·"),
     ],
 )  # fmt: skip
