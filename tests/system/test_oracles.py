@@ -108,7 +108,7 @@ def test_a_search_that_makes_no_sense_is_refused(overrides, words):
 
 OLD = (
     Path(__file__).parent.parent / "data" / "definitions.json"
-)  # name -> overrides and definition, as the first version wrote it
+)  # name -> overrides and definition, as the first commit of recipe 2 wrote it
 
 
 def defined(overrides):
@@ -118,7 +118,7 @@ def defined(overrides):
 
 
 @pytest.mark.parametrize("name", json.loads(OLD.read_text()))
-def test_a_search_of_the_first_version_keeps_its_name_and_goes_on(name, tmp_path):
+def test_a_search_of_the_recipe_keeps_its_name_and_goes_on(name, tmp_path):
     old = json.loads(OLD.read_text())[name]
     ours = defined(tuple(old["overrides"]))
     assert json.loads(json.dumps(ours)) == old["definition"] and digest(ours) == name.rpartition("-")[2]
