@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM)
 SHOW_CURSOR = b"\x1b[?25h"  # which a live table hides
 WATCH_SECONDS = 1.0  # between looks whether what a process works for is still there
+AGAIN_SECONDS = 0.05  # after an interruption that was lost
 GRACE_SECONDS = 15.0  # that a process without a parent has to close what it has open
 Handler = Callable[[int, Any], Any] | signal.Handlers
 
@@ -56,10 +57,14 @@ class Interruption:
 
     def __init__(self, message: str) -> None:
         """Begin to listen."""
-        self.has_come = False
+        self.has_come, self._hook = False, sys.unraisablehook
         self._message = message
         atexit.register(handle, signal.SIG_IGN)  # Python's last steps would be cut off, and the exit code with them
+        self._listen()
+
+    def _listen(self) -> None:
         handle(self._interrupt)
+        _repeat_what_is_lost(self._listen)
 
     def _interrupt(self, number: int, frame: Any) -> NoReturn:
         self.has_come = True
@@ -68,7 +73,23 @@ class Interruption:
 
     def end(self) -> None:
         """From now on a signal ends the process without a word."""
+        sys.unraisablehook = self._hook
         handle(lambda number, frame: _stop(""))
+
+
+def _repeat_what_is_lost(listen: Callable[[], None]) -> None:
+    """Interrupt again where a KeyboardInterrupt came in the midst of what lets none through, such as a `__del__`."""
+
+    before = sys.unraisablehook
+
+    def report(lost: "sys.UnraisableHookArgs") -> None:
+        if issubclass(lost.exc_type, KeyboardInterrupt):
+            listen()
+            threading.Timer(AGAIN_SECONDS, _thread.interrupt_main).start()
+        else:
+            before(lost)
+
+    sys.unraisablehook = report
 
 
 def _stop(message: str) -> NoReturn:
@@ -90,6 +111,7 @@ def end_with(parent: int) -> None:
     Not as late as with its first task: if the parent is killed before it sends one, the process waits for it forever.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a script starts with &
+    _repeat_what_is_lost(lambda: None)
     threading.Thread(target=_watch, args=(lambda: os.getppid() != parent, threading.Event()), daemon=True).start()
 
 

@@ -253,8 +253,8 @@ def _in_order(rows: pd.DataFrame, counted: pd.DataFrame, metric: Metric, rank_fa
     score = -metric.sign * rows[metric.column].round(12)
     main = common_budget(rows[rows["_ranked"]])
     rows = rows.assign(_last=~rows["_ranked"], _other=rows["epochs"] != main, _budget=-rows["epochs"],
-                       _late=~ranked, _score=score)  # fmt: skip
-    budgets, ties = ["_last", "_other", "_budget", "_late"], ["parameters", "variant"]
+                       _late=~ranked, _unsure=rows["verdict"] == Comparison.CHOSEN, _score=score)  # fmt: skip
+    budgets, ties = ["_last", "_unsure", "_other", "_budget", "_late"], ["parameters", "variant"]
     rows = rows.sort_values([*budgets, "_score", *ties], kind="stable")
     scores, ranked = metric.sign * _by_seed(counted, "_row", metric).reindex(rows.index), ranked.reindex(rows.index)
     ranks = [_ranks(budget) for _, budget in scores[ranked].groupby(rows["epochs"][ranked])]

@@ -237,6 +237,8 @@ def explained(error: Exception, application: Application = TRAIN) -> UserError:
     """What is wrong with the overrides or a file, in one line, with the nearest name that exists."""
     if isinstance(error, UserError):
         return error
+    if isinstance(error, OSError) and error.filename is not None:
+        return UserError(f"{shown(error.filename)}: {error.strerror}")
     text, cause = str(error), error.__cause__
     wrong = next((one for one in (error, cause) if isinstance(one, OmegaConfBaseException) and one.full_key), None)
     first = next(iter(text.splitlines()), "").strip() or type(error).__name__

@@ -10,22 +10,24 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist.training.libraries import pin_environment, pin_keras, quiet_stderr
+from fmnist.training.libraries import pin_environment, pin_keras, quiet_stderr, without
 
 with quiet_stderr():
     pin_environment()
-    import keras
+    with nullcontext() if os.environ["KERAS_BACKEND"] == "jax" else without("jax"):
+        import keras
 
-    pin_keras()
-    if keras.config.backend() == "jax":
-        from fmnist.training import jax_loop as backend
-    else:
-        from fmnist.training import tensorflow_loop as backend  # type: ignore[no-redef]
+        pin_keras()
+        if keras.config.backend() == "jax":
+            from fmnist.training import jax_loop as backend
+        else:
+            from fmnist.training import tensorflow_loop as backend  # type: ignore[no-redef]
 
 from fmnist.config import Config
 from fmnist.training import augment

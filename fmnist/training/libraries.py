@@ -44,6 +44,19 @@ def pin_keras() -> None:
 
 
 @contextmanager
+def without(module: str) -> Iterator[None]:
+    """Have a module not found that others would import if it is installed: JAX costs TensorFlow's users a second."""
+    hidden = module not in sys.modules
+    if hidden:
+        sys.modules[module] = None  # type: ignore[assignment]  # as Python has it
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules[module]
+
+
+@contextmanager
 def quiet_stderr() -> Iterator[None]:
     """Hold back what is written to file descriptor 2, as C++ does past all log levels; show it if the block raises."""
     sys.stderr.flush()

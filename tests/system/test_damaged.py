@@ -14,7 +14,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 from commands import here
-from test_old_store import SEARCH, STORE
+from test_old_store import SEARCH, STORES
 
 JUNK = ["", " ", "three", "-1", "1e400", "NaN", "{", "[1, 2", "a\nb", "\x00", "null", "9" * 40, "ü" * 300, "false",
         b"\xff\xfe", "0123456789abcdef", "5", "0.5", None]  # fmt: skip
@@ -31,7 +31,7 @@ ARRAYS = [
 @pytest.fixture(scope="module")
 def whole():
     """The files of the store that is to be damaged."""
-    with tarfile.open(STORE) as archive:
+    with tarfile.open(STORES / "recipe2.tar.xz") as archive:
         return {entry.name: archive.extractfile(entry).read() for entry in archive if entry.isfile()}
 
 

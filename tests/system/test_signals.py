@@ -52,6 +52,36 @@ def test_what_is_over_interrupts_and_what_is_not_does_not(monkeypatch):
             time.sleep(0.1)
 
 
+LOST = """
+import gc, os, signal
+from fmnist import signals
+{listen}
+hits = []
+def collected(phase, info):
+    if not hits:
+        hits.append(phase)
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000):  # the interruption comes here, where it goes no further
+            pass
+gc.callbacks.append(collected)
+try:
+    gc.collect()
+    while True:
+        pass
+except KeyboardInterrupt:
+    print("closing")
+"""
+
+
+@pytest.mark.parametrize("listen", ["signals.Interruption('now')", "signals.end_with(os.getppid())"])
+def test_an_interruption_that_falls_into_a_collection_of_garbage_is_not_lost(listen):
+    code = LOST.format(listen=listen)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
+    )
+    assert (done.stdout, done.stderr) == ("closing\n", "")
+
+
 def test_signals_are_noted_but_for_those_that_are_ignored():
     before = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGUSR2)}
     try:

@@ -154,16 +154,18 @@ def test_a_folder_that_cannot_be_made_is_named(where, images):
 def test_a_home_folder_is_written_out_and_changing_the_folder_moves_nothing(images, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "data").symlink_to(images)
-    here("train", *TINY, "epochs=1", "store=~/runs", "data.dir=~/data", "hydra.job.chdir=true")
+    here("train", *TINY, "compute.threads=1", "epochs=1", "store=~/runs", "data.dir=~/data", "hydra.job.chdir=true")
     assert (tmp_path / "runs" / "mlflow.db").exists() and (tmp_path / "runs" / "hydra").is_dir()
     assert not (ROOT / "~").exists() and len(tracking.load(tmp_path / "runs")) == 1
     relative = os.path.relpath(tmp_path / "runs", ROOT)
-    again = here("train", *TINY, "epochs=1", f"store={relative}", "data.dir=~/data", "hydra.job.chdir=true")
+    again = here(
+        "train", *TINY, "compute.threads=1", "epochs=1", f"store={relative}", "data.dir=~/data", "hydra.job.chdir=true"
+    )
     assert "already in the store" in again.stdout
 
 
 def test_what_a_checkpoint_had_is_not_said_to_have_been_in_the_store(images, tmp_path):
-    one = ["train", *TINY, "epochs=1", f"data.dir={images}", f"store={tmp_path}"]
+    one = ["train", *TINY, "compute.threads=1", "epochs=1", f"data.dir={images}", f"store={tmp_path}"]
     here(*one)
     client = MlflowClient(tracking.address(tmp_path))
     client.delete_run(tracking.load(tmp_path)["run_id"].item())

@@ -101,7 +101,7 @@ def test_no_word_of_a_plan_is_broken_on_a_narrow_terminal(width):
         PlannedRun(Config(study=study, epochs=n), (), signatures, n == 2, n // 3, 60.0, variant) for n in (1, 2, 3)
     ]
     console = Console(width=width, force_terminal=False)
-    nothing = pd.DataFrame(columns=["trajectory_signature", "study"])
+    nothing = pd.DataFrame(columns=["trajectory_signature", "study", "status", "recipe"])
     with console.capture() as capture:
         for part in (run_table(planned), plan_table(planned, study, 2), plan_summary(planned, nothing)):
             console.print(part)
