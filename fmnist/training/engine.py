@@ -5,6 +5,7 @@ in memory. From equal weights, order and warps both backends compute the same bu
 the other's states. Only dropout draws other masks.
 """
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -33,6 +34,7 @@ from fmnist.config import Config
 from fmnist.training import augment
 from fmnist.training.model import build, logits_of, optimizer
 
+gc.freeze()  # a million objects of libraries, which every collection would look through
 EVALUATION_BATCH = 500
 Arrays = dict[str, NDArray[Any]]
 use_threads = backend.use_threads
