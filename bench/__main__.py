@@ -12,15 +12,16 @@ import sys
 import time
 from collections.abc import Iterator
 
-from bench import growth, limit, memory, plain, startup, tiles
+from bench import agreement, growth, limit, memory, plain, startup, tiles
 from bench.table import Row, render
 from fmnist import machine
 from fmnist.cli.entry import Parser, enter
-from fmnist.config import suggest
+from fmnist.config import RunError, suggest
 
 PARTS = {  # in this order; about how many minutes each takes on two cores
     "limit": ("Against the limit", limit.rows, 4),
     "tiles": ("Convolutions on tiles against direct ones", tiles.rows, 9),
+    "agreement": ("Networks trained on tiles and directly", agreement.rows, 5),
     "plain": ("Against the plain way", plain.rows, 15),
     "startup": ("Start-up, and an epoch beside its training", startup.rows, 2),
     "growth": ("Growth", growth.rows, 5),
@@ -38,20 +39,29 @@ def main() -> None:
             parser.error(f"PART must be one of {', '.join(PARTS)}, but got '{part}'{suggest(part, PARTS)}")
     os.environ.pop("MLFLOW_TRACKING_URI", None)  # it would win over the stores
     began, load = time.time(), os.getloadavg()[0]
-    sections = []
+    sections, failed = list[tuple[str, list[Row]]](), list[str]()
     for index, part in enumerate(parts):
         title, rows, _ = PARTS[part]
         left = sum(PARTS[later][2] for later in parts[index:])
         print(f"{part} ... (about {left} minutes left)", file=sys.stderr, flush=True)
-        sections.append((title, list(_printed(rows()))))
+        measured: list[Row] = []
+        sections.append((title, measured))
+        try:
+            for row in _printed(rows()):
+                measured.append(row)  # so that those before a failure stay
+        except RunError as error:  # half an hour of other rows shall not be lost for it
+            failed.append(f"{part}: {error}")
     print(f"{machine.cpu()}, {machine.cores()} cores, {', '.join(machine.gpus()) or 'no GPU'}; ", end="")
     print(f"load {load:.1f} before; {time.strftime('%Y-%m-%d')}, {(time.time() - began) / 60:.0f} minutes\n")
     print(render(sections))
+    if failed:
+        raise RunError("; ".join(failed))
 
 
 def _printed(rows: Iterator[Row]) -> Iterator[Row]:
     for row in rows:
-        print(f"  {row.what}: {row.comparison}", file=sys.stderr, flush=True)
+        texts = f"{row.ours}; {row.against} {row.theirs}: {row.comparison}"
+        print(f"  {row.what}: {texts}", file=sys.stderr, flush=True)
         yield row
 
 

@@ -58,8 +58,9 @@ def ours(config: Config) -> dict[str, Measure]:
 
 def directly(config: Config) -> dict[str, Measure]:
     """The same with all convolutions computed directly; for a process of its own."""
-    from fmnist.training import winograd
+    from fmnist.training import engine, winograd  # the engine first, which imports Keras quietly
 
+    assert engine
     winograd.TILES.clear()
     return ours(config)
 

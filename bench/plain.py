@@ -8,16 +8,18 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from bench.measures import EPOCH, TEST, VALIDATION, config, ours, plain
-from bench.processes import Workers, run_python
+from bench.processes import Workers, run_python, variables
 from bench.table import Row
 from fmnist import machine, tracking
 from fmnist.config import Config, flatten
 from fmnist.identity import differences
 from fmnist.study import plan
 from fmnist.study.compose import compose_config
+from fmnist.training.fetch import fetch
 
 SECONDS = 3.0
 FIT = "fit, generator, float32"
@@ -148,11 +150,15 @@ def _shortened(speeds: Speeds) -> Shortened:
         sweep = ["fmnist.train", "study=article", *overrides, *out, rungs, f"store={folder}/ours"]
         ours = _seconds(sweep, folder)
         runs = tracking.load(f"{folder}/ours")
-        scripts = [
-            [_seconds(["bench.plain_way", *_arguments({axis: level}, epochs)], folder) for epochs in SHORT_RUNGS]
-            for axis in SHORT_AXES
-            for level in axes[axis]
-        ]
+        keras_home = Path(folder, "keras")  # where the script's loader finds the files that ours found
+        (keras_home / "datasets").mkdir(parents=True)
+        (keras_home / "datasets" / "fashion-mnist").symlink_to(fetch())
+        with variables({"KERAS_HOME": str(keras_home)}):
+            scripts = [
+                [_seconds(["bench.plain_way", *_arguments({axis: level}, epochs)], folder) for epochs in SHORT_RUNGS]
+                for axis in SHORT_AXES
+                for level in axes[axis]
+            ]
     workers = machine.cores()
     return Shortened(
         ours=ours,

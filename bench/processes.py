@@ -75,7 +75,7 @@ def in_process(
     Raises:
         RunError: it fails, dies or takes longer than `seconds`.
     """
-    with _variables(environment or {}):
+    with variables(environment or {}):
         process = _Process(_call, function, arguments)
     try:
         return process.receive(seconds)
@@ -166,7 +166,7 @@ def _repeated(measure: Measure, seconds: float) -> tuple[float, float]:
 
 
 @contextmanager
-def _variables(changes: Mapping[str, str]) -> Iterator[None]:
+def variables(changes: Mapping[str, str]) -> Iterator[None]:
     """Variables that processes inherit which are started meanwhile."""
     before = dict(os.environ)
     os.environ.update(changes)

@@ -9,7 +9,7 @@ import pytest
 from idx import synthetic, write_idx
 
 # The first to start, the longest first: no worker shall end up alone.
-LONG = ("test_chaos", "test_tuner", "test_sweep", "test_outages", "test_engines", "test_installed", "test_ui")
+LONG = ("chaos", "tuner", "sweep", "outages", "engines", "installed", "damaged", "ui")
 
 
 def pytest_configure() -> None:
@@ -24,7 +24,8 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+    names = [f"test_{name}" for name in LONG]
+    items.sort(key=lambda item: names.index(item.path.stem) if item.path.stem in names else len(names))
 
 
 def pytest_collection_finish() -> None:
