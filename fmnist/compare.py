@@ -124,7 +124,7 @@ def _compare_runs(arguments: argparse.Namespace) -> None:
         if findings.selection.elsewhere:
             print(findings.selection.elsewhere, file=sys.stderr)
     else:
-        put(file, leaderboard_text(findings, arguments.format, fit=out is None))
+        put(file, leaderboard_text(findings, arguments.format, fit=file is None))
 
 
 def _list_searches(arguments: argparse.Namespace) -> None:

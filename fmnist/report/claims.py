@@ -1,13 +1,12 @@
 """The verdicts on claims as text, and why."""
 
-import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 
 import pandas as pd
 
 from fmnist.analysis.claims import Kind, Reason, Verdict
-from fmnist.report.formats import DATA, data, difference, table
+from fmnist.report.formats import DATA, data, difference, filled, table
 from fmnist.schema import Judgement
 from fmnist.words import interval, p_value, percent, plural, points
 
@@ -37,7 +36,7 @@ def _paragraph(verdict: Verdict) -> str:
     amount = f", {plural(verdict.epochs, 'epoch')}, {plural(verdict.seeds, 'seed')}" if verdict.seeds else ""
     p = "" if pd.isna(verdict.p_value) else f", p {p_value(verdict.p_value)}"
     head = f"{verdict.verdict.upper()}: {verdict.says}.{effect}{amount}{p}"
-    return textwrap.fill(head, 118) + "\n" + textwrap.indent(textwrap.fill(because(verdict), 114), "    ")
+    return filled(head) + "\n" + filled(because(verdict), "    ", "    ")
 
 
 def because(verdict: Verdict) -> str:

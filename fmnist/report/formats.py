@@ -7,7 +7,9 @@ does nothing in a terminal, a spreadsheet, a browser or a paper.
 import json
 import os
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import isnan
@@ -96,6 +98,20 @@ def table(texts: "pd.DataFrame", format: str) -> str:
     cells, headings = texts.astype(str).map(HARMLESS[format]).to_numpy().tolist(), list(texts.columns)
     text = tabulate(cells, headings, tablefmt=_MARKUP[format], disable_numparse=True, colalign=align)
     return text.replace("−", "$-$") if format == "latex" else text  # which LaTeX knows without packages
+
+
+def terminal_width() -> int:
+    """Characters that a line may have: the terminal's; 0, any, where standard output is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+
+
+def filled(text: str, first: str = "", rest: str = "", width: int | None = None) -> str:
+    """A text on as many lines as a width needs, the terminal's unless given, with what begins the first and others."""
+    width = terminal_width() if width is None else width
+    if not width:
+        return first + text
+    return textwrap.fill(text, width, initial_indent=first, subsequent_indent=rest, break_long_words=False,
+                         break_on_hyphens=False)  # fmt: skip
 
 
 def number(value: float, low: float, high: float, unit: str = "share") -> str:

@@ -1,7 +1,5 @@
 """The leaderboard as text: tables to read, data to compute with."""
 
-import shutil
-import sys
 import textwrap
 
 import pandas as pd
@@ -37,8 +35,7 @@ def render(rows: pd.DataFrame, format: str, width: int | None = None, empty: str
         return empty
     if format != "table":
         return formats.table(_texts(rows), format)
-    terminal = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    return _aligned(_texts(rows).map(formats.HARMLESS[format]), terminal if width is None else width)
+    return _aligned(_texts(rows).map(formats.HARMLESS[format]), formats.terminal_width() if width is None else width)
 
 
 def _texts(rows: pd.DataFrame) -> pd.DataFrame:
@@ -92,16 +89,19 @@ def _aligned(texts: pd.DataFrame, width: int) -> str:
         texts = texts.drop(columns="status")
     compared = ["difference", "p", "P(better)", *(["verdict"] if (texts["difference"] == DASH).all() else [])]
     texts = texts.drop(columns=[name for name in compared if name == "verdict" or (texts[name] == DASH).all()])
+    dropped: list[str] = []
     for column in _DISPENSABLE:
         if width and column in texts and sum(_widths(texts).values()) > width:
-            texts = texts.drop(columns=column)
+            texts, dropped = texts.drop(columns=column), [column, *dropped]
     widths = _widths(texts)
     excess = sum(widths.values()) - width
     if width and excess > 0:
         longest = max(len(word) for name in ["variant", *texts["variant"]] for word in name.split())
         widths["variant"] = max(widths["variant"] - excess, longest + 2)
     lines = [texts.columns.tolist(), ["-" * (size - 2) for size in widths.values()], *texts.to_numpy().tolist()]
-    return "\n".join(_line(cells, widths) for cells in lines)
+    note = f"no room for {', '.join(dropped)}: --format csv has all columns"
+    missing = [formats.filled(note, "  ", "  ", width)] if dropped else []
+    return "\n".join([*(_line(cells, widths) for cells in lines), *missing])
 
 
 def _widths(texts: pd.DataFrame) -> dict[str, int]:

@@ -1,6 +1,5 @@
 """What stands below a leaderboard to read: how its numbers were come by, what the seeds show, claims, diagnosis."""
 
-import textwrap
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
@@ -13,7 +12,7 @@ from fmnist.analysis.leaderboard import ALPHA, PAIR_COLUMNS, measured, ranking_m
 from fmnist.analysis.searches import is_named_by_search
 from fmnist.analysis.sources import mixed, repeated, unlike
 from fmnist.report import claims, diagnosis
-from fmnist.report.formats import HARMLESS
+from fmnist.report.formats import HARMLESS, filled
 from fmnist.schema import VAL_ACCURACY, Comparison
 from fmnist.words import p_value, plural
 
@@ -41,7 +40,7 @@ def explanation(
 
 
 def _bullet(line: str) -> str:
-    return textwrap.fill(line, 118, initial_indent="  - ", subsequent_indent="    ")
+    return filled(line, "  - ", "    ")
 
 
 def share_lines(shares: pd.DataFrame) -> list[str]:

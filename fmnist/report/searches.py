@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from fmnist.analysis.importance import Importance
-from fmnist.report.formats import DATA, SEARCH_FORMATS, check, data, minus, table
+from fmnist.report.formats import DATA, SEARCH_FORMATS, check, data, filled, minus, table
 from fmnist.schema import RANKING
 from fmnist.words import DASH, plural
 
@@ -32,8 +32,9 @@ def render(overview: pd.DataFrame, format: str) -> str:
     if format == "md":
         return f"{table(texts.assign(verdict=verdicts), format)}\n\n{_EXPLANATION}"
     pairs = zip(overview["name"], verdicts, strict=True)
-    concluded = "\n".join(f"{name}: {verdict}" for name, verdict in pairs if verdict)
-    return "\n\n".join(part for part in (table(texts, format), concluded, _EXPLANATION) if part)
+    concluded = "\n".join(filled(f"{name}: {verdict}") for name, verdict in pairs if verdict)
+    read = "\n".join(map(filled, _EXPLANATION.split("\n")))
+    return "\n\n".join(part for part in (table(texts, format), concluded, read) if part)
 
 
 def _texts(overview: pd.DataFrame) -> pd.DataFrame:
