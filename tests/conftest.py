@@ -18,9 +18,10 @@ def pytest_configure() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: some tests wait for servers and processes most of their time."""
-    return (os.process_cpu_count() if sys.version_info >= (3, 13) else os.cpu_count() or 1) + 1
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than there are cores for tests of the system: they wait for servers most of their time."""
+    cores = os.process_cpu_count() if sys.version_info >= (3, 13) else os.cpu_count() or 1
+    return cores if all("unit" in argument for argument in config.args) else cores + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -117,10 +117,10 @@ def test_three_epochs_show_a_trend_over_three_seeds_but_not_with_one():
 
 def test_curves_that_wander_are_rarely_said_to_improve():
     rng, found = np.random.default_rng(0), 0
-    for _ in range(200):
+    for _ in range(80):
         wandering = 0.9 + np.cumsum(rng.normal(0, 0.003, (3, 20)), axis=1)  # each epoch continues the one before it
         found += bool(texts(curves(*wandering), "still improving"))
-    assert found <= binom.ppf(0.99, 200, 0.05)
+    assert found <= binom.ppf(0.99, 80, 0.05)
 
 
 def test_trends_are_corrected_for_how_many_variants_are_looked_at():
@@ -329,12 +329,12 @@ def test_the_seeds_and_not_their_images_are_what_a_class_is_tested_over():
 def test_a_variant_gains_or_loses_nothing_against_itself_in_95_of_100_comparisons():
     rng, found = np.random.default_rng(0), 0
     labels = np.repeat(np.arange(10, dtype=np.uint8), 1000)
-    for _ in range(100):
+    for _ in range(50):
         skill = np.clip(rng.normal(0.85, 0.02, (2, 4, 10)), 0, 1)  # recalls scatter by seed, far more than by images
         right = rng.random((2, 4, len(labels))) < np.repeat(skill, 1000, axis=2)
         ours, theirs = np.where(right, labels, (labels + 1) % 10).astype(np.uint8)
         found += (class_changes(ours, theirs, labels)["p"] < 0.05).any()
-    assert found <= binom.ppf(0.99, 100, 0.05)
+    assert found <= binom.ppf(0.99, 50, 0.05)
 
 
 def test_only_seeds_of_both_are_compared_and_none_if_there_is_none():

@@ -53,11 +53,11 @@ def test_an_effect_is_tested_against_how_much_it_differs_from_seed_to_seed():
 def test_a_grid_in_which_seeds_alone_differ_shows_a_main_effect_in_5_of_100_studies(spread, count):
     rng = np.random.default_rng(count)
     found = 0
-    for _ in range(300):
+    for _ in range(200):
         of_level = rng.normal(0, 1, (3, count)) * np.array([[1.0], [1.0], [1.0 + spread]])  # a seed's liking of levels
         accuracies = rng.normal(0, 0.5, (3, 2, count)) + of_level[:, None] + rng.normal(0, 1, count)
         found += _repeated_measures(np.moveaxis(accuracies, -1, 0), [0])[1] < 0.05
-    assert found <= scipy_stats.binom.ppf(0.99, 300, 0.05)
+    assert found <= scipy_stats.binom.ppf(0.99, 200, 0.05)
 
 
 def test_options_keep_their_names_and_levels_may_be_lists():

@@ -178,13 +178,13 @@ def rising(*names):
 
 def test_of_three_claims_without_anything_in_them_none_is_judged_in_95_of_100_studies():
     claims = [rising("v0", "v1"), rising("v2", "v3"), rising("v4", "v5", "v6")]
-    verdicts = judged([0.0] * 7, claims, 3, seed=0)
-    assert sum(set(each) != {"not distinguishable"} for each in verdicts) <= ALLOWED
-    assert sum("holds" in each for each in verdicts) <= FAMILIES * 0.05
+    verdicts = judged([0.0] * 7, claims, 3, seed=0, studies=80)
+    assert sum(set(each) != {"not distinguishable"} for each in verdicts) <= binom.ppf(0.99, 80, 0.05)
+    assert sum("holds" in each for each in verdicts) <= 80 * 0.05
 
 
 def test_a_ladder_with_one_step_that_is_none_is_rarely_said_to_hold_and_a_real_one_often():
-    verdicts = judged([0.0, 0.05, 0.05], [rising("v0", "v1", "v2")], 5, seed=1)
-    assert sum(each[0] != "not distinguishable" for each in verdicts) <= ALLOWED
+    verdicts = judged([0.0, 0.05, 0.05], [rising("v0", "v1", "v2")], 5, seed=1, studies=80)
+    assert sum(each[0] != "not distinguishable" for each in verdicts) <= binom.ppf(0.99, 80, 0.05)
     verdicts = judged([0.0, 0.03, 0.06], [rising("v0", "v1", "v2")], 5, seed=2, studies=40)
     assert sum(each == ["holds"] for each in verdicts) >= 0.95 * 40
