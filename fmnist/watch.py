@@ -15,7 +15,8 @@ def watch(store: str) -> None:
     """
     from fmnist import machine, tracking, words
     from fmnist.schema import Status
-    from fmnist.work.display import REFRESH_SECONDS, console, showing
+    from fmnist.work.console import console
+    from fmnist.work.display import REFRESH_SECONDS, showing
     from fmnist.work.sweep_progress import SweepProgress
 
     if tracking.experiment_id(store) is None:

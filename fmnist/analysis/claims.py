@@ -127,9 +127,9 @@ def unrepeated(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _without_failures(claim: Claim, verdict: Verdict, failed: pd.DataFrame, baseline: Side) -> Verdict:
-    """No verdict where seeds failed at the epochs that it is about."""
-    sides = claim.sides or (baseline,)
-    lost = {side.name: len(own[own["epochs"].isin([side.epochs or verdict.epochs])])
+    """No verdict where seeds failed at the budgets that it is about."""
+    sides, published = claim.sides or (baseline,), [run.epochs for run in RUNS if claim.published]
+    lost = {side.name: len(own[own["epochs"].isin(published or [side.epochs or verdict.epochs])])
             for side in sides if len(own := _runs_of(side, failed))}  # fmt: skip
     lost = {name: count for name, count in lost.items() if count}
     if verdict.verdict == Judgement.NOT_RUN or not lost:

@@ -8,7 +8,7 @@ from fmnist.analysis import stats
 from fmnist.analysis.budgets import common_budget
 from fmnist.analysis.claims import Verdict
 from fmnist.analysis.diagnosis import Finding
-from fmnist.analysis.leaderboard import ALPHA, PAIR_COLUMNS, measured, ranking_metric
+from fmnist.analysis.leaderboard import ALPHA, measured, ranking_metric
 from fmnist.analysis.searches import is_named_by_search
 from fmnist.analysis.sources import mixed, repeated, unlike
 from fmnist.report import claims, diagnosis
@@ -52,13 +52,13 @@ def share_lines(shares: pd.DataFrame) -> list[str]:
     ]
 
 
-def notes(rows: pd.DataFrame, runs: pd.DataFrame, pair_columns: Sequence[str] = PAIR_COLUMNS) -> list[str]:
+def notes(rows: pd.DataFrame, runs: pd.DataFrame, pair_columns: Sequence[str] = ()) -> list[str]:
     """What a reader has to know of a leaderboard's intervals, p-values, ranks, seeds and runs.
 
     Args:
         rows: what `leaderboard` returned.
         runs: the finished ones of the frame that it was given.
-        pair_columns: what the runs of a pair share.
+        pair_columns: of a study, which has claims and effects: what the runs of a pair share.
     """
     return [*_statistics(rows), *_searched(rows), *_sources(runs, pair_columns)]
 
@@ -123,7 +123,7 @@ def _sources(runs: pd.DataFrame, pair_columns: Sequence[str]) -> Iterator[str]:
     """Runs that do not count, and what tells those apart that do."""
     if count := repeated(runs):
         yield f"{plural(count, 'run')} left out: a later one repeats the variant, its seed and its epochs."
-    if count := unlike(runs, pair_columns):
+    if pair_columns and (count := unlike(runs, pair_columns)):
         yield f"Claims and effects leave out {plural(count, 'run')}: most have another precision, recipe or other data."
     if differences := mixed(runs):
         texts = "; ".join(f"{name}: {', '.join(values)}" for name, values in differences.items())

@@ -106,7 +106,7 @@ class Search:
             size = f"{all_trials}, {words.plural(epochs, 'epoch')}"
         where = f"{words.plural(len(self.space), 'dimension')}, {words.plural(tuner.workers, 'worker')}"
         line = f"Search {self.name}: {size} in {where}"
-        self.launcher.say(line + (f"; {words.plural(before, 'trial')} have ended before" if before else ""))
+        self.launcher.say(line + (f"; {words.plural(before, 'trial')} had ended before" if before else ""))
         if limits.are_exhausted(before):
             return limits.reached
         progress = SearchProgress(self.store, limits, self.folder, self.began)

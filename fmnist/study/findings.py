@@ -134,7 +134,8 @@ class Findings:
     @cached_property
     def notes(self) -> list[str]:
         """How the numbers were come by."""
-        return notes(self.leaderboard, self.selection.finished(self.selection.runs), self.selection.pair_columns)
+        runs = self.selection.finished(self.selection.runs)
+        return notes(self.leaderboard, runs, self.selection.pair_columns if self.study else ())
 
     @cached_property
     def _store(self) -> Store:

@@ -1,6 +1,5 @@
 """What a sweep or a search shows while it goes on: a live table on a terminal, elsewhere a plain line for each end."""
 
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +20,6 @@ from fmnist.tracking import Store, StoreError
 REFRESH_SECONDS = 1.0
 WORDS = ("run", "state")  # headings of columns that stand left; the rest are numbers
 LEAVE_SECONDS = 1.0  # for a look that is under way when the block is interrupted: the store may hang
-UNWRAPPED = 10_000  # characters
 LAST = 5  # ended runs that stay in sight on a terminal
 
 
@@ -83,20 +81,6 @@ class Observed(Protocol):
 
     def view(self) -> View:
         """What the last look has shown."""
-
-
-class StandardOutput(Console):
-    """A console that leaves it to the command how it ends where nobody reads on."""
-
-    def on_broken_pipe(self) -> None:
-        """Called by rich, which would end the process."""
-        raise BrokenPipeError
-
-
-def console() -> Console:
-    """Standard output: as wide as its terminal, whose words stay whole; what goes elsewhere is not wrapped at all."""
-    width = None if sys.stdout.isatty() else UNWRAPPED
-    return StandardOutput(file=sys.stdout, highlight=False, width=width, soft_wrap=width is not None)
 
 
 def active_runs(store: Store, expected: Iterable[ExpectedRun]) -> list[ActiveRun]:

@@ -27,7 +27,7 @@ from fmnist import machine, signals, temporary
 from fmnist.config import RunError, UserError
 from fmnist.study.compose import SweeperError
 from fmnist.words import shown
-from fmnist.work.display import console
+from fmnist.work.console import console
 
 if TYPE_CHECKING:
     from fmnist.tracking import Store

@@ -11,7 +11,7 @@ from fmnist.config import Config
 from fmnist.identity import run_name
 from fmnist.run import Listener
 from fmnist.tracking import StoredRun
-from fmnist.work.display import console as standard_output
+from fmnist.work.console import console as standard_output
 
 COLUMNS = (
     TextColumn("{task.description}"),

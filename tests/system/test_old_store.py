@@ -66,7 +66,7 @@ def test_its_search_is_finished_and_a_larger_budget_goes_on_with_it(old, images,
     search = [*SEARCH, f"data.dir={images}", f"store={old}"]
     before = tracking.load(str(old))
     again = here("tune", *search).stdout
-    assert "3 trials have ended before" in again and "0 of 4 runs to do" in again
+    assert "3 trials had ended before" in again and "0 of 4 runs to do" in again
     assert list(tracking.load(str(old))["run_id"]) == list(before["run_id"])
     assert "random-9e4817: 4 trials" in here("tune", *search, "tuner.max_trials=4").stdout
 

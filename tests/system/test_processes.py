@@ -30,6 +30,17 @@ def test_its_help_needs_no_pandas():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
+def test_the_help_of_what_trains_needs_neither_pandas_nor_mlflow():
+    for command in ("train", "tune"):
+        code = (
+            f"import atexit, sys, fmnist.{command} as command; sys.argv = ['fmnist.{command}', '--help']; "
+            "atexit.register(lambda: print({'pandas', 'matplotlib', 'mlflow', 'tensorflow'} & {*sys.modules})); "
+            "command.main()"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == "set()"
+
+
 def test_from_another_folder_all_is_found_and_nothing_heavy_is_imported(store, tmp_path):
     code = (
         "import sys; from fmnist.compare import main; code = main(sys.argv[1:]); "

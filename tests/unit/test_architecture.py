@@ -52,6 +52,7 @@ LIBRARIES = {
     "rich": {
         "watch",
         "search.summary",
+        "work.console",
         "work.display",
         "work.launcher",
         "work.sweep_progress",

@@ -102,6 +102,10 @@ def test_a_side_of_which_seeds_failed_is_not_judged_by_those_that_are_left():
     found = verdict(rising("x", "y"), *given, *lost)
     assert found.verdict == "seeds failed" and found.effect == pytest.approx(0.03)
     assert because(found).endswith("2 seeds of y failed: those that are left may be the lucky ones")
+    baseline = [scored([0.900, 0.902, 0.904]), scored([0.910, 0.9115, 0.9105], epochs=50)]
+    for epochs in (10, 50):
+        gone = run("h", "baseline", None, status="FAILED", seed=3, epochs=epochs)
+        assert verdict(PUBLISHED, *baseline, gone).verdict == "seeds failed"
     elsewhere = [{**each, "epochs": 50} for each in lost]
     assert verdict(rising("x", "y"), *given, *elsewhere).verdict == "holds"
 

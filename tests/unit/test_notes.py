@@ -7,12 +7,12 @@ import pytest
 from runs import frame, run, seeds
 
 from fmnist.analysis import stats
-from fmnist.analysis.leaderboard import leaderboard
+from fmnist.analysis.leaderboard import PAIR_COLUMNS, leaderboard
 from fmnist.report.notes import notes
 
 
 def lines(runs, **options):
-    return notes(leaderboard(runs, **options), runs[runs["status"] == "FINISHED"])
+    return notes(leaderboard(runs, **options), runs[runs["status"] == "FINISHED"], PAIR_COLUMNS)
 
 
 def said(*runs, **options):
@@ -129,6 +129,7 @@ def test_runs_that_do_not_count_and_what_made_the_others_is_said():
     assert "1 run left out: a later one repeats the variant, its seed and its epochs." in text
     assert "Claims and effects leave out 2 runs: most have another precision, recipe" in text
     assert "The runs were not made alike: threads: 1, 2." in text
+    assert "leave out" not in " ".join(notes(leaderboard(frame(plain)), frame(plain)))  # without a study nothing does
     assert "not made alike" not in said(plain) and "left out:" not in said(plain)
 
 
