@@ -116,8 +116,6 @@ def _closing(writer: tracking.RunWriter, store: tracking.Store) -> Iterator[None
 def _carry_out(
     config: Config, dataset: Dataset, folder: Path, writer: tracking.RunWriter, listener: Listener
 ) -> Outcome:
-    from fmnist import artifacts
-    from fmnist.training.evaluation import evaluate
     from fmnist.training.trajectory import Trajectory
 
     began = time.monotonic()
@@ -135,6 +133,9 @@ def _carry_out(
 
     trajectory.advance(config.epochs, listener.on_step, on_epoch)
     writer.epochs(trajectory.history, wait=True)  # what could not be sent while the store was away
+    from fmnist import artifacts  # with Matplotlib, for which no first epoch has to wait
+    from fmnist.training.evaluation import evaluate
+
     test = evaluate(trajectory.test_logits(), dataset.test_labels)
     validation = evaluate(trajectory.validation_logits(), dataset.train_labels[trajectory.val_rows])
     for name, picture in artifacts.pictures(trajectory, test).items():

@@ -31,6 +31,7 @@ class Side:
     name: str
     signatures: frozenset[str]  # of the variant, in each precision and on each data that were used
     epochs: int | None = None
+    changes: str = BASELINE  # of a study's baseline: what it changes of the article's, `filters=64`
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Kind(StrEnum):
     """What a reason is, with the names of its numbers; those that are not known are NaN."""
 
     MISSING = "missing"  # names, epochs: runs that the store lacks; without names, no seed is common to all sides
-    OTHER_BASELINE = "other baseline"  # name: the one that the claim is not about
+    OTHER_BASELINE = "other baseline"  # changes: of the one that the claim is not about
     FAILED = "failed"  # counts: seeds that failed, by the names of the sides
     STEP = "step"  # before, after: sides; validation, test: differences of means; p; p_images: McNemar's, of one seed
     WEAKEST = "weakest"  # name, recall: the class; other, other_recall: the lowest of the others
@@ -156,8 +157,8 @@ def _judged(claim: Claim, runs: pd.DataFrame, baseline: Side, correct: Correct) 
         return _weakest(claim, claim.weakest, _runs_of(baseline, runs))
     if not claim.published:
         return _rising(claim, runs, correct)
-    if baseline.name != BASELINE:
-        return _not_run(claim, Kind.OTHER_BASELINE, name=baseline.name)
+    if baseline.changes != BASELINE:
+        return _not_run(claim, Kind.OTHER_BASELINE, changes=baseline.changes)
     return _published(claim, _runs_of(baseline, runs))
 
 

@@ -77,7 +77,7 @@ def leaderboard(
     for each in measured:
         rows = rows.join(_means(counted, each, rows.index))
     rows = _compared(rows, counted, baseline, RANKING[metric])
-    return _finished(_in_order(rows, counted, RANKING[metric], rank_failed), metric, baseline)
+    return _finished(_in_order(rows, counted, RANKING[metric], rank_failed), metric)
 
 
 def ranking_metric(rows: pd.DataFrame) -> Metric:
@@ -97,7 +97,9 @@ def _counted(runs: pd.DataFrame, measured: Sequence[Metric], by: str, pair_colum
     """The runs that count, with `_ranked`, the `_row` of the leaderboard, and `_peers`: one baseline, one family."""
     finished, ranking = runs["status"] == Status.FINISHED, measured[0].key
     if "chosen" not in runs:  # no search was looked up (`analysis.searches.add_searches`)
-        runs = runs.assign(found_by="", chosen=False, changes=runs["variant"])
+        runs = runs.assign(found_by="", chosen=False)
+    if "changes" not in runs:
+        runs = runs.assign(changes=runs["variant"])
     frame = runs.assign(_plain=runs["variant"].astype(object), variant=_names(runs))
     for metric in measured:
         values = frame[metric.key].astype(float) if metric.key in frame else np.nan
@@ -285,9 +287,10 @@ def _ranks(scores: pd.DataFrame) -> pd.Series:
     return pd.Series(1 + np.searchsorted(np.sort(leaders), leaders), scores.index)
 
 
-def _finished(rows: pd.DataFrame, metric: str, baseline: str) -> pd.DataFrame:
+def _finished(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     """The leaderboard with its columns and types, and with what the article published."""
-    own = set(rows.loc[rows["verdict"] == Comparison.BASELINE, "epochs"]) if baseline == BASELINE else set()
+    is_articles = (rows["verdict"] == Comparison.BASELINE) & (rows["changes"] == BASELINE)
+    own = set(rows.loc[is_articles, "epochs"])
     published = [_published(run) for run in RUNS if run.epochs in own]
     rows = pd.concat([rows, pd.DataFrame(published)]) if published else rows
     rows = rows.reset_index(drop=True).reindex(columns=columns(metric))

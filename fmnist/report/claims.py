@@ -59,8 +59,8 @@ def _missing(names: Sequence[str], epochs: Sequence[int] = ()) -> str:
     return f"no run yet of {' or '.join(names)}" + (f" at {' or '.join(map(str, epochs))} epochs" if epochs else "")
 
 
-def _other_baseline(name: str) -> str:
-    return f"the article trained another baseline than this {name}"
+def _other_baseline(changes: str) -> str:
+    return f"the article trained another baseline than this one with {changes}"
 
 
 def _step(*, before: str, after: str, validation: float, test: float, p: float, p_images: float) -> str:

@@ -13,7 +13,7 @@ from fmnist.analysis.searches import is_named_by_search
 from fmnist.analysis.sources import mixed, repeated, unlike
 from fmnist.report import claims, diagnosis
 from fmnist.report.formats import HARMLESS, filled
-from fmnist.schema import VAL_ACCURACY, Comparison
+from fmnist.schema import BASELINE, VAL_ACCURACY, Comparison
 from fmnist.words import p_value, plural
 
 _NAMED = 3  # variants that are spoken of by name
@@ -77,6 +77,10 @@ def _statistics(rows: pd.DataFrame) -> Iterator[str]:
             "Rows of 1 seed: [ ] is Wilson's 95 % interval, of the images alone. Differences between single trainings "
             "include training noise that one seed cannot show; more seeds do: study.seeds=[0,1,2]."
         )
+    moved = rows.loc[rows["verdict"] == Comparison.BASELINE, "changes"].drop_duplicates()
+    moved = moved[moved != BASELINE]
+    if len(moved) == 1:
+        yield f"The baseline, and with it every row, is the article's with {moved.iloc[0]}."
     compared = [Comparison.BETTER, Comparison.WORSE, Comparison.UNDECIDED]
     tested = rows[rows["verdict"].isin(compared) & rows["p_value"].notna()]
     if len(tested):

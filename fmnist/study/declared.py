@@ -11,7 +11,8 @@ import pandas as pd
 from fmnist.analysis.claims import Claim, Side
 from fmnist.analysis.leaderboard import PAIR_COLUMNS
 from fmnist.config import CLASSES, CONF, ComputeConfig, Config, UserError, suggest
-from fmnist.identity import parameters, sign
+from fmnist.identity import parameters, sign, variant_name
+from fmnist.schema import BASELINE
 from fmnist.study import plan
 from fmnist.study.compose import compose_config
 from fmnist.tracking import as_text
@@ -75,7 +76,7 @@ class DeclaredStudy:
 
     def _name(self, signature: str) -> str:
         if signature in self.baseline.signatures:
-            return self.baseline.name
+            return BASELINE
         levels = self.levels[signature].items()
         changed = [(axis, level) for axis, level in levels if level != self.base_levels[axis]] or levels
         return plan.point_name(changed)
@@ -111,7 +112,7 @@ def declare(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> Declare
         for point in points
         for signature in side(point.config, "").signatures
     }
-    baseline = side(base, plan.baseline_name(base))
+    baseline = replace(side(base, BASELINE), changes=variant_name(base))
     return DeclaredStudy(
         name=study,
         question=base.study.question,

@@ -19,7 +19,7 @@ from fmnist.config import STORE, UserError
 from fmnist.identity import make_command
 from fmnist.report.content import Content
 from fmnist.report.notes import notes, share_lines
-from fmnist.schema import VAL_ACCURACY, Comparison, Judgement
+from fmnist.schema import BASELINE, VAL_ACCURACY, Comparison, Judgement
 from fmnist.study.compose import compose_config
 from fmnist.study.declared import DeclaredStudy
 from fmnist.study.selection import Question, Selection, select
@@ -84,9 +84,9 @@ class Findings:
         if study.design == "grid":
             return effects.main_effects(self._alike(self.selection.own), study.levels, study.base_levels)
         rows, alike = self.leaderboard, self._alike(self.selection.runs)  # the leaderboard's family of comparisons
-        if self.selection.baseline != study.baseline.name:
+        if self.selection.baseline != BASELINE:
             runs = self.selection.at_epochs(self.selection.runs)
-            rows = leaderboard(runs, study.baseline.name, pair_columns=pair_columns)
+            rows = leaderboard(runs, pair_columns=pair_columns)
         return effects.one_at_a_time(rows[rows["variant_signature"].isin(alike["variant_signature"])], study.levels)
 
     def _alike(self, runs: pd.DataFrame) -> pd.DataFrame:

@@ -66,12 +66,6 @@ def point_name(changes: Iterable[Sequence[str]]) -> str:
     return " ".join(f"{short_key(axis)}={level}" for axis, level in changes) or BASELINE
 
 
-def baseline_name(config: Config) -> str:
-    """What a leaderboard calls a study's baseline: `baseline (limit=600)` where it is not the article's."""
-    name = variant_name(config)
-    return name if name == BASELINE else f"{BASELINE} ({name})"
-
-
 def check_axis(axis: str) -> None:
     """Refuse an axis that no study or sweep can vary.
 

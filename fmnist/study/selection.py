@@ -57,7 +57,7 @@ class Selection:
     @property
     def baseline(self) -> str:
         """The variant that the others are compared with."""
-        return self.question.baseline or (self.study.baseline.name if self.study else BASELINE)
+        return self.question.baseline or BASELINE
 
     def at_epochs(self, runs: pd.DataFrame) -> pd.DataFrame:
         """Those of the runs that have the epochs in question."""

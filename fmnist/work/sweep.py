@@ -8,11 +8,9 @@ from functools import partial
 import pandas as pd
 
 from fmnist import machine, tracking, words
-from fmnist.analysis.leaderboard import leaderboard
 from fmnist.config import RunError
-from fmnist.report.leaderboard import render
-from fmnist.schema import BASELINE, Status
-from fmnist.study.plan import PlannedRun, baseline_name, estimate
+from fmnist.schema import Status
+from fmnist.study.plan import PlannedRun, estimate
 from fmnist.tracking import Store, StoredRun, StoreError
 from fmnist.training import checkpoint
 from fmnist.training.locking import BusyError, checkpoint_folder, exclusively, was_used_here
@@ -150,14 +148,7 @@ class Sweep:
             fresh = sum(not run.done for run in of_rung)
             after = f"{words.plural(fresh, 'run')}, {words.clock(time.time() - self.began / 1000)} after the start"
             self.launcher.console.print(f"\n[bold]Rung {rung}[/]: {after if fresh else 'nothing to do'}")
-            signed = {run.signatures.run for run in of_rung}
-            rows = runs[runs["signature"].isin(signed)]
-            names = {run.signatures.variant: run.variant for run in of_rung}
-            base = next((run.config for run in of_rung if run.variant == BASELINE), None)
-            named = baseline_name(base) if base else BASELINE
-            variants = rows["variant_signature"].map(names).replace(BASELINE, named).astype(object)
-            text = render(leaderboard(rows.assign(variant=variants), named), "table")
-            self.launcher.console.print(text, markup=False, soft_wrap=True)
+            self.launcher.console.print(_leaderboard(of_rung, runs), markup=False, soft_wrap=True)
 
     def _sum_up(self, failed: list[StoredRun]) -> None:
         if failed:
@@ -173,6 +164,17 @@ class Sweep:
 def _finished(runs: pd.DataFrame) -> set[str]:
     """Signatures of the runs that have finished."""
     return set(runs.loc[runs["status"] == Status.FINISHED, "signature"])
+
+
+def _leaderboard(planned: list[PlannedRun], runs: pd.DataFrame) -> str:
+    """Of these runs of a plan, as a table."""
+    from fmnist.analysis.leaderboard import leaderboard  # SciPy's statistics, for which no worker has to wait
+    from fmnist.report.leaderboard import render
+
+    rows = runs[runs["signature"].isin({run.signatures.run for run in planned})]
+    names = {run.signatures.variant: run.variant for run in planned}
+    named = rows.assign(changes=rows["variant"], variant=rows["variant_signature"].map(names).astype(object))
+    return render(leaderboard(named), "table")
 
 
 def close_orphans(store: Store, folder: str, patience: float = 0.0) -> list[StoredRun]:

@@ -14,9 +14,9 @@ from rich.text import Text
 
 from fmnist import machine, words
 from fmnist.config import StudyConfig, UserError
-from fmnist.identity import RECIPE
+from fmnist.identity import RECIPE, variant_name
 from fmnist.network import disk_bytes
-from fmnist.schema import Status
+from fmnist.schema import BASELINE, Status
 from fmnist.study.plan import PlannedRun, estimate
 from fmnist.tracking import Store, StoredRun
 from fmnist.work.display import ActiveRun, ExpectedRun, View, active_runs, table
@@ -33,6 +33,8 @@ def plan_table(planned: list[PlannedRun], study: StudyConfig, workers: int) -> G
         counts = (rung, len(of_rung), done, continuing, len(of_rung) - done - continuing)
         rows.add_row(*map(str, counts), words.clock(estimate(of_rung, workers)))
     title = f"Study {study.name}: {study.question or 'a plain sweep'}"
+    base = next((variant_name(entry.config) for entry in planned if entry.variant == BASELINE), BASELINE)
+    title += "" if base == BASELINE else f"\nIts baseline is the article's with {base}"
     in_all = f"estimated for {words.plural(workers, 'worker')}: {words.clock(estimate(planned, workers))} in all"
     return Group(Text(title), rows, Text(in_all))
 

@@ -135,7 +135,7 @@ def test_what_a_search_found_stands_beside_the_study_and_is_judged_on_fresh_seed
 
 
 def test_a_search_of_other_data_stands_beside_the_study_that_was_run_with_them(store):
-    assert set(board(store, "pooling", ["data.limit=3000"])["variant"]) == {"baseline (limit=3000)", f"{OTHER}/0"}
+    assert set(board(store, "pooling", ["data.limit=3000"])["variant"]) == {"baseline", f"{OTHER}/0"}
 
 
 def test_a_variant_that_a_study_declares_keeps_its_name_and_all_its_seeds(store):

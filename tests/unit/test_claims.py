@@ -374,6 +374,6 @@ def test_the_runs_given_are_left_as_they_were():
 
 
 def test_published_numbers_are_not_held_against_another_baseline():
-    moved = Side("baseline (limit=12000)", frozenset({"signed baseline"}))
+    moved = Side("baseline", frozenset({"signed baseline"}), changes="limit=12000")
     (found,) = judge([PUBLISHED], frame(*scored([0.88, 0.89, 0.9])), moved, lambda run: None)
-    assert found.verdict == "not yet run" and "baseline (limit=12000)" in because(found)
+    assert found.verdict == "not yet run" and "this one with limit=12000" in because(found)

@@ -89,7 +89,7 @@ def test_where_no_level_is_the_baselines_the_first_stands_for_it():
 
 def test_options_beside_a_study_move_its_baseline_and_its_claims():
     asked = declare("pooling", ["model.filters=64"], ONE)
-    assert asked.baseline.name == "baseline (filters=64)"
+    assert (asked.baseline.name, asked.baseline.changes) == ("baseline", "filters=64")
     assert asked.baseline.signatures == {signed("model.filters=64")}
     assert [side.signatures for side in asked.claims[0].sides] == [
         {signed("model.filters=64", "model.pooling=average")},

@@ -138,3 +138,9 @@ def test_the_first_of_many_is_called_lucky_whoever_chose_it_and_failed_seeds_are
     assert "The first of 6 has been lucky too" in said(BASELINE, *many)
     assert "lucky too" not in said(BASELINE, OPEN) and "--rank-failed" not in said(BASELINE, OPEN)
     assert "--rank-failed" in said(BASELINE, OPEN, run("f", "y", None, seed=3, status="FAILED"))
+
+
+def test_a_baseline_that_is_not_the_article_s_is_told_once_for_all_rows():
+    moved = frame(run("a", epochs=10), run("b", "x", epochs=10)).assign(changes="limit=600 filters=16")
+    assert lines(moved).count("The baseline, and with it every row, is the article's with limit=600 filters=16.") == 1
+    assert "published" not in set(leaderboard(moved)["verdict"])

@@ -103,7 +103,7 @@ def test_what_is_recorded_is_escaped_wherever_it_stands(found: Content) -> None:
     evil.question, evil.study, evil.command = f"Why {EVIL}?", EVIL, f"make {EVIL}"
     evil.notes, evil.provenance = [EVIL], {EVIL: EVIL}
     evil.claims = [
-        replace(found.claims[0], says=EVIL, reasons=(Reason(Kind.OTHER_BASELINE, {"name": EVIL}),), run_ids=(EVIL,))
+        replace(found.claims[0], says=EVIL, reasons=(Reason(Kind.OTHER_BASELINE, {"changes": EVIL}),), run_ids=(EVIL,))
     ]
     failed, improving, *_ = found.diagnosis
     evil.diagnosis = [
