@@ -48,3 +48,10 @@ def mistake(module: str, *arguments: str | Path) -> str:
     assert done.stdout == "" and done.stderr.count("\n") == 1, done.stdout + done.stderr
     assert done.stderr.startswith(f"fmnist.{module}: ")
     return done.stderr
+
+
+def work_here(patch: pytest.MonkeyPatch) -> None:
+    """Have workers of sweeps and searches do their work in this process, one after the other."""
+    from fmnist.work.launcher import LaunchingSweeper
+
+    patch.setattr(LaunchingSweeper, "launch", lambda self, tasks, record, labels=None: [task() for task in tasks])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import work_here
 from idx import synthetic, write_idx
 
 # The first to start, the longest first: no worker shall end up alone.
@@ -74,9 +75,7 @@ def _make_databases_once() -> None:
 @pytest.fixture
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers of sweeps and searches do their work in this process, one after the other."""
-    from fmnist.work.launcher import LaunchingSweeper
-
-    monkeypatch.setattr(LaunchingSweeper, "launch", lambda self, tasks, record, labels=None: [task() for task in tasks])
+    work_here(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from commands import ROOT, mistake, run
+from commands import ROOT, here, mistake
 from invented import write
 
 from fmnist import compare, tracking
@@ -250,13 +250,13 @@ def test_what_stands_in_a_folder_is_not_replaced_by_nothing(tmp_path):
 
 def test_a_folder_that_holds_results_of_other_runs_is_not_overwritten_without_force(store, tmp_path):
     compare_all = ["compare", "--store", str(store), "--out", str(tmp_path / "results")]
-    run(*compare_all)
+    here(*compare_all)
     before = (tmp_path / "results" / "leaderboard.csv").read_bytes()
-    run(*compare_all)  # the same results may be written again
+    here(*compare_all)  # the same results may be written again
     refusal = mistake(*compare_all, "--top", "1")
     assert "that these runs do not have (" in refusal and "--force" in refusal
     assert (tmp_path / "results" / "leaderboard.csv").read_bytes() == before
-    run(*compare_all, "--top", "1", "--force")
+    here(*compare_all, "--top", "1", "--force")
     for text in ("", "a,b\n1,2\n", "variant_signature,epochs,seeds\nx,1,many\n"):
         (tmp_path / "results" / "leaderboard.csv").write_text(text)
         assert "a leaderboard that cannot be read" in mistake(*compare_all)

@@ -103,6 +103,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("engines")
     engines = begin(folder, "tensorflow")
     variables = {"KERAS_BACKEND": "jax", "PYTHONPATH": f"{TESTS.parent}:{TESTS}", "ENGINES_FOLDER": str(folder)}
+    variables |= {  # XLA compiles equal networks once, which is most of the time
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
     command = [sys.executable, "-m", "pytest", "--color=no", HERE / "jax_alone.py"]
     done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
     (folder / "jax_alone.txt").write_text(done.stdout + done.stderr)

@@ -47,6 +47,8 @@ SWEEPS = [  # arguments with a mistake, what the message says, the arguments tha
 @pytest.mark.parametrize(("arguments", "advice", "followed"), SWEEPS, ids=[" ".join(row[0]) for row in SWEEPS])
 def test_the_advice_about_a_sweep_works(arguments, advice, followed, images, tmp_path):
     place = [f"data.dir={images}", f"store={tmp_path}"]
+    if not any("model" in text for text in [*arguments, *followed]):
+        place.append("model.filters=4")  # a plan too short for measuring the pace
     is_sweep = any(text.startswith(("study", "-m")) for text in followed)
     found = re.search(advice, mistake("train", *arguments, *place, *([DRY] if is_sweep else [])).strip())
     assert found

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
-from commands import ROOT, here, mistake, run
+from commands import ROOT, here, mistake, run, work_here
 from mlflow import MlflowClient
 
 from fmnist import tracking, words
@@ -38,10 +38,15 @@ def summary(store):
 
 @pytest.fixture(scope="module")
 def hyperband(images, tmp_path_factory):
-    """The arguments of a small hyperband search (6 trials, 11 epochs), its store, and what it printed."""
+    """The arguments of a small hyperband search (6 trials, 11 epochs), its store, and what it printed.
+
+    In one process; the search that is killed must come to the same in several.
+    """
     store = tmp_path_factory.mktemp("hyperband")
     arguments = [*SMALL, f"data.dir={images}", "tuner.max_epochs=3", NAME]
-    done = run("tune", *arguments, "tuner.confirm_seeds=2", f"store={store}")
+    with pytest.MonkeyPatch.context() as patch:
+        work_here(patch)
+        done = here("tune", *arguments, "tuner.confirm_seeds=2", f"store={store}")
     assert done.stderr == ""
     return arguments, store, done.stdout
 

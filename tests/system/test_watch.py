@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import psutil
 import pytest
-from commands import run
+from commands import here
 from invented import configs, dataset, write
 
 from fmnist import machine, tracking
@@ -36,7 +36,7 @@ def announced(tmp_path_factory):
 
 def test_watching_a_sweep_that_was_killed_says_so_and_ends(announced):
     store, _, _ = announced
-    done = run("watch", "--store", store, code=1)
+    done = here("watch", "--store", store, code=1)
     assert done.stdout.startswith("Study smoke: 1 run, 2 workers")
     assert done.stderr == "fmnist.watch: the sweep was killed; the command that started it goes on where it stopped\n"
 
