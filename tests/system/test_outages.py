@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from commands import ROOT, TINY
+from commands import ROOT, TINY, here
 from mlflow import MlflowClient
 
 from fmnist import run, tracking
@@ -511,11 +511,11 @@ def test_a_run_that_fails_stops_no_other_and_is_tried_again_by_the_next_sweep(im
     assert len(finals(tmp_path)) == 3
 
 
-def test_fail_fast_starts_nothing_more(images, tmp_path):
+def test_fail_fast_starts_nothing_more(images, tmp_path, one_process):
     arguments, folders = seeds(images, tmp_path)
     folders[0].parent.mkdir()
     folders[0].write_text("in the way")
-    _, err = train(*arguments, "study.fail_fast=true", "hydra.launcher.n_jobs=1", code=1)
+    err = here("train", *arguments, "study.fail_fast=true", code=1).stderr
     assert "1 of 3 runs failed" in only_line(err)
     assert statuses(tmp_path) == ["FAILED"]
 

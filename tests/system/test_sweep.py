@@ -135,7 +135,7 @@ def test_a_single_run_shows_its_epochs_and_is_not_repeated(images, tmp_path):
     first = run("train", *arguments)
     assert "epoch 1/2" in first.stdout and "left" in first.stdout and "test accuracy " in first.stdout
     assert first.stderr == ""
-    assert "nothing was trained" in run("train", *arguments).stdout
+    assert "nothing was trained" in here("train", *arguments).stdout
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_a_search_of_two_workers_that_is_killed_and_then_hears_ctrl_c_goes_on_ea
     killed = started(folder, arguments, count=2)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate(timeout=60)
-    stopped = started(folder, arguments, count=len(trials.load_trials(folder)) + 1)
+    stopped = started(folder, [*arguments[:-1], "tuner.workers=1"], count=len(trials.load_trials(folder)) + 1)
     os.killpg(stopped.pid, signal.SIGINT)  # as a terminal sends it: to the workers too
     assert_it_says_that_it_goes_on(stopped)
     assert_it_ends_like_one_that_was_not_stopped(arguments, tmp_path, store)
