@@ -22,6 +22,8 @@ from fmnist.tracking import Store, StoredRun
 from fmnist.work.display import ActiveRun, ExpectedRun, View, active_runs, table
 from fmnist.work.worker import Attempt
 
+LONGEST_GAP = 60.0  # seconds between two looks; a longer one is a machine asleep, or a stopped process
+
 
 def plan_table(planned: list[PlannedRun], study: StudyConfig, workers: int) -> Group:
     """The plan as a table, a row a rung, with the estimated time on so many workers."""
@@ -113,7 +115,9 @@ class SweepProgress:
     ended: dict[str, StoredRun] = field(default_factory=dict)  # signature -> its record, in the order of their ends
     active: list[ActiveRun] = field(default_factory=list)
     fresh: list[StoredRun] = field(default_factory=list)  # have ended between the last two looks
-    _first_look: tuple[float, float] | None = None  # its moment, by time.monotonic(), and what was done by then
+    _watched: float = 0.0  # seconds, of which those that this process stood still are none
+    _last_look: float | None = None  # its moment, by time.monotonic()
+    _done_before: float = 0.0  # by the first look
 
     @classmethod
     def of(cls, store: Store, announced: dict[str, Any]) -> "SweepProgress":
@@ -135,8 +139,15 @@ class SweepProgress:
         names, names_before = ({run.expected.signature for run in active} for active in (self.active, before))
         self.fresh = self._news() if not names or names != names_before else []
         self.ended.update((record.signature, record) for record in self.fresh)
-        self._first_look = self._first_look or (time.monotonic(), self._seconds_done())
+        self._watch(time.monotonic())
         return [self._line(record) for record in self.fresh]
+
+    def _watch(self, now: float) -> None:
+        if self._last_look is None:
+            self._done_before = self._seconds_done()
+        else:
+            self._watched += min(now - self._last_look, LONGEST_GAP)
+        self._last_look = now
 
     def _news(self) -> list[StoredRun]:
         """What has ended in this sweep and is not yet known: those that were done before are not among its runs.
@@ -167,9 +178,9 @@ class SweepProgress:
 
     def seconds_left(self) -> float:
         """By the plan's estimates, corrected by how fast the plan has been worked off since the first look."""
-        done, (began, done_before) = self._seconds_done(), self._first_look or (time.monotonic(), 0.0)
-        elapsed = time.monotonic() - began
-        pace = (done - done_before) / elapsed if done > done_before and elapsed > 0 else self.workers
+        done = self._seconds_done()
+        fresh = done - self._done_before
+        pace = fresh / self._watched if fresh > 0 and self._watched > 0 else self.workers
         return (sum(run.seconds or 0.0 for run in self.expected) - done) / pace
 
     def _seconds_done(self) -> float:

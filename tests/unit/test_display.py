@@ -8,6 +8,7 @@ from rich.console import Console
 
 from fmnist.schema import Status
 from fmnist.tracking import StoredRun, as_tags
+from fmnist.work import sweep_progress
 from fmnist.work.display import LAST, ActiveRun, ExpectedRun, picture
 from fmnist.work.sweep_progress import SweepProgress
 
@@ -72,3 +73,14 @@ def test_more_workers_than_lines_do_not_hide_the_bar():
     assert (
         len(lines) <= 30 and any("0/80 runs" in line for line in lines) and any("and 30 more" in line for line in lines)
     )
+
+
+def test_hours_that_the_machine_slept_are_no_pace(monkeypatch):
+    watched = progress(ended=[])
+    monkeypatch.setattr(sweep_progress, "active_runs", lambda store, runs: [])
+    monkeypatch.setattr(SweepProgress, "_news", lambda self: [])
+    for now, ended in ((0.0, 0), (30.0, 1), (30.0 + 86_400, 1), (60.0 + 86_400, 2)):
+        monkeypatch.setattr(time, "monotonic", lambda now=now: now)
+        watched.ended = progress(ended=[Status.FINISHED] * ended).ended
+        watched.refresh()
+    assert watched.seconds_left() < 600
