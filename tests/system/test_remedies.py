@@ -1,12 +1,18 @@
 """What a message advises works: each mistake is made, the advice is taken out of its message, and followed."""
 
+import os
 import re
 import shlex
+import shutil
 import subprocess
+import sys
 
+import alembic.command
 import pytest
-from commands import ROOT, here, mistake
+from commands import ROOT, here, mistake, run
 from invented import write
+from mlflow import MlflowClient
+from mlflow.store.db.utils import _get_alembic_config
 
 from fmnist import tracking
 from fmnist.config import Config, StudyConfig, from_flat
@@ -103,3 +109,48 @@ def test_the_command_that_answers_what_is_open_trains_what_a_claim_waits_for(tmp
         write(store, from_flat(Config(), computed))
     findings = answer(Question(str(tmp_path), "epochs", ["study.rungs=[1,10]"]))
     assert findings.command() == f'make sweep STUDY=epochs ARGS="store={tmp_path} study.rungs=[1,10,50]"'
+
+
+# ---- Of a store ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    """A store with a run, and its database."""
+    folder = tmp_path / "store"
+    computed = {"compute.precision": "float32", "compute.threads": 1, "epochs": 1}
+    write(tracking.Store(str(folder)), from_flat(Config(), computed))
+    return folder
+
+
+def follow(command):
+    """Carry out a command as a shell would."""
+    variables, words = {}, shlex.split(command)
+    while "=" in words[0]:
+        key, _, variables[key] = words.pop(0).partition("=")
+    assert words.pop(0) == "python"
+    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"} | variables
+    subprocess.run([sys.executable, *words], env=environment, cwd=ROOT, capture_output=True, check=True)
+
+
+def test_a_database_of_an_older_mlflow_is_read_after_the_command_that_is_named(recorded):
+    alembic.command.downgrade(_get_alembic_config(tracking.address(recorded)), "-1")
+    follow(mistake("compare", "--store", recorded).partition("then run ")[2])
+    assert "baseline" in here("compare", "--store", recorded).stdout
+
+
+def test_runs_that_were_deleted_with_their_experiment_are_back_after_the_command_that_is_named(recorded):
+    client = MlflowClient(tracking.address(recorded))
+    client.delete_experiment(client.get_experiment_by_name("fmnist").experiment_id)
+    follow(mistake("compare", "--store", recorded).partition("get them back with: ")[2])
+    assert "baseline" in here("compare", "--store", recorded).stdout
+
+
+def test_a_damaged_database_that_is_moved_away_makes_place_for_a_copy(recorded, tmp_path):
+    file, copy = recorded / "mlflow.db", tmp_path / "copy"
+    shutil.copy(file, copy)
+    file.write_bytes(b"no database")
+    assert "put a copy of it back, or move it away to start anew" in mistake("compare", "--store", recorded)
+    file.rename(tmp_path / "away")
+    shutil.copy(copy, file)
+    assert "baseline" in run("compare", "--store", recorded).stdout  # in a process that has not yet opened the other
