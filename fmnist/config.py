@@ -270,6 +270,8 @@ class StudyConfig:
     design: str = option("one_at_a_time", "one_at_a_time", "grid")
     rungs: list[int] = field(default_factory=lambda: [10], metadata=allowed(least=1, most=MOST_EPOCHS))  # epoch budgets
     seeds: list[int] = field(default_factory=lambda: [0], metadata=allowed(least=0, most=MOST_SEED))
+    most_seeds: int = option(20, least=2, most=200)  # verdicts hold for a look after every seed up to it
+    margin: float = option(0.5, least=0, most=100)  # percentage points; a difference within ±margin does not matter
     claims: dict[str, Any] = field(default_factory=dict)  # key -> what is claimed; see study/declared.py
     dry_run: bool = False  # print the plan and stop
     fail_fast: bool = False  # start nothing more after the first failure

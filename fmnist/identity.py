@@ -37,7 +37,8 @@ def parameters(config: Config) -> dict[str, Any]:
     Filters are one number if equal, 0 is 0.0 where the default is a float, and TensorFlow is the backend of `auto`.
     """
     flat = {key: value for key, value in flatten(config).items() if not key.startswith(_NOT_NUMBERS)}
-    flat |= {key: float(flat[key]) for key, default in flatten(Config()).items() if isinstance(default, float)}
+    floats = [key for key, default in flatten(Config()).items() if isinstance(default, float)]
+    flat |= {key: float(flat[key]) for key in floats if key in flat}
     first, second = filters_per_convolution(config.model)
     flat["model.filters"] = first if first == second else [first, second]
     flat["compute.backend"] = config.compute.backend.replace("auto", "tensorflow")

@@ -20,7 +20,8 @@ class Comparison(StrEnum):
 
     BETTER = "better"
     WORSE = "worse"
-    UNDECIDED = "not distinguishable"
+    NO_DIFFERENCE = "no difference that matters"  # its interval lies within the margin
+    OPEN = "open"
     ONE_SEED = "one seed"  # shared with the baseline: nothing tells luck from difference
     SEEDS_FAILED = "seeds failed"  # of the row or of the baseline: those that are left may be the lucky ones
     BASELINE = "baseline"
@@ -34,7 +35,8 @@ class Judgement(StrEnum):
 
     HOLDS = "holds"
     FAILS = "does not hold"
-    UNDECIDED = "not distinguishable"
+    NO_DIFFERENCE = "no difference that matters"  # so it does not hold either
+    OPEN = "open"
     ONE_SEED = "one seed"
     SEEDS_FAILED = "seeds failed"
     NOT_RUN = "not yet run"

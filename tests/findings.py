@@ -161,7 +161,7 @@ def board(runs: pd.DataFrame) -> pd.DataFrame:
         pairs = group["val/accuracy"].to_numpy() - paths.loc[epochs].loc[group["seed"]].to_numpy()
         mean, low, high, _ = interval(pairs) if name != "baseline" else (np.nan,) * 4
         recalls = group[[f"test/recall/{label}" for label in CLASSES]].mean()
-        verdict = "better" if low > 0 else "worse" if high < 0 else "not distinguishable"
+        verdict = "better" if low > 0 else "worse" if high < 0 else "open"
         rows.append(
             {
                 "variant": name,
@@ -218,7 +218,7 @@ def claims(seeds: int, rungs: tuple[int, ...]) -> list[Verdict]:
     return [
         Verdict("epochs", "50 epochs beat 10", Judgement.HOLDS, step("10 epochs", "50 epochs", 0.0124),
                 0.0124, 0.0081, 0.0167, 0.003, seeds, 50, ids),
-        Verdict("filters", "more filters are better", Judgement.UNDECIDED,
+        Verdict("filters", "more filters are better", Judgement.OPEN,
                 step("model.filters=64", "model.filters=128", 0.0041), 0.0041, -0.0012, 0.0094, 0.21, seeds, last, ids),
         Verdict("pooling", "max pooling beats average pooling", Judgement.HOLDS,
                 step("model.pooling=average", "model.pooling=max", 0.007), 0.007, 0.0031, 0.0109, 0.018, seeds, last,

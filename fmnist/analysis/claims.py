@@ -15,6 +15,7 @@ from fmnist.analysis import stats
 from fmnist.analysis.budgets import judged_budget
 from fmnist.analysis.leaderboard import ALPHA, PAIR_COLUMNS, failures
 from fmnist.analysis.published import RUNS, Published
+from fmnist.analysis.rule import Rule
 from fmnist.config import CLASSES
 from fmnist.schema import BASELINE, TEST_ACCURACY, VAL_ACCURACY, Judgement, Status, recall
 
@@ -45,6 +46,7 @@ class Claim:
     sides: tuple[Side, ...] = ()
     weakest: str | None = None  # a class that has the lowest recall
     published: bool = False  # the article's test accuracies lie where one more run of ours would
+    margin: float | None = None  # of accuracy, where it is another than the study's
 
 
 class Kind(StrEnum):
@@ -91,13 +93,15 @@ def judge(
     *,
     epochs: int | None = None,
     pair_columns: Sequence[str] = PAIR_COLUMNS,
+    rule: Rule = stats.ONE_LOOK,
 ) -> list[Verdict]:
     """A verdict on each claim, at the 5 % level over all claims that can be judged together (Holm).
 
     A claim that compares more than two variants holds if every step is better than the one before it, and does not
-    hold if any is worse. The budget is `budgets.judged_budget`. One seed gives no verdict: what two single trainings
-    differ by includes training noise. Nor do sides of which seeds failed: those that are left may be the lucky ones.
-    Intervals are at the level at which Holm judged the claim.
+    hold if any is worse, or if the interval of the whole lies within the margin. The budget is
+    `budgets.judged_budget`. One seed gives no verdict: what two single trainings differ by includes training noise. Nor
+    do sides of which seeds failed: those that are left may be the lucky ones. Intervals are corrected for the number of
+    claims (`stats.confidence_levels`).
 
     Args:
         claims: what is to be judged.
@@ -107,17 +111,18 @@ def judge(
         correct: the answers of a run, to support what a single seed shows.
         epochs: the budget to judge at, for claims that do not name their own.
         pair_columns: what the runs of a pair share.
+        rule: by which differences are judged.
     """
     alike = most_common(runs[runs["status"].isin([Status.FINISHED, Status.FAILED])], pair_columns)
     failed, finished = alike[failures(alike)], unrepeated(alike)
     at_epochs = finished if epochs is None else finished[finished["epochs"] == epochs]
     verdicts = []
     for claim in claims:
-        verdict = _judged(claim, finished if _names_epochs(claim) else at_epochs, baseline, correct)
+        verdict = _judged(claim, finished if _names_epochs(claim) else at_epochs, baseline, correct, rule)
         verdicts.append(_without_failures(claim, verdict, failed, baseline))
     p = [verdict.p_value for verdict in verdicts]
     family = zip(claims, verdicts, stats.holm(p), stats.confidence_levels(p), strict=True)
-    return [_corrected(*each) for each in family]
+    return [_corrected(*each, rule) for each in family]
 
 
 def unrepeated(runs: pd.DataFrame) -> pd.DataFrame:
@@ -151,24 +156,29 @@ def _names_epochs(claim: Claim) -> bool:
     return claim.published or any(side.epochs is not None for side in claim.sides)
 
 
-def _judged(claim: Claim, runs: pd.DataFrame, baseline: Side, correct: Correct) -> Verdict:
-    """A verdict whose p stands alone."""
+def _judged(claim: Claim, runs: pd.DataFrame, baseline: Side, correct: Correct, rule: Rule) -> Verdict:
+    """A verdict whose p and interval stand alone, the interval as if there were one look."""
     if claim.weakest is not None:
-        return _weakest(claim, claim.weakest, _runs_of(baseline, runs))
+        return _weakest(claim, claim.weakest, _runs_of(baseline, runs), rule)
     if not claim.published:
-        return _rising(claim, runs, correct)
+        return _rising(claim, runs, correct, rule)
     if baseline.changes != BASELINE:
         return _not_run(claim, Kind.OTHER_BASELINE, changes=baseline.changes)
-    return _published(claim, _runs_of(baseline, runs))
+    return _published(claim, _runs_of(baseline, runs), rule)
 
 
-def _corrected(claim: Claim, verdict: Verdict, p: float, confidence: float) -> Verdict:
+def _corrected(claim: Claim, verdict: Verdict, p: float, confidence: float, rule: Rule) -> Verdict:
     """With the corrected p and interval: what looked clear alone may not be so among several."""
-    if verdict.p_value < ALPHA <= p and verdict.verdict != Judgement.SEEDS_FAILED:
-        verdict = replace(verdict, verdict=Judgement.UNDECIDED)
-    in_favour = claim.published and verdict.verdict == Judgement.HOLDS  # which no small p speaks for
-    wider = stats.widening(verdict.seeds, confidence)
+    wider = stats.widening(verdict.seeds, confidence, rule)
     low, high = (verdict.effect + wider * (end - verdict.effect) for end in (verdict.low, verdict.high))
+    low, high = (end if np.isfinite(end) else NAN for end in (low, high))
+    if verdict.p_value < ALPHA <= p and verdict.verdict != Judgement.SEEDS_FAILED:
+        verdict = replace(verdict, verdict=Judgement.OPEN)
+    if verdict.verdict in (Judgement.HOLDS, Judgement.FAILS, Judgement.OPEN) and claim.sides:
+        margin = rule.margin if claim.margin is None else claim.margin
+        if replace(rule, margin=margin).is_small(low, high):
+            verdict = replace(verdict, verdict=Judgement.NO_DIFFERENCE)
+    in_favour = claim.published and verdict.verdict == Judgement.HOLDS  # which no small p speaks for
     return replace(verdict, p_value=NAN if in_favour else p, low=low, high=high)
 
 
@@ -184,7 +194,7 @@ def _not_run(claim: Claim, kind: Kind, **numbers: Any) -> Verdict:
 # ---- Each better than the one before --------------------------------------------------------------------
 
 
-def _rising(claim: Claim, runs: pd.DataFrame, correct: Correct) -> Verdict:
+def _rising(claim: Claim, runs: pd.DataFrame, correct: Correct, rule: Rule) -> Verdict:
     tables = [_runs_of(side, runs) for side in claim.sides]
     if claim.sides[0].epochs is None:
         common = set.intersection(*(set(zip(table["epochs"], table["seed"], strict=True)) for table in tables))
@@ -199,7 +209,7 @@ def _rising(claim: Claim, runs: pd.DataFrame, correct: Correct) -> Verdict:
     seeds = sorted(set.intersection(*(set(table["seed"]) for table in tables)))
     tables = [table.set_index("seed").loc[seeds] for table in tables]
     values = np.array([table[VAL_ACCURACY.key].to_numpy(dtype=float) for table in tables])
-    steps, whole = stats.paired(values[1:], values[:-1]), stats.paired(values[-1:], values[:1])
+    steps, whole = stats.paired(values[1:], values[:-1], rule=rule), stats.paired(values[-1:], values[:1])
     p, verdict = _every_step(steps.mean, steps.p)
     effect, low, high = (float(array[0]) for array in (whole.mean, whole.low, whole.high))
     epochs, run_ids = int(tables[-1]["epochs"].iloc[0]), [run for table in tables for run in table["run_id"]]
@@ -213,7 +223,7 @@ def _every_step(means: NDArray[np.float64], p: NDArray[np.float64]) -> tuple[flo
         return NAN, Judgement.ONE_SEED
     rises = float(np.where(means > 0, p, 1.0).max())
     falls = float(np.where(means < 0, stats.holm(p), 1.0).min())
-    verdict = Judgement.HOLDS if rises < ALPHA else Judgement.FAILS if falls < ALPHA else Judgement.UNDECIDED
+    verdict = Judgement.HOLDS if rises < ALPHA else Judgement.FAILS if falls < ALPHA else Judgement.OPEN
     return min(rises, falls), verdict
 
 
@@ -240,7 +250,7 @@ def _p_images(before: pd.DataFrame, after: pd.DataFrame, correct: Correct) -> fl
 # ---- The weakest class, the published numbers -----------------------------------------------------------
 
 
-def _weakest(claim: Claim, name: str, runs: pd.DataFrame) -> Verdict:
+def _weakest(claim: Claim, name: str, runs: pd.DataFrame, rule: Rule) -> Verdict:
     columns = [recall(other) for other in CLASSES]
     if runs.empty or not set(columns) <= set(runs.columns):
         return _not_run(claim, Kind.MISSING, names=["the baseline"])
@@ -248,7 +258,7 @@ def _weakest(claim: Claim, name: str, runs: pd.DataFrame) -> Verdict:
     recalls = pd.DataFrame(runs[columns].to_numpy(dtype=float).T, CLASSES)
     others, mean = recalls.drop(name), recalls.mean(axis=1)
     above = stats.paired(others.to_numpy(), recalls.loc[name].to_numpy())
-    p, verdict = _every_step(above.mean, above.p)
+    p, verdict = _every_step(above.mean, rule.valid(above.p, above.n))
     nearest = int(np.argmin(above.mean))
     other = str(others.index[nearest])
     effect, low, high = (-float(array[nearest]) for array in (above.mean, above.high, above.low))
@@ -258,7 +268,7 @@ def _weakest(claim: Claim, name: str, runs: pd.DataFrame) -> Verdict:
     return Verdict(claim.key, claim.says, verdict, reasons, effect, low, high, p, len(runs), epochs, run_ids)
 
 
-def _published(claim: Claim, runs: pd.DataFrame) -> Verdict:
+def _published(claim: Claim, runs: pd.DataFrame, rule: Rule) -> Verdict:
     """Whether the published test accuracies are such as one more run of ours could have."""
     runs = runs[runs[TEST_ACCURACY.key].notna()]
     trained = [run for run in RUNS if (runs["epochs"] == run.epochs).any()]
@@ -267,11 +277,14 @@ def _published(claim: Claim, runs: pd.DataFrame) -> Verdict:
     ours = [runs[runs["epochs"] == run.epochs][TEST_ACCURACY.key].to_numpy(dtype=float) for run in trained]
     places = [_place(*each) for each in zip(trained, ours, strict=True)]
     off = [place["published"] - place["mean"] for place in places]
-    p = [_p_of_one_more(place["published"], values) for place, values in zip(places, ours, strict=True)]
+    p = [
+        float(rule.bound(_p_of_one_more(place["published"], values), len(values)))
+        for place, values in zip(places, ours, strict=True)
+    ]
     corrected = stats.holm(p)
     worst = int(np.argmax(np.abs(off)) if np.isnan(p).all() else np.nanargmin(p))
     precise = all(place["high"] - place["low"] <= 2 * NARROW for place in places)
-    verdict = Judgement.HOLDS if precise else Judgement.UNDECIDED
+    verdict = Judgement.HOLDS if precise else Judgement.OPEN
     verdict = Judgement.FAILS if (corrected < ALPHA).any() else verdict
     verdict = Judgement.ONE_SEED if min(map(len, ours)) == 1 and verdict != Judgement.FAILS else verdict
     effect, low, high = (places[worst]["published"] - places[worst][end] for end in ("mean", "high", "low"))

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fmnist.analysis.stats import holm, paired
+from fmnist.analysis.rule import Rule
+from fmnist.analysis.stats import ONE_LOOK, holm, paired
 from fmnist.config import CLASS_COUNT, CLASSES
 
 FIRST = "Shirt"  # the class that the article calls its weakest
@@ -31,7 +32,10 @@ def confusion(labels: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.int64
 
 
 def class_changes(
-    predictions: NDArray[np.uint8], reference: NDArray[np.uint8], labels: NDArray[np.uint8]
+    predictions: NDArray[np.uint8],
+    reference: NDArray[np.uint8],
+    labels: NDArray[np.uint8],
+    rule: Rule = ONE_LOOK,
 ) -> pd.DataFrame:
     """The change in recall of each class, with a paired t test over the seeds, corrected by Holm over the classes.
 
@@ -41,6 +45,7 @@ def class_changes(
         predictions: (seeds, n) predicted classes of a variant.
         reference: (seeds, n) those of another, on the same seeds.
         labels: (n,) true classes.
+        rule: by which differences are judged.
 
     Returns:
         a row a class that has images, the largest gains first: class, images, gain (of recall, -1..1), p (NaN with one
@@ -53,7 +58,7 @@ def class_changes(
         np.stack([(answers[:, labels == label] == label).mean(axis=1) for label in present])
         for answers in (predictions, reference)
     )
-    pairs = paired(recalls, recalls_reference)
+    pairs = paired(recalls, recalls_reference, rule=rule)
     rows = []
     for label, gain, p in zip(present, pairs.mean, holm(pairs.p), strict=True):
         wrong = np.where(np.arange(CLASS_COUNT) == label, 0, moved[label])

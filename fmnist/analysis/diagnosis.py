@@ -13,7 +13,8 @@ from scipy import stats as tests
 from fmnist.analysis.budgets import own_longest
 from fmnist.analysis.classes import class_changes
 from fmnist.analysis.leaderboard import ALPHA
-from fmnist.analysis.stats import holm, paired
+from fmnist.analysis.rule import Rule
+from fmnist.analysis.stats import ONE_LOOK, holm, paired
 from fmnist.config import Config
 from fmnist.identity import parameters
 from fmnist.schema import VAL_ACCURACY, VAL_LOSS, Comparison, Status
@@ -56,6 +57,7 @@ def diagnose(
     histories: Histories,
     predictions: Predictions,
     labels: NDArray[np.uint8],
+    rule: Rule = ONE_LOOK,
 ) -> list[Finding]:
     """What the runs show beyond their ranks, in the order of `Kind`; of parts that are missing there is nothing.
 
@@ -67,16 +69,17 @@ def diagnose(
         histories: by run id, a row an epoch (1..n), with `train/loss`, `val/loss`, `val/accuracy`; as many as known.
         predictions: by run id, the predicted class of each test image (n,); as many as known.
         labels: the true classes (n,).
+        rule: by which differences are judged.
     """
     ranked = rows[rows["rank"].notna()]
     at_budget = ranked[ranked["epochs"] == budget]
     recorded = runs.drop_duplicates("run_id").set_index("run_id", drop=False)
     return [
         *_failures(runs),
-        *_trends(ranked, histories),
+        *_trends(ranked, histories, rule),
         *_edges(at_budget, recorded, axes),
         *_shorter(ranked, at_budget, recorded),
-        *_classes(at_budget, recorded, predictions, labels),
+        *_classes(at_budget, recorded, predictions, labels, rule),
     ]
 
 
@@ -94,7 +97,7 @@ def _failures(runs: pd.DataFrame) -> Iterator[Finding]:
 # ---- Trends over the epochs -----------------------------------------------------------------------------
 
 
-def _trends(ranked: pd.DataFrame, histories: Histories) -> list[Finding]:
+def _trends(ranked: pd.DataFrame, histories: Histories, rule: Rule) -> list[Finding]:
     """Each variant's last epochs, at the longest budget it has finished; p is corrected over the variants (Holm)."""
     curves: dict[str, list[pd.DataFrame]] = {}
     for row in own_longest(ranked).drop_duplicates("variant").itertuples():
@@ -102,7 +105,7 @@ def _trends(ranked: pd.DataFrame, histories: Histories) -> list[Finding]:
         if whole := [path for path in paths if SEVERAL <= len(path) == row.epochs]:
             curves[str(row.variant)] = whole
     rises, overfits = (
-        holm([max(_trend_p(paths, column, sign) for column, sign in trends) for paths in curves.values()])
+        holm([max(_trend_p(paths, column, sign, rule) for column, sign in trends) for paths in curves.values()])
         for trends in (((VAL_ACCURACY.key, 1),), ((VAL_LOSS.key, 1), ("train/loss", -1)))
     )
     findings: list[Finding] = []
@@ -150,14 +153,14 @@ def _window(epochs: int) -> int:
     return min(epochs, max(5, epochs // 3))
 
 
-def _trend_p(curves: list[pd.DataFrame], column: str, sign: int) -> float:
+def _trend_p(curves: list[pd.DataFrame], column: str, sign: int, rule: Rule) -> float:
     """p of no trend in the last epochs, one-sided: a t test of the seeds' slopes; NaN with one seed.
 
     The epochs of a seed continue one another, and so are no witnesses of their own.
     """
     tails = sign * np.stack([curve[column].tail(_window(len(curve))) for curve in curves])
     slopes = np.polynomial.polynomial.polyfit(np.arange(tails.shape[1]), tails.T, 1)[1]
-    pairs = paired(slopes[None], np.zeros(len(slopes)))
+    pairs = paired(slopes[None], np.zeros(len(slopes)), rule=rule)
     return float(pairs.p[0] / 2 if pairs.mean[0] > 0 else 1 - pairs.p[0] / 2)
 
 
@@ -257,7 +260,7 @@ def _agreement(short: pd.DataFrame, long: pd.DataFrame) -> float:
 
 
 def _classes(
-    rows: pd.DataFrame, recorded: pd.DataFrame, predictions: Predictions, labels: NDArray[np.uint8]
+    rows: pd.DataFrame, recorded: pd.DataFrame, predictions: Predictions, labels: NDArray[np.uint8], rule: Rule
 ) -> Iterator[Finding]:
     """Which classes the best variant recognises better or worse than the baseline."""
     baseline = rows[rows["verdict"] == Comparison.BASELINE]
@@ -268,7 +271,7 @@ def _classes(
     seeds = sorted(ours.keys() & theirs.keys())
     if seeds:
         aligned = [np.stack([answers[seed] for seed in seeds]) for answers in (ours, theirs)]
-        changes = class_changes(aligned[0], aligned[1], labels)
+        changes = class_changes(aligned[0], aligned[1], labels, rule)
         numbers = {"epochs": int(best["epochs"]), "seeds": len(seeds), "changes": changes}
         yield Finding(Kind.CLASSES, str(best["variant"]), numbers)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats as distributions
 
 from fmnist.analysis import stats
+from fmnist.analysis.rule import Rule
 from fmnist.schema import VAL_ACCURACY
 
 COLUMNS = ("axis", "level", "epochs", "seeds", "effect", "low", "high", "p_value")
@@ -38,7 +39,9 @@ def one_at_a_time(rows: pd.DataFrame, levels: Levels) -> pd.DataFrame:
     return _frame(effects)
 
 
-def main_effects(runs: pd.DataFrame, levels: Levels, base: Mapping[str, str]) -> pd.DataFrame:
+def main_effects(
+    runs: pd.DataFrame, levels: Levels, base: Mapping[str, str], rule: Rule = stats.ONE_LOOK
+) -> pd.DataFrame:
     """The effect of each level of a grid's axes, averaged over the combinations of the others.
 
     For each seed the mean over all combinations that were run with both the level and the baseline's level is
@@ -49,6 +52,7 @@ def main_effects(runs: pd.DataFrame, levels: Levels, base: Mapping[str, str]) ->
         runs: finished runs, a row a run.
         levels: of each variant, the level of every axis.
         base: the level of each axis that the others are compared with.
+        rule: by which differences are judged.
 
     Returns:
         as `one_at_a_time`.
@@ -67,8 +71,8 @@ def main_effects(runs: pd.DataFrame, levels: Levels, base: Mapping[str, str]) ->
             continue
         differences = pd.concat([by_seed for *_, by_seed in family], axis=1).to_numpy(dtype=float).T
         nothing = np.zeros(differences.shape[1])
-        p = stats.paired(differences, nothing).p
-        pairs = stats.paired(differences, nothing, stats.confidence_levels(p))
+        p = stats.paired(differences, nothing, rule=rule).p
+        pairs = stats.paired(differences, nothing, stats.confidence_levels(p), rule)
         numbers = zip(pairs.n, pairs.mean, pairs.low, pairs.high, stats.holm(p), strict=True)
         effects += [(axis, level, epochs, *each) for (axis, level, _), each in zip(family, numbers, strict=True)]
     return _frame(effects)
@@ -79,7 +83,9 @@ def _frame(effects: Sequence[tuple[object, ...]]) -> pd.DataFrame:
     return pd.DataFrame(effects, columns=list(COLUMNS)).astype(types)
 
 
-def grid_effects(frame: pd.DataFrame, response: str, axes: list[str], block: str) -> pd.DataFrame:
+def grid_effects(
+    frame: pd.DataFrame, response: str, axes: list[str], block: str, rule: Rule = stats.ONE_LOOK
+) -> pd.DataFrame:
     """How much of a response's variance each axis of a grid explains, and whether the seeds agree that it does.
 
     Shares are those of a linear model with seeds as blocks. F and p are a repeated-measures analysis of variance's:
@@ -92,6 +98,7 @@ def grid_effects(frame: pd.DataFrame, response: str, axes: list[str], block: str
         response: a number, such as `val/accuracy`.
         axes: options, each level a category; those with one level are left out.
         block: what the runs share in pairs, `seed`; each once at every point.
+        rule: by which p is corrected for looks at fewer seeds.
 
     Returns:
         term (an axis, `axis × axis`, the block, `rest`), kind (main | interaction | seeds | rest), share (eta
@@ -116,7 +123,7 @@ def grid_effects(frame: pd.DataFrame, response: str, axes: list[str], block: str
     total = ((data["response"] - data["response"].mean()) ** 2).sum()
     responses = _complete(data, mains)
     rows = [(" × ".join(names[short] for short in term), "interaction" if len(term) > 1 else "main", ":".join(term),
-             *_repeated_measures(responses, [mains.index(short) for short in term]))
+             *_repeated_measures(responses, [mains.index(short) for short in term], rule))
             for term in [*((short,) for short in mains), *pairs]]  # fmt: skip
     rows += [(block, "seeds", short, np.nan, np.nan) for short in blocks]
     rows += [("rest", "rest", "Residual", np.nan, np.nan)]
@@ -132,7 +139,7 @@ def _complete(data: pd.DataFrame, mains: list[str]) -> NDArray[np.float64]:
     return wide.to_numpy().reshape(-1, *(data[short].nunique() for short in mains))
 
 
-def _repeated_measures(responses: NDArray[np.float64], axes: list[int]) -> tuple[float, float]:
+def _repeated_measures(responses: NDArray[np.float64], axes: list[int], rule: Rule) -> tuple[float, float]:
     """F and p of an effect: of an axis, or of the interaction of two; NaN with fewer than two seeds."""
     count = len(responses)
     if count < 2:
@@ -149,7 +156,8 @@ def _repeated_measures(responses: NDArray[np.float64], axes: list[int]) -> tuple
     if noise <= 1e-24 * np.abs(responses).max() ** 2:  # all seeds agree to rounding
         return (np.inf, 0.0) if (np.abs(mean) > 1e-12 * np.abs(responses).max()).any() else (np.nan, np.nan)
     f, epsilon = count * (mean**2).sum() / noise, noise**2 / (df * (covariance**2).sum())
-    return float(f), float(distributions.f.sf(f, epsilon * df, epsilon * df * (count - 1)))
+    p = distributions.f.sf(f, epsilon * df, epsilon * df * (count - 1))
+    return float(f), float(rule.bound(p, count))
 
 
 def _anova(data: pd.DataFrame, terms: list[str]) -> Any:

@@ -10,6 +10,7 @@ import pandas as pd
 from fmnist.analysis import stats
 from fmnist.analysis.budgets import common_budget
 from fmnist.analysis.published import RUNS, Published
+from fmnist.analysis.rule import Rule
 from fmnist.config import ModelConfig
 from fmnist.network import parameter_count
 from fmnist.schema import BASELINE, RANKING, REPORTED, VAL_ACCURACY, Comparison, Metric, Status, recall
@@ -42,6 +43,7 @@ def leaderboard(
     by: str = "variant",
     pair_columns: Sequence[str] = PAIR_COLUMNS,
     rank_failed: bool = False,
+    rule: Rule = stats.ONE_LOOK,
 ) -> pd.DataFrame:
     """A row for each variant at an epoch budget: those of the common budget first, then longer and shorter ones.
 
@@ -55,6 +57,7 @@ def leaderboard(
         by: `variant`, or `run` for a row a run.
         pair_columns: what the runs of a pair share.
         rank_failed: rank a variant of which seeds failed by those that did not, though these may be its lucky ones.
+        rule: by which differences are judged.
 
     Returns:
         the columns of `columns(metric)`. rank: within a budget, the place of the best row that a row cannot be told
@@ -62,8 +65,8 @@ def leaderboard(
         `schema.REPORTED` are means over the seeds with 95 % intervals: Student's t, or with 1 seed Wilson's for the
         number of images (none for a loss). difference is that from the baseline over pairs of runs with the same
         seed; p_value is the paired t test's, corrected by Holm over its family, so many comparisons of rows with the
-        same epochs and `pair_columns`; difference_low and _high are Student's at the level at which Holm judged the
-        row, so that they exclude 0 where p_value < 0.05; the bootstrap's interval is not corrected.
+        same epochs and `pair_columns`; difference_low and _high are corrected too (`stats.confidence_levels`), and
+        exclude 0 where p_value < 0.05; all three hold however often one looks (`rule`), the bootstrap's interval not.
         better_probability: that of a run to beat one of the baseline's. verdict: a `Comparison`; trials of a search
         that no fresh seed confirms are neither ranked nor compared; a published row stands beside the article's
         baseline at the same epochs. run_id: of all runs of the row, by seed, with spaces between.
@@ -76,8 +79,8 @@ def leaderboard(
     rows = _grouped(counted)
     for each in measured:
         rows = rows.join(_means(counted, each, rows.index))
-    rows = _compared(rows, counted, baseline, RANKING[metric])
-    return _finished(_in_order(rows, counted, RANKING[metric], rank_failed), metric)
+    rows = _compared(rows, counted, baseline, RANKING[metric], rule)
+    return _finished(_in_order(rows, counted, RANKING[metric], rank_failed, rule), metric)
 
 
 def ranking_metric(rows: pd.DataFrame) -> Metric:
@@ -213,7 +216,7 @@ def _means(counted: pd.DataFrame, metric: Metric, rows: pd.Index) -> pd.DataFram
     return pd.DataFrame({metric.column + end: values for end, values in numbers}, rows)
 
 
-def _compared(rows: pd.DataFrame, counted: pd.DataFrame, baseline: str, metric: Metric) -> pd.DataFrame:
+def _compared(rows: pd.DataFrame, counted: pd.DataFrame, baseline: str, metric: Metric, rule: Rule) -> pd.DataFrame:
     """Each row against the baseline of its family, on the same seeds."""
     scores = _by_seed(counted, "_row", metric).reindex(rows.index)
     theirs = _by_seed(counted[counted["_plain"] == baseline], "_peers", metric)
@@ -221,12 +224,14 @@ def _compared(rows: pd.DataFrame, counted: pd.DataFrame, baseline: str, metric: 
     is_baseline = (rows["_plain"] == baseline).to_numpy() & rows["_ranked"].to_numpy()
     is_chosen = (rows["_chosen"] & rows["_ranked"]).to_numpy() & ~is_baseline
     values = np.where((is_baseline | is_chosen)[:, None], np.nan, scores.to_numpy(dtype=float))
-    family = pd.Series(stats.paired(values, reference).p, rows.index).groupby(rows["_peers"])
+    family = pd.Series(stats.paired(values, reference, rule=rule).p, rows.index).groupby(rows["_peers"])
     p, levels = family.transform(stats.holm), family.transform(stats.confidence_levels)
-    pairs = stats.paired(values, reference, levels.to_numpy())
+    pairs = stats.paired(values, reference, levels.to_numpy(), rule)
     lacking = rows["_peers"].isin(rows.loc[is_baseline & (rows["failed"] > 0), "_peers"]) | (rows["failed"] > 0)
     direction = np.where(metric.sign * pairs.mean > 0, Comparison.BETTER, Comparison.WORSE)
-    verdict = np.where((p < ALPHA).to_numpy(), direction, Comparison.UNDECIDED)
+    verdict = np.where((p < ALPHA).to_numpy(), direction, Comparison.OPEN)
+    if metric.unit == "share":
+        verdict = np.where(rule.is_small(pairs.low, pairs.high), Comparison.NO_DIFFERENCE, verdict)
     verdict = np.where(pairs.n == 1, Comparison.ONE_SEED, np.where(lacking, Comparison.SEEDS_FAILED, verdict))
     verdict = np.where(pairs.n > 0, verdict, Comparison.NONE)
     verdict = np.where(is_baseline, Comparison.BASELINE, np.where(is_chosen, Comparison.CHOSEN, verdict))
@@ -249,7 +254,7 @@ def _compared(rows: pd.DataFrame, counted: pd.DataFrame, baseline: str, metric: 
 # ---- Order ----------------------------------------------------------------------------------------------
 
 
-def _in_order(rows: pd.DataFrame, counted: pd.DataFrame, metric: Metric, rank_failed: bool) -> pd.DataFrame:
+def _in_order(rows: pd.DataFrame, counted: pd.DataFrame, metric: Metric, rank_failed: bool, rule: Rule) -> pd.DataFrame:
     ranked = rows["_ranked"] & (rows["verdict"] != Comparison.CHOSEN) & (rank_failed | (rows["failed"] == 0))
     # Rounded: the order in which seeds were added up is no reason to rank one variant above another.
     score = -metric.sign * rows[metric.column].round(12)
@@ -259,12 +264,12 @@ def _in_order(rows: pd.DataFrame, counted: pd.DataFrame, metric: Metric, rank_fa
     budgets, ties = ["_last", "_unsure", "_other", "_budget", "_late"], ["parameters", "variant"]
     rows = rows.sort_values([*budgets, "_score", *ties], kind="stable")
     scores, ranked = metric.sign * _by_seed(counted, "_row", metric).reindex(rows.index), ranked.reindex(rows.index)
-    ranks = [_ranks(budget) for _, budget in scores[ranked].groupby(rows["epochs"][ranked])]
+    ranks = [_ranks(budget, rule) for _, budget in scores[ranked].groupby(rows["epochs"][ranked])]
     rows["rank"] = pd.concat([*ranks, pd.Series(dtype=float)]).reindex(rows.index)
     return rows.sort_values([*budgets, "rank", "_score", *ties], kind="stable")
 
 
-def _ranks(scores: pd.DataFrame) -> pd.Series:
+def _ranks(scores: pd.DataFrame, rule: Rule) -> pd.Series:
     """Ranks of the rows of a budget (rows, seeds), best first; who cannot be told from the first of one shares it.
 
     Told apart by paired t tests, corrected for all pairs of rows (Bonferroni), since the first of many is there for its
@@ -279,7 +284,7 @@ def _ranks(scores: pd.DataFrame) -> pd.Series:
     while len(left):
         first, left = left[0], left[1:]
         leaders[first] = first
-        pairs = stats.paired(values[left], values[first])
+        pairs = stats.paired(values[left], values[first], rule=rule)
         # Of other seeds as well, the first may have the higher mean and yet lose on those that both have.
         below = (pairs.p * comparisons < ALPHA) & (pairs.mean < 0)
         leaders[left[~below]] = first

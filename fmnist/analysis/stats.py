@@ -12,8 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
+from fmnist.analysis.rule import Rule
+
 Array = NDArray[np.float64]
 
+ONE_LOOK = Rule()  # the number of seeds was chosen before
 RESAMPLES = 2000  # the ends of a 95 % interval then rest on 50 resamples each
 MOST_PAIRS = 1000  # no one trains more
 FEW_DISCORDANT = 25  # below, McNemar's chi-square is not trusted
@@ -33,7 +36,9 @@ class Means:
 
 @dataclass(frozen=True)
 class Paired(Means):
-    """The same of the differences between pairs of runs with the same seed; p (rows,) is not corrected."""
+    """The same of the differences between pairs of runs with the same seed; p (rows,) is valid by the rule, but not
+    corrected for other comparisons.
+    """
 
     p: Array
 
@@ -52,7 +57,7 @@ def prediction_interval(values: Array, confidence: float = 0.95) -> tuple[Array,
     return mean - half, mean + half
 
 
-def paired(values: Array, reference: Array, confidence: ArrayLike = 0.95) -> Paired:
+def paired(values: Array, reference: Array, confidence: ArrayLike = 0.95, rule: Rule = ONE_LOOK) -> Paired:
     """Differences to a reference on the seeds that both have: the same seed means the same split and order.
 
     The interval is Student's t, p the paired t test's, two-sided. Differences that are all equal have no t; if they are
@@ -63,15 +68,16 @@ def paired(values: Array, reference: Array, confidence: ArrayLike = 0.95) -> Pai
         values: (rows, seeds).
         reference: (seeds,) for all rows, or (rows, seeds); it is subtracted.
         confidence: of the intervals, 0..1; one, or (rows,).
+        rule: at which numbers of seeds one looks, which p and intervals allow for.
     """
     difference, scale = _differences(values, reference)
     n, mean, sd = _moments(difference, scale)
-    half = _half_width(n, sd, confidence)
+    half = _half_width(n, sd, 1 - rule.level(1 - np.asarray(confidence), n))
     with np.errstate(divide="ignore", invalid="ignore"):
         p = 2 * stats.t.sf(np.abs(mean) / (sd / np.sqrt(n)), n - 1)
     equal = np.where(mean == 0, 1.0, 0.5 ** (n - 1.0))
     p = np.where(n < 2, np.nan, np.where(sd == 0, equal, p))
-    return Paired(n, mean, sd, mean - half, mean + half, p)
+    return Paired(n, mean, sd, mean - half, mean + half, rule.valid(p, n))
 
 
 def _differences(values: Array, reference: Array) -> tuple[Array, Array]:
@@ -95,7 +101,7 @@ def _moments(values: Array, scale: Array) -> tuple[NDArray[np.int64], Array, Arr
 
 def _half_width(n: NDArray[np.int64], sd: Array, confidence: ArrayLike) -> Array:
     quantile = stats.t.isf((1 - np.asarray(confidence)) / 2, np.where(n > 1, n - 1, np.nan))
-    return np.where(sd > 0, quantile * sd / np.sqrt(np.maximum(n, 1)), np.nan)
+    return np.where((sd > 0) & np.isfinite(quantile), quantile * sd / np.sqrt(np.maximum(n, 1)), np.nan)
 
 
 def bootstrap(values: Array, reference: Array, confidence: float = 0.95) -> tuple[Array, Array]:
@@ -163,27 +169,28 @@ def probability_better(values: Array, reference: Array) -> Array:
 def confidence_levels(p: ArrayLike, alpha: float = 0.05) -> Array:
     """Of the intervals (n,) that belong to a family's uncorrected p-values (n,), judged by `holm` at level alpha.
 
-    Each is that of the step at which Holm's procedure decides on the comparison, so its interval excludes 0 exactly
-    where the corrected p-value is below alpha; none is below 1 - alpha, that of what is not compared.
+    Each is Bonferroni's, 1 - alpha over the number of comparisons, or that of Holm's step where Holm finds a difference
+    that Bonferroni does not: so an interval excludes 0 exactly where the corrected p-value is below alpha, and those of
+    a family hold together. What is not compared has 1 - alpha.
     """
     values = np.asarray(p, dtype=np.float64)
     levels = np.full(len(values), 1 - alpha)
     made = np.flatnonzero(~np.isnan(values))
     order = made[np.argsort(values[made])]
     steps = alpha / np.arange(len(order), 0, -1)
-    stopped = np.flatnonzero(values[order] >= steps)
-    if len(stopped):
-        steps[stopped[0] :] = steps[stopped[0]]
-    levels[order] = 1 - steps
+    rejected = np.logical_and.accumulate(values[order] < steps)
+    all_together = alpha / max(len(order), 1)
+    levels[order] = 1 - np.where(rejected & (values[order] >= all_together), steps, all_together)
     return levels
 
 
-def widening(n: int, confidence: float) -> float:
-    """By how much Student's interval over n values is wider than that of 95 %; 1 where there is none."""
-    return float(stats.t.isf((1 - confidence) / 2, n - 1) / stats.t.isf(0.025, n - 1)) if n > 1 else 1.0
+def widening(n: int, confidence: float, rule: Rule = ONE_LOOK) -> float:
+    """By how much an interval over n values by the rule is wider than Student's of 95 %; 1 where there is none."""
+    level = rule.level(1 - confidence, n)
+    return float(stats.t.isf(level / 2, n - 1) / stats.t.isf(0.025, n - 1)) if n > 1 else 1.0
 
 
-def power(effect: ArrayLike, n: ArrayLike, alpha: float = 0.05) -> Array:
+def power(effect: ArrayLike, n: ArrayLike, alpha: ArrayLike = 0.05) -> Array:
     """Probability that a two-sided paired t test over n seeds finds a true difference.
 
     Both tails as survival functions of the noncentral t: scipy's distribution function is NaN far from 0.
@@ -194,7 +201,7 @@ def power(effect: ArrayLike, n: ArrayLike, alpha: float = 0.05) -> Array:
         alpha: level of the test.
     """
     pairs = np.asarray(n, dtype=np.float64)
-    shift, limit = np.asarray(effect) * np.sqrt(pairs), stats.t.isf(alpha / 2, pairs - 1)
+    shift, limit = np.asarray(effect) * np.sqrt(pairs), stats.t.isf(np.asarray(alpha) / 2, pairs - 1)
     return np.asarray(stats.nct.sf(limit, pairs - 1, shift) + stats.nct.sf(limit, pairs - 1, -shift))
 
 
@@ -216,15 +223,19 @@ def _detectable_effect(n: int, alpha: float, wanted: float) -> float:
     return float(optimize.brentq(lambda effect: power(effect, n, alpha) - wanted, 0.0, above))
 
 
-def pairs_needed(difference: float, sd: float, alpha: float = 0.05, wanted: float = 0.8) -> int | None:
+def pairs_needed(
+    difference: float, sd: float, alpha: float = 0.05, wanted: float = 0.8, rule: Rule = ONE_LOOK
+) -> int | None:
     """How many seeds a paired t test needs to find a true difference with the wanted power, at least 2.
 
-    None if that is above `MOST_PAIRS` or nothing can be said; `sd`, `alpha` and `wanted` as in `detectable`.
+    None if that is above the rule's last look (`MOST_PAIRS` without one), or nothing can be said; `sd`, `alpha` and
+    `wanted` as in `detectable`, at each look by the rule.
     """
     if not (np.isfinite(difference) and sd > 0):
         return None
-    numbers = np.arange(2, MOST_PAIRS + 1)
-    enough = power(abs(difference) / sd, numbers, alpha) >= wanted
+    numbers = np.arange(2, (rule.most or MOST_PAIRS) + 1)
+    with np.errstate(invalid="ignore"):  # before the first look
+        enough = power(abs(difference) / sd, numbers, rule.level(alpha, numbers)) >= wanted
     return int(numbers[np.argmax(enough)]) if enough.any() else None
 
 

@@ -9,6 +9,7 @@ from fmnist.analysis.budgets import common_budget
 from fmnist.analysis.claims import Verdict
 from fmnist.analysis.diagnosis import Finding
 from fmnist.analysis.leaderboard import ALPHA, measured, ranking_metric
+from fmnist.analysis.rule import Rule
 from fmnist.analysis.searches import is_named_by_search
 from fmnist.analysis.sources import mixed, repeated, unlike
 from fmnist.report import claims, diagnosis
@@ -52,18 +53,21 @@ def share_lines(shares: pd.DataFrame) -> list[str]:
     ]
 
 
-def notes(rows: pd.DataFrame, runs: pd.DataFrame, pair_columns: Sequence[str] = ()) -> list[str]:
+def notes(
+    rows: pd.DataFrame, runs: pd.DataFrame, pair_columns: Sequence[str] = (), rule: Rule = stats.ONE_LOOK
+) -> list[str]:
     """What a reader has to know of a leaderboard's intervals, p-values, ranks, seeds and runs.
 
     Args:
         rows: what `leaderboard` returned.
         runs: the finished ones of the frame that it was given.
         pair_columns: of a study, which has claims and effects: what the runs of a pair share.
+        rule: by which the leaderboard judged.
     """
-    return [*_statistics(rows), *_searched(rows), *_sources(runs, pair_columns)]
+    return [*_statistics(rows, rule), *_searched(rows), *_sources(runs, pair_columns)]
 
 
-def _statistics(rows: pd.DataFrame) -> Iterator[str]:
+def _statistics(rows: pd.DataFrame, rule: Rule) -> Iterator[str]:
     measured_rows = measured(rows)
     if measured_rows.empty:
         return
@@ -81,11 +85,12 @@ def _statistics(rows: pd.DataFrame) -> Iterator[str]:
     moved = moved[moved != BASELINE]
     if len(moved) == 1:
         yield f"The baseline, and with it every row, is the article's with {moved.iloc[0]}."
-    compared = [Comparison.BETTER, Comparison.WORSE, Comparison.UNDECIDED]
+    compared = [Comparison.BETTER, Comparison.WORSE, Comparison.NO_DIFFERENCE, Comparison.OPEN]
     tested = rows[rows["verdict"].isin(compared) & rows["p_value"].notna()]
     if len(tested):
         yield _tests(tested)
-        yield from _power(tested[tested["epochs"] == common_budget(measured_rows)])
+        yield from _looks(tested, rule)
+        yield from _power(tested[tested["epochs"] == common_budget(measured_rows)], rule)
     yield from _ranks(rows)
     if ranking_metric(rows) != VAL_ACCURACY:
         yield "Claims are judged by validation accuracy, whatever metric ranks."
@@ -123,6 +128,30 @@ def _tests(tested: pd.DataFrame) -> str:
     )
 
 
+def _looks(tested: pd.DataFrame, rule: Rule) -> Iterator[str]:
+    """For how often one may look, and what is too small to matter."""
+    most = int(tested["pairs"].max())
+    if not rule.most:
+        return
+    if most > rule.most:
+        yield (
+            f"More seeds ({most}) than study.most_seeds={rule.most}: verdicts are those of a study of {most}, and hold "
+            "if it was to have no more."
+        )
+    elif rule.first == rule.most:
+        yield f"p and interval are those of {rule.most} seeds, a number chosen before; fewer decide nothing."
+    else:
+        yield (
+            f"p and interval hold for looking after every seed up to {rule.most} (study.most_seeds), and for stopping "
+            "at any (group-sequential t test)."
+        )
+    if rule.margin and ranking_metric(tested).unit == "share":
+        yield (
+            f"{Comparison.NO_DIFFERENCE}: the interval lies within ±{100 * rule.margin:g} points (study.margin); "
+            f"{Comparison.OPEN}: neither that nor better or worse."
+        )
+
+
 def _sources(runs: pd.DataFrame, pair_columns: Sequence[str]) -> Iterator[str]:
     """Runs that do not count, and what tells those apart that do."""
     if count := repeated(runs):
@@ -157,23 +186,26 @@ def _searched(rows: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _power(tested: pd.DataFrame) -> Iterator[str]:
+def _power(tested: pd.DataFrame, rule: Rule) -> Iterator[str]:
     """What a difference must be to be found with these seeds, and how many would settle what is open."""
     if ranking_metric(tested) != VAL_ACCURACY or not (tested["difference_sd"] > 0).any():
         return
     alpha = ALPHA / int(tested["comparisons"].max())  # as Holm begins
     tested = tested[tested["difference_sd"] > 0]
     spread = float(tested["difference_sd"].median())
-    shown = [f"{seeds} seeds {100 * stats.detectable(spread, int(seeds), alpha):.2f}"
-             for seeds in sorted(set(tested["pairs"]))]  # fmt: skip
-    yield (
-        f"Differences that seeds show at {plural(int(tested['epochs'].max()), 'epoch')} with 80 % power, in points: "
-        f"{', '.join(shown)} (median spread of the differences {100 * spread:.2f})."
-    )
-    rows = tested[tested["verdict"] == Comparison.UNDECIDED]
+    levels = {int(seeds): float(rule.level(alpha, seeds)) for seeds in sorted(set(tested["pairs"]))}
+    shown = [f"{seeds} seeds {100 * stats.detectable(spread, seeds, level):.2f}"
+             for seeds, level in levels.items() if level]  # fmt: skip
+    if shown:
+        epochs = plural(int(tested["epochs"].max()), "epoch")
+        yield (
+            f"Differences that seeds show at {epochs} with 80 % power, in points: {', '.join(shown)} (median spread of "
+            f"the differences {100 * spread:.2f})."
+        )
+    rows = tested[tested["verdict"] == Comparison.OPEN]
     rows = rows.reindex(rows["difference"].abs().sort_values(ascending=False).index).head(_NAMED)
     most = stats.most_deviation(rows["difference_sd"].to_numpy(), rows["pairs"].to_numpy())
-    needs = [f"{name} {_need(float(sd), alpha)}" for name, sd in zip(rows["variant"], most, strict=True)]
+    needs = [f"{name} {_need(float(sd), alpha, rule)}" for name, sd in zip(rows["variant"], most, strict=True)]
     if needs:
         yield (
             f"Seeds that would settle what is open, were the true difference {100 * MATTERS:.2f} points (80 % power, "
@@ -181,6 +213,6 @@ def _power(tested: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _need(spread: float, alpha: float) -> str:
-    count = stats.pairs_needed(MATTERS, spread, alpha)
-    return f"over {stats.MOST_PAIRS:,}" if count is None else f"{count}"
+def _need(spread: float, alpha: float, rule: Rule) -> str:
+    count = stats.pairs_needed(MATTERS, spread, alpha, rule=rule)
+    return f"over {rule.most or stats.MOST_PAIRS:,}" if count is None else f"{count}"

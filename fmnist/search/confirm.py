@@ -68,7 +68,7 @@ def verdict(best: list[float], baseline: list[float], objective: str, seen: floa
     else:
         is_better = (mean > 0) == RANKING[objective].higher_is_better
         sure = f"{'better' if is_better else 'worse'} than the baseline"
-        word = sure if low > 0 or high < 0 else Comparison.UNDECIDED
+        word = sure if low > 0 or high < 0 else Comparison.OPEN
         interval = f" (95 %: {words.score(low, unit, signed=True)} to {words.score(high, unit, signed=True)})"
     return (
         f"on {words.plural(len(best), 'fresh seed')}: {words.score(float(np.mean(best)), unit)} against the baseline's "

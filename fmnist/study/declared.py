@@ -10,7 +10,8 @@ import pandas as pd
 
 from fmnist.analysis.claims import Claim, Side
 from fmnist.analysis.leaderboard import PAIR_COLUMNS
-from fmnist.config import CLASSES, CONF, ComputeConfig, Config, UserError, suggest
+from fmnist.analysis.rule import Rule
+from fmnist.config import CLASSES, CONF, ComputeConfig, Config, StudyConfig, UserError, check_value, suggest
 from fmnist.identity import parameters, sign, variant_name
 from fmnist.schema import BASELINE
 from fmnist.study import plan
@@ -19,7 +20,7 @@ from fmnist.tracking import as_text
 from fmnist.words import plural, shown
 
 SCORING = ("data.limit", "data.validation", "data.augment_validation")  # which images are scored, and how
-_HOW = "axis and levels (and at), weakest, or published"
+_HOW = "axis and levels (and at, margin), weakest, or published"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class DeclaredStudy:
     base_levels: dict[str, str]  # axis -> the baseline's level
     options: dict[str, str]  # of the baseline, as the store has them
     claims: list[Claim]
+    rule: Rule  # by which its differences are judged
 
     def own(self, runs: pd.DataFrame) -> pd.DataFrame:
         """The runs of a store that belong to the study, whichever study they were made for.
@@ -125,7 +127,14 @@ def declare(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> Declare
         base_levels=_base_levels(base.study.axes, base, compose),
         options={key: as_text(value) for key, value in parameters(base).items()},
         claims=[_claim(key, content, baseline, level) for key, content in base.study.claims.items()],
+        rule=rule_of(base.study),
     )
+
+
+def rule_of(study: StudyConfig) -> Rule:
+    """The rule that a study declares: as many seeds as it may have at most are looked at once, fewer after each."""
+    fixed = len(set(study.seeds)) == study.most_seeds
+    return Rule(study.most_seeds, study.most_seeds if fixed else 2, study.margin / 100)
 
 
 def _composer(overrides: Sequence[str]) -> plan.Compose:
@@ -184,12 +193,22 @@ def _claim(key: str, content: Any, baseline: Side, level: Callable[..., Side]) -
             return Claim(key, says, weakest=name)
         case {"published": True} if len(how) == 1:
             return Claim(key, says, published=True)
-        case {"axis": axis, "levels": levels, **other} if set(other) <= {"at"}:
-            return Claim(key, says, _sides(where, axis, levels, baseline, partial(level, *_place(where, **other))))
+        case {"axis": axis, "levels": levels, **other} if set(other) <= {"at", "margin"}:
+            place = _place(where, other.get("at"))
+            sides = _sides(where, axis, levels, baseline, partial(level, *place))
+            return Claim(key, says, sides, margin=_margin(where, other.get("margin")))
     raise UserError(f"{where} must have {_HOW} beside says, but got {shown(', '.join(map(str, how))) or 'nothing'}")
 
 
-def _place(where: str, at: Any = None) -> list[str]:
+def _margin(where: str, points: Any) -> float | None:
+    """The claim's own margin, as a share."""
+    if points is not None and (isinstance(points, bool) or not isinstance(points, int | float)):
+        raise UserError(f"{where}.margin must be a number of percentage points, but got {shown(points)}")
+    check_value(f"{where}.margin", points, least=0, most=100)
+    return None if points is None else points / 100
+
+
+def _place(where: str, at: Any) -> list[str]:
     """The overrides of the point at which levels are compared, where it is another than the baseline."""
     if not isinstance(at, dict | None):
         raise UserError(f"{where}.at must be options like {{data.scale: unit}}, but got {shown(at)}")

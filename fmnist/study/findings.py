@@ -48,6 +48,7 @@ class Findings:
             by=question.by,
             pair_columns=pair_columns,
             rank_failed=question.rank_failed,
+            rule=self.selection.rule,
         )
 
     @property
@@ -73,6 +74,7 @@ class Findings:
             self._correct,
             epochs=self.question.epochs,
             pair_columns=self.selection.pair_columns,
+            rule=self.selection.rule,
         )
 
     @cached_property
@@ -82,11 +84,12 @@ class Findings:
         if study is None:
             return effects.one_at_a_time(self.leaderboard.iloc[:0], {})
         if study.design == "grid":
-            return effects.main_effects(self._alike(self.selection.own), study.levels, study.base_levels)
+            alike = self._alike(self.selection.own)
+            return effects.main_effects(alike, study.levels, study.base_levels, self.selection.rule)
         rows, alike = self.leaderboard, self._alike(self.selection.runs)  # the leaderboard's family of comparisons
         if self.selection.baseline != BASELINE:
             runs = self.selection.at_epochs(self.selection.runs)
-            rows = leaderboard(runs, pair_columns=pair_columns)
+            rows = leaderboard(runs, pair_columns=pair_columns, rule=self.selection.rule)
         return effects.one_at_a_time(rows[rows["variant_signature"].isin(alike["variant_signature"])], study.levels)
 
     def _alike(self, runs: pd.DataFrame) -> pd.DataFrame:
@@ -102,7 +105,7 @@ class Findings:
         runs = runs[runs["epochs"] == self.budget]
         levels = pd.DataFrame([self.study.levels[signature] for signature in runs["variant_signature"]], runs.index)
         frame = levels.assign(seed=runs["seed"], accuracy=runs[VAL_ACCURACY.key].astype(float))
-        return effects.grid_effects(frame, "accuracy", list(self.study.axes), "seed")
+        return effects.grid_effects(frame, "accuracy", list(self.study.axes), "seed", self.selection.rule)
 
     @cached_property
     def histories(self) -> dict[str, pd.DataFrame]:
@@ -129,13 +132,15 @@ class Findings:
             histories=self.histories,
             predictions=predictions,
             labels=labels,
+            rule=self.selection.rule,
         )
 
     @cached_property
     def notes(self) -> list[str]:
         """How the numbers were come by."""
         runs = self.selection.finished(self.selection.runs)
-        return notes(self.leaderboard, runs, self.selection.pair_columns if self.study else ())
+        pair_columns = self.selection.pair_columns if self.study else ()
+        return notes(self.leaderboard, runs, pair_columns, self.selection.rule)
 
     @cached_property
     def _store(self) -> Store:

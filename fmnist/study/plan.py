@@ -88,6 +88,9 @@ def check_study(study: StudyConfig) -> None:
     for key, numbers, least in (("study.rungs", study.rungs, 1), ("study.seeds", study.seeds, 0)):
         if not numbers:
             raise UserError(f"{key} is empty; give at least one, {key}=[{least}]")
+    if (count := len(set(study.seeds))) > study.most_seeds:
+        allowed = f"verdicts hold for looks at up to study.most_seeds={study.most_seeds}"
+        raise UserError(f"study.seeds has {plural(count, 'seed')}, but {allowed}; set study.most_seeds={count}")
     for axis, levels in study.axes.items():
         check_axis(axis)
         if not isinstance(levels, list) or not levels:

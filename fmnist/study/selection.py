@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 
 from fmnist.analysis.leaderboard import PAIR_COLUMNS
+from fmnist.analysis.rule import Rule
 from fmnist.analysis.searches import add_searches
-from fmnist.config import STORE, UserError, suggest
+from fmnist.config import STORE, StudyConfig, UserError, suggest
 from fmnist.identity import make_command
 from fmnist.schema import BASELINE, VAL_ACCURACY, Status
-from fmnist.study.declared import SCORING, DeclaredStudy, declare
+from fmnist.study.declared import SCORING, DeclaredStudy, declare, rule_of
 from fmnist.tracking import SearchSummary, load, searches
 from fmnist.words import plural, shown, some
 
@@ -53,6 +54,11 @@ class Selection:
     def pair_columns(self) -> Sequence[str]:
         """The columns that the runs of a pair share."""
         return self.study.pair_columns if self.study else PAIR_COLUMNS
+
+    @property
+    def rule(self) -> Rule:
+        """By which differences are judged: the study's, or that of a study which declares nothing."""
+        return self.study.rule if self.study else rule_of(StudyConfig())
 
     @property
     def baseline(self) -> str:

@@ -170,11 +170,12 @@ def _leaderboard(planned: list[PlannedRun], runs: pd.DataFrame) -> str:
     """Of these runs of a plan, as a table."""
     from fmnist.analysis.leaderboard import leaderboard  # SciPy's statistics, for which no worker has to wait
     from fmnist.report.leaderboard import render
+    from fmnist.study.declared import rule_of
 
     rows = runs[runs["signature"].isin({run.signatures.run for run in planned})]
     names = {run.signatures.variant: run.variant for run in planned}
     named = rows.assign(changes=rows["variant"], variant=rows["variant_signature"].map(names).astype(object))
-    return render(leaderboard(named), "table")
+    return render(leaderboard(named, rule=rule_of(planned[0].config.study)), "table")
 
 
 def close_orphans(store: Store, folder: str, patience: float = 0.0) -> list[StoredRun]:

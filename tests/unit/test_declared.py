@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from fmnist.analysis.rule import Rule
 from fmnist.config import CONF, ComputeConfig, UserError
 from fmnist.identity import sign
 from fmnist.study.compose import compose_config
@@ -159,7 +160,7 @@ def test_an_unknown_study_is_refused_with_those_that_there_are(study, words):
         ("{weakest: Shirt}", ["must be {says: A SENTENCE, ...}", "got {'weakest': 'Shirt'}"]),
         ("word", ["must be {says: A SENTENCE, ...}", "got word"]),
         ("{says: 3, weakest: Bag}", [".says must be a sentence, but got 3"]),
-        ("{says: s}", ["must have axis and levels (and at), weakest, or published", "got nothing"]),
+        ("{says: s}", ["must have axis and levels (and at, margin), weakest, or published", "got nothing"]),
         ("{says: s, weakest: Shrit}", [".weakest must be a class, but got 'Shrit'; did you mean 'Shirt'"]),
         ("{says: s, weakest: 3}", [".weakest must be a class, but got '3'"]),
         ("{says: s, axis: model.filters}", ["got axis"]),
@@ -167,6 +168,8 @@ def test_an_unknown_study_is_refused_with_those_that_there_are(study, words):
         ("{says: s, axis: model.filters, levels: [32, 64], at: data}", [".at must be options like", "got data"]),
         ("{says: s, axis: model.filters, levels: [32, 64], at: {data.scal: unit}}", ["did you mean 'data.scale'"]),
         ("{says: s, axis: model.filters, levels: [32, 64], where: x}", ["got axis, levels, where"]),
+        ("{says: s, axis: model.filters, levels: [32, 64], margin: x}", [".margin must be a number", "got x"]),
+        ("{says: s, axis: model.filters, levels: [32, 64], margin: -1}", [".margin must be at least 0", "got -1"]),
         ("{says: s, axis: epochs, levels: [10]}", ["at least two levels"]),
         ("{says: s, axis: epochs, levels: [ten, 50]}", ["numbers of epochs", "got ten"]),
         ("{says: s, axis: model.filters, levels: 64}", ["at least two levels"]),
@@ -189,7 +192,18 @@ def test_a_claim_that_cannot_be_understood_is_one_line(claim, words):
         ("study.design=square", "one_at_a_time, grid"),
         ("model.kernel_size=12", "model.kernel_size=12 is too large"),
         ("study.axes.model.pooling=max", "list of levels"),
+        ("study.most_seeds=1", "at least 2"),
+        ("study.margin=nan", "study.margin"),
     ],
 )
 def test_an_override_that_makes_a_study_impossible_is_one_line(override, words):
     assert words in refusal("pooling", override)
+
+
+def test_a_study_declares_how_often_it_looks_and_what_is_too_small_to_matter():
+    assert declare("pooling", [], ONE).rule == Rule(20, 2, 0.005)
+    chosen_before = ["study.seeds=[0,1,2]", "study.most_seeds=3", "study.margin=1"]
+    assert declare("pooling", chosen_before, ONE).rule == Rule(3, 3, 0.01)
+    own = declare("pooling", ["+study.claims.mine={says: s, axis: model.filters, levels: [32, 64], margin: 2}"], ONE)
+    assert [claim.margin for claim in own.claims] == [None, 0.02]
+    assert "study.seeds has 3 seeds" in refusal("pooling", "study.seeds=[0,1,2]", "study.most_seeds=2")

@@ -65,7 +65,7 @@ def test_a_table_is_plain_aligned_text_with_intervals_and_short_run_ids():
 def test_a_table_shows_what_was_compared_in_points_with_the_verdict(compared):
     lines = {line.split()[1]: line for line in render(compared, "table", width=0).splitlines()}
     assert "better" in lines["scale=unit"] and "+3.03 [+2.83, +3.24]" in lines["scale=unit"]
-    assert "not distinguishable" in lines["filters=64"] and "−" not in lines["scale=unit"]
+    assert "open" in lines["filters=64"] and "−" not in lines["scale=unit"]
     assert "FAILED" in lines["filters=32"] and "published" in lines["article"]
 
 

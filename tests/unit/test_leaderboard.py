@@ -11,7 +11,9 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from fmnist.analysis import leaderboard as module
+from fmnist.analysis import stats
 from fmnist.analysis.leaderboard import columns, leaderboard
+from fmnist.analysis.rule import Rule
 from fmnist.report.leaderboard import render
 from fmnist.schema import Metric
 
@@ -325,7 +327,7 @@ def test_verdicts_are_words():
         seeds("elsewhere", steady, epochs=3),
     )
     assert ours(found).set_index("variant")["verdict"].to_dict() == {
-        "up": "better", "down": "worse", "same": "not distinguishable", "alone": "one seed",
+        "up": "better", "down": "worse", "same": "open", "alone": "one seed",
         "baseline": "baseline", "elsewhere": "",
     }  # fmt: skip
     none = row(found, "baseline")[["difference", "difference_low", "p_value", "better_probability", "bootstrap_low"]]
@@ -374,12 +376,12 @@ def test_another_variant_can_be_the_baseline():
 
 def test_runs_that_agree_to_the_last_bit_are_evidence_of_nothing():
     found = row(board(seeds("baseline", [0.9, 0.9, 0.9]), seeds("x", [0.9, 0.9, 0.9])), "x")
-    assert (found["difference"], found["p_value"], found["verdict"]) == (0.0, 1.0, "not distinguishable")
+    assert (found["difference"], found["p_value"], found["verdict"]) == (0.0, 1.0, "open")
     assert np.isnan(found["difference_low"]) and found["better_probability"] == 0.5
 
 
 def test_equal_differences_are_weighed_by_how_many_they_are():
-    for count, verdict in ((3, "not distinguishable"), (6, "better")):
+    for count, verdict in ((3, "open"), (6, "better")):
         steady = [0.9 + i / 64 for i in range(count)]
         found = row(board(seeds("baseline", steady), seeds("x", [value + 1 / 64 for value in steady])), "x")
         assert found["p_value"] == pytest.approx(2 * 0.5**count) and found["verdict"] == verdict
@@ -418,7 +420,7 @@ def test_the_luckiest_of_equal_variants_leaves_none_behind_in_95_of_100_studies(
     for _ in range(100):
         scores = pd.DataFrame(rng.normal(0.9, 0.003, (10, 4)) + rng.normal(0, 0.004, 4))
         scores = scores.loc[scores.mean(axis=1).sort_values(ascending=False).index]
-        behind += (module._ranks(scores) > 1).any()
+        behind += (module._ranks(scores, stats.ONE_LOOK) > 1).any()
     assert behind <= scipy.binom.ppf(0.99, 100, 0.05)
 
 
@@ -492,4 +494,13 @@ def test_three_thousand_rows_are_a_board_like_any_other():
     found = leaderboard(runs)
     assert len(ours(found)) == count and found["p_value"].notna().sum() == count - 1
     assert found["variant"].is_unique and ours(found)["val_accuracy"].is_monotonic_decreasing
-    assert set(found["verdict"]) == {"baseline", "not distinguishable", "published"}
+    assert set(found["verdict"]) == {"baseline", "open", "published"}
+
+
+def test_a_row_whose_interval_lies_within_the_margin_is_no_difference_that_matters():
+    base, close = [0.900, 0.901, 0.902, 0.903], [0.9011, 0.9022, 0.9031, 0.9042]
+    runs = [seeds("baseline", base), seeds("close", close), seeds("wild", [0.9, 0.93, 0.88, 0.91])]
+    rows = board(*runs, rule=Rule(margin=0.005)).set_index("variant").loc[["baseline", "close", "wild"]]
+    assert rows["verdict"].to_dict() == {"baseline": "baseline", "close": "no difference that matters", "wild": "open"}
+    assert board(*runs).set_index("variant")["verdict"]["close"] == "better"
+    assert "no difference that matters" not in set(board(*runs, metric="val/loss", rule=Rule(margin=1.0))["verdict"])

@@ -9,6 +9,7 @@ from scipy import stats as scipy_stats
 from statsmodels.stats.anova import AnovaRM
 
 from fmnist.analysis.effects import SHARE_COLUMNS, _repeated_measures, grid_effects
+from fmnist.analysis.stats import ONE_LOOK
 
 
 def grid(response, **levels):
@@ -56,7 +57,7 @@ def test_a_grid_in_which_seeds_alone_differ_shows_a_main_effect_in_5_of_100_stud
     for _ in range(200):
         of_level = rng.normal(0, 1, (3, count)) * np.array([[1.0], [1.0], [1.0 + spread]])  # a seed's liking of levels
         accuracies = rng.normal(0, 0.5, (3, 2, count)) + of_level[:, None] + rng.normal(0, 1, count)
-        found += _repeated_measures(np.moveaxis(accuracies, -1, 0), [0])[1] < 0.05
+        found += _repeated_measures(np.moveaxis(accuracies, -1, 0), [0], ONE_LOOK)[1] < 0.05
     assert found <= scipy_stats.binom.ppf(0.99, 200, 0.05)
 
 
