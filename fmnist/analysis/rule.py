@@ -42,7 +42,7 @@ class Rule:
     """
 
     most: int = 0  # seeds at the last look
-    first: int = 2  # seeds at the first look, before which nothing is judged
+    first: int = 3  # seeds at the first look, before which nothing is judged
     margin: float = 0.0  # of accuracy: an interval within ±margin shows that no difference matters
 
     def valid(self, p: ArrayLike, n: ArrayLike) -> Array:

@@ -133,8 +133,9 @@ def declare(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> Declare
 
 def rule_of(study: StudyConfig) -> Rule:
     """The rule that a study declares: as many seeds as it may have at most are looked at once, fewer after each."""
-    fixed = len(set(study.seeds)) == study.most_seeds
-    return Rule(study.most_seeds, study.most_seeds if fixed else 2, study.margin / 100)
+    most = study.most_seeds
+    is_fixed = len(set(study.seeds)) == most
+    return Rule(most, most if is_fixed else min(3, most), study.margin / 100)
 
 
 def _composer(overrides: Sequence[str]) -> plan.Compose:

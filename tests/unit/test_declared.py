@@ -201,7 +201,7 @@ def test_an_override_that_makes_a_study_impossible_is_one_line(override, words):
 
 
 def test_a_study_declares_how_often_it_looks_and_what_is_too_small_to_matter():
-    assert declare("pooling", [], ONE).rule == Rule(20, 2, 0.005)
+    assert declare("pooling", [], ONE).rule == Rule(20, 3, 0.005)
     chosen_before = ["study.seeds=[0,1,2]", "study.most_seeds=3", "study.margin=1"]
     assert declare("pooling", chosen_before, ONE).rule == Rule(3, 3, 0.01)
     own = declare("pooling", ["+study.claims.mine={says: s, axis: model.filters, levels: [32, 64], margin: 2}"], ONE)
