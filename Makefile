@@ -1,13 +1,14 @@
 # `make` lists the targets. STUDY=NAME picks a study of conf/study/, ARGS="..." is handed on to the command.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup data plan sweep tune watch ui compare report test chaos lint bench lock clean
+.PHONY: help setup data plan sweep settle tune watch ui compare report test chaos lint bench lock clean
 
 PYTHON ?= python3
 STUDY ?=
 ARGS ?=
 TUNER ?=
 WORKERS ?=
+HOURS ?=
 PY := .venv/bin/python
 LOCKED := .venv/.ready
 READY := .venv/.installed
@@ -26,6 +27,7 @@ USED_ui = ARGS
 USED_test = ARGS
 USED_chaos = ARGS
 USED_bench = ARGS
+USED_settle = STUDY HOURS ARGS
 GOALS := $(or $(MAKECMDGOALS),help)
 TARGETS := $(shell sed -n 's/^\([a-z]*\):.*\#\# .*/\1/p' $(MAKEFILE_LIST))
 MISSING := $(firstword $(filter-out $(TARGETS) .venv/%,$(GOALS)))
@@ -76,6 +78,10 @@ sweep: $(READY) $(DATA)  ## run study article (STUDY=filters another, ARGS="stud
 
 plan: $(READY) $(DATA)  ## say what sweep would do, and how long it would take
 	@$(PY) -m fmnist.train study=$(or $(STUDY),article) study.dry_run=true $(ARGS)
+
+settle: $(READY) $(DATA)  ## train for HOURS=8 what settles the questions of study article soonest (STUDY=filters another)
+	@$(PY) -m fmnist.train study=$(or $(STUDY),article) study.settle=true \
+	  $(if $(HOURS),study.minutes=$(shell awk 'BEGIN {h = "$(HOURS)"; print (h ~ /^[0-9.]+$$/) ? 60 * h : h}')) $(ARGS)
 
 tune: $(READY) $(DATA)  ## search for the best configuration (TUNER=random|bayesian|hyperband|grid, WORKERS=2)
 	@$(PY) -m fmnist.tune $(if $(TUNER),tuner=$(TUNER)) $(if $(WORKERS),tuner.workers=$(WORKERS)) $(ARGS)

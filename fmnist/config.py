@@ -273,6 +273,8 @@ class StudyConfig:
     most_seeds: int = option(20, least=2, most=200)  # verdicts hold for a look after every seed up to it
     margin: float = option(0.5, least=0, most=100)  # percentage points; a difference within ±margin does not matter
     claims: dict[str, Any] = field(default_factory=dict)  # key -> what is claimed; see study/declared.py
+    minutes: float | None = option(None, above=0, most=1_000_000)  # when they are over, no more runs are begun
+    settle: bool = False  # train what settles the open questions soonest, seed by seed
     dry_run: bool = False  # print the plan and stop
     fail_fast: bool = False  # start nothing more after the first failure
 

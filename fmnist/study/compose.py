@@ -80,7 +80,7 @@ def to_config(composed: DictConfig, application: Application = TRAIN) -> Config:
     assert isinstance(config, Config)
     if unknown := next(_unknown(config), None):
         raise UserError(typed.no_option(unknown, application.schema, application.command))
-    study = replace(config.study, dry_run=False, fail_fast=False)  # which are of use to a plain sweep too
+    study = replace(config.study, dry_run=False, fail_fast=False, minutes=None)  # which are of use to a plain sweep too
     if not study.name and study != StudyConfig():
         raise UserError("options of a study need one: begin with study=NAME (a file of conf/study/)")
     # An override study.axes.model.filters=[32,64] comes nested; =null takes the axis out.

@@ -30,6 +30,8 @@ class Sweep:
     began: int  # ms
     workers: int
     launcher: LaunchingSweeper
+    until: float = float("inf")  # time.time() after which no run is begun
+    is_block: bool = False  # of a larger whole, which tells how it goes on
     _failed_before: frozenset[Attempt] = frozenset()
     _shown: set[int] = field(default_factory=set)  # rungs whose leaderboard has been printed
 
@@ -95,7 +97,7 @@ class Sweep:
     def _launch(self, record: str) -> None:
         """Here as many workers as asked for, each with the whole list; on a cluster one for each trajectory."""
         while runs := self._left():
-            options = self._failed_before, self.study.fail_fast
+            options = self._failed_before, self.study.fail_fast, self.until
             if self.launcher.is_local:
                 self.launcher.launch([Worker(self.missing, *options)] * min(self.workers, len(runs)), record)
             else:
@@ -118,9 +120,12 @@ class Sweep:
     def _left(self) -> list[PlannedRun]:
         """What workers could carry out now."""
         failed = {run.trajectory for run in self._failed()}
-        if failed and self.study.fail_fast:
+        if (failed and self.study.fail_fast) or time.time() >= self.until:
             return []
-        return next_runs(self.planned, _finished(tracking.frame(self.store)), failed)
+        return next_runs(self.planned, self._now_finished(), failed)
+
+    def _now_finished(self) -> set[str]:
+        return _finished(tracking.frame(self.store))
 
     def _epochs(self) -> int:
         """How many are safe in checkpoints, over all trajectories of the plan."""
@@ -138,6 +143,8 @@ class Sweep:
 
     def _show_rungs(self) -> None:
         """Print the leaderboard of every rung that has become complete."""
+        if self.is_block:
+            return
         runs = tracking.frame(self.store)
         finished, failed = _finished(runs), {run.trajectory for run in self._failed()}
         for rung in sorted({run.config.epochs for run in self.planned} - self._shown):
@@ -156,6 +163,12 @@ class Sweep:
             reasons = [f"{name}: {lines[-1] if lines else 'its worker died'}" for name, lines in ends]
             of_all = words.plural(len(self.missing), "run")
             raise RunError(f"{len(failed)} of {of_all} failed: {words.some(reasons)}")
+        if self.is_block:
+            return
+        if left := len(self.missing) - len({run.signatures.run for run in self.missing} & self._now_finished()):
+            over = f"the {self.study.minutes:g} minutes of study.minutes are over"
+            self.launcher.say(f"\n{over}: {left} of {words.plural(len(self.missing), 'run')} left for the same command")
+            return
         took, estimated = time.time() - self.began / 1000, estimate(self.planned, self.workers)
         clocks = f"{words.clock(took)}; the plan said {words.clock(estimated)}"
         self.launcher.say(f"\n{words.plural(len(self.missing), 'run')} in {clocks}")

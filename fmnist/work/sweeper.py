@@ -45,6 +45,8 @@ class StudySweeper(LaunchingSweeper):
 
         began = int(time.time() * 1000)
         fixed, study = _split(self.parsed(arguments), to_config(self.config).study)
+        if study.settle:
+            _check_settling(study)
         points = self._points(fixed, study)
         dataset = data.load(points[0].config.data)
         for point in points:
@@ -52,6 +54,10 @@ class StudySweeper(LaunchingSweeper):
             machine.use_backend(point.config)
         runs = load(self.config.store)
         self.overrides = fixed
+        until = began / 1000 + 60 * study.minutes if study.minutes else float("inf")
+        if study.settle:
+            self._settle(points, study, dataset, runs, until)
+            return
         workers = self.workers(len(points) * len(set(study.seeds)))
         planned = self._plan(points, study, dataset, runs, workers)
         if study.dry_run:
@@ -59,13 +65,38 @@ class StudySweeper(LaunchingSweeper):
         self.console.print(plan_table(planned, study, workers))
         self.say(plan_summary(planned, runs))
         if not study.dry_run:
-            Sweep(planned, began, workers, self).carry_out()
+            Sweep(planned, began, workers, self, until).carry_out()
             self.say("\n  ".join(["next:", *self._next(study.name)]))
+
+    def _settle(
+        self, points: list["Variant"], study: StudyConfig, dataset: "Dataset", runs: "pd.DataFrame", until: float
+    ) -> None:
+        """Train what settles the study's open questions soonest."""
+        from fmnist.study.declared import declare
+        from fmnist.study.selection import Question
+        from fmnist.study.settle import budgets
+        from fmnist.work.settling import Settling
+
+        question = Question(self.config.store, study.name, self._options())
+        _, epochs = budgets(declare(study.name, question.overrides, runs))
+        workers = self.workers(len(points))
+        universe = replace(study, seeds=list(range(study.most_seeds)), rungs=epochs)
+        Settling(self._plan(points, universe, dataset, runs, workers), question, self, workers, until).carry_out()
+        self.say("\n  ".join(["next:", *self._next(study.name)]))
+
+    def _options(self) -> list[str]:
+        """Those that the study was run with."""
+        keys = (
+            "study",
+            "store",
+            "patience",
+            *(f"study.{key}" for key in ("dry_run", "fail_fast", "settle", "minutes")),
+        )
+        return [text for text in self.overrides if not text.startswith(("hydra", *(f"{key}=" for key in keys)))]
 
     def _next(self, study: str) -> list[str]:
         """The commands that show what a sweep has come to, with its options."""
-        keys = ("study", "store", "patience", "study.dry_run", "study.fail_fast")
-        options = [text for text in self.overrides if not text.startswith(("hydra", *(f"{key}=" for key in keys)))]
+        options = self._options()
         store = [] if self.config.store == STORE else ["--store", self.config.store]
         if study not in group_files("study"):
             return [make_command("compare", "", store), make_command("ui", "", store)]
@@ -117,6 +148,18 @@ class StudySweeper(LaunchingSweeper):
             speed.measure(unknown, min(workers, machine.cores()))
             planned = work_out()
         return planned
+
+
+def _check_settling(study: StudyConfig) -> None:
+    """Refuse what study.settle can do nothing with.
+
+    Raises:
+        UserError: says why.
+    """
+    if study.name not in group_files("study"):
+        raise UserError("study.settle=true needs a study whose questions it can settle: begin with study=NAME")
+    if study.seeds != [0]:
+        raise UserError("study.settle=true chooses the seeds itself: leave out study.seeds, and set study.most_seeds")
 
 
 def _split(overrides: list[Override], declared: StudyConfig) -> tuple[list[str], StudyConfig]:

@@ -26,6 +26,7 @@ class Worker:
     runs: list[PlannedRun]
     failed_before: frozenset[Attempt] = frozenset()  # the sweep; what has failed since is not tried again
     fail_fast: bool = False
+    until: float = float("inf")  # time.time() after which no run is begun
     _finished: set[str] = field(default_factory=set)  # signatures, as far as this worker has looked
     _failed: set[str] = field(default_factory=set)  # trajectories
     _errors: dict[str, Exception] = field(default_factory=dict)  # by signature
@@ -40,7 +41,7 @@ class Worker:
         """Carry out runs until none is left that could be."""
         config = self.runs[0].config
         store = Store(config.store, config.patience, answered_before=True)
-        while not (self._failed and self.fail_fast):
+        while not (self._failed and self.fail_fast) and time.time() < self.until:
             candidates = next_runs(self.runs, self._finished, self._failed)
             if not candidates:
                 return

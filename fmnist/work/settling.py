@@ -1,0 +1,150 @@
+"""A sweep that goes on seed by seed until the questions of a study are settled, or the time is over."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rich.console import Group
+from rich.text import Text
+
+from fmnist import words
+from fmnist.config import RunError
+from fmnist.report import claims
+from fmnist.schema import Status
+from fmnist.study.findings import Findings, answer
+from fmnist.study.plan import PlannedRun, estimate
+from fmnist.study.selection import Question
+from fmnist.study.settle import Contrast, Point, Step, contrasts, next_block, spread_of, steps
+from fmnist.work.display import table
+from fmnist.work.launcher import LaunchingSweeper
+from fmnist.work.sweep import Sweep
+
+
+@dataclass
+class Settling:
+    """All runs that a study may have, of which blocks are trained until more seeds could settle nothing."""
+
+    planned: list[PlannedRun]  # with every seed that the study may have
+    question: Question
+    launcher: LaunchingSweeper
+    workers: int
+    until: float  # time.time()
+    _began: float = field(default_factory=time.time)
+    _failed: set[tuple[Point, int]] = field(default_factory=set)
+    _settled: set[str] = field(default_factory=set)  # names of what was settled at the last look
+
+    def carry_out(self) -> None:
+        """Look, train the next block, and look again.
+
+        Raises:
+            RunError: runs failed; the others are done.
+        """
+        self._runs = {self._key(run): run for run in self.planned}
+        self.rule = self._look().selection.rule
+        self._forecast()
+        failures = []
+        while time.time() < self.until and (block := next_block(self.steps, self.rule, self.workers)):
+            runs = sorted((self._runs[key] for key in block), key=lambda run: (run.config.epochs, -run.seconds))
+            self._announce(runs)
+            try:
+                began = int(time.time() * 1000)
+                Sweep(runs, began, self.workers, self.launcher, self.until, is_block=True).carry_out()
+            except RunError as error:
+                failures.append(str(error))
+            self._look()
+            self._tell_news()
+        self._sum_up()
+        if failures:
+            raise RunError(words.some(failures))
+
+    @staticmethod
+    def _key(run: PlannedRun) -> tuple[Point, int]:
+        return (run.signatures.variant, run.config.epochs), run.config.seed
+
+    def _look(self) -> Findings:
+        """What the store says now."""
+        self.findings = answer(self.question)
+        own = self.findings.selection.own
+        finished = set(own.loc[own["status"] == Status.FINISHED, "signature"])
+        failed = set(own.loc[own["status"] == Status.FAILED, "signature"]) - finished
+        begun = own["start_time"].astype(float) / 1000 > self._began
+        failed &= set(own.loc[begun, "signature"])  # those of before are tried again
+        self._failed = {key for key, run in self._runs.items() if run.signatures.run in failed}
+        self._finished = {key for key, run in self._runs.items() if run.signatures.run in finished}
+        names = {run.signatures.variant: run.variant for run in self.planned}
+        self.contrasts = contrasts(self.findings, names)
+        self.steps = steps(self.contrasts, self.findings.selection.rule, self._seconds, self._failed)
+        return self.findings
+
+    def _seconds(self, point: Point, seed: int) -> float:
+        key = point, seed
+        return 0.0 if key in self._finished or key not in self._runs else max(0.1, self._runs[key].seconds)
+
+    # ---- What people see
+
+    @property
+    def _open(self) -> list[Contrast]:
+        return [contrast for contrast in self.contrasts if contrast.is_open]
+
+    def _forecast(self) -> None:
+        """What is settled, what is expected to be settled when, and by which spreads."""
+        self._settled = {contrast.name for contrast in self.contrasts if not contrast.is_open}
+        rows = table("question", "seeds", "expected", "after", box=None, pad_edge=False)
+        total = 0.0
+        for step in self.steps:
+            total += step.seconds / self.workers
+            known = step.seeds is not None
+            expected = f"{step.seeds} seeds" if known else f"not by {self.rule.most} seeds"
+            rows.add_row(
+                step.contrast.name, str(len(step.contrast.seeds)), expected, self._clock(total if known else None)
+            )
+        spread = spread_of(self.contrasts)
+        measured = any(contrast.sd > 0 for contrast in self.contrasts)
+        kind = "measured, the median of the differences" if measured else "assumed, as nothing is measured yet"
+        title = f"{len(self._settled)} of {words.plural(len(self.contrasts), 'question')} settled"
+        facts = f"spread from seed to seed {100 * spread:.2f} points ({kind}); {words.plural(self.workers, 'worker')}"
+        self.launcher.console.print(Group(Text(f"{title}; {facts}"), rows) if self.steps else Text(title))
+
+    def _clock(self, seconds: float | None) -> str:
+        if seconds is None:
+            return words.DASH
+        late = " (too late)" if self._began + seconds > self.until else ""
+        return words.clock(seconds) + late
+
+    def _announce(self, runs: Sequence[PlannedRun]) -> None:
+        seeds = sorted({run.config.seed for run in runs})
+        took = words.clock(estimate(runs, self.workers))
+        of_seeds = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
+        left = "" if self.until == float("inf") else f"; {words.clock(max(0.0, self.until - time.time()))} left"
+        self.launcher.say(
+            f"\n{len(self._open)} open; next {words.plural(len(runs), 'run')} of {of_seeds}, about {took}{left}"
+        )
+
+    def _tell_news(self) -> None:
+        """What the last block has settled, or opened again."""
+        settled = {contrast.name: contrast for contrast in self.contrasts if not contrast.is_open}
+        for name in settled.keys() - self._settled:
+            self.launcher.say(f"settled: {name}: {settled[name].verdict}, {_effect(settled[name])}")
+        for name in self._settled - settled.keys():
+            self.launcher.say(f"open again: {name}")
+        self._settled = set(settled)
+
+    def _sum_up(self) -> None:
+        """The verdicts, what is open, and how long that would take."""
+        self.launcher.say("\n" + claims.render(self.findings.claims, "table"))
+        left: list[Step] = [step for step in self.steps if step.seeds is not None]
+        hopeless = [contrast.name for contrast in self._open if contrast.name not in {s.contrast.name for s in left}]
+        lines = [f"{len(self._settled)} of {words.plural(len(self.contrasts), 'question')} settled"]
+        if left:
+            hours = sum(step.seconds for step in left) / self.workers / 3600
+            names = words.some([step.contrast.name for step in left])
+            lines.append(f"about {hours:.1f} hours would settle {names}: the same command goes on")
+        if hopeless:
+            names = words.some(hopeless)
+            lines.append(f"{self.rule.most} seeds (study.most_seeds) are not expected to settle {names}")
+        self.launcher.say("; ".join(lines))
+
+
+def _effect(contrast: Contrast) -> str:
+    effect = "" if contrast.mean != contrast.mean else f"{words.points(contrast.mean)} points, "
+    return f"{effect}{words.plural(len(contrast.seeds), 'seed')}"
