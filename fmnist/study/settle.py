@@ -6,10 +6,12 @@ seeds (`fmnist.analysis.rule`).
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from fmnist.analysis import claims
@@ -51,9 +53,17 @@ class Contrast:
         """
         n = np.arange(max(len(self.seeds) + 1, rule.first), rule.most + 1)
         mean, sd = (abs(self.mean), self.sd) if self.sd > 0 else (0.0, spread)
-        half = student.isf(rule.level(self.alpha, n) / 2, n - 1) * sd / np.sqrt(n)
+        half = _half_widths(rule, self.alpha)[n] * sd
         decided = (mean > half) | (mean + half < self.margin)
         return int(n[np.argmax(decided)]) if decided.any() else None
+
+
+@cache
+def _half_widths(rule: Rule, alpha: float) -> NDArray[np.float64]:
+    """Half the width of the interval over n seeds, by n, in deviations."""
+    n = np.arange(2, rule.most + 1)
+    halves = student.isf(rule.level(alpha, n) / 2, n - 1) / np.sqrt(n)
+    return np.concatenate([[np.inf, np.inf], halves])
 
 
 @dataclass(frozen=True)

@@ -33,15 +33,17 @@ class Settling:
     _failed: set[tuple[Point, int]] = field(default_factory=set)
     _settled: set[str] = field(default_factory=set)  # names of what was settled at the last look
 
+    def __post_init__(self) -> None:
+        """Look at what the store has."""
+        self._runs = {self._key(run): run for run in self.planned}
+        self.rule = self._look().selection.rule
+
     def carry_out(self) -> None:
-        """Look, train the next block, and look again.
+        """Train the next block, and look again.
 
         Raises:
             RunError: runs failed; the others are done.
         """
-        self._runs = {self._key(run): run for run in self.planned}
-        self.rule = self._look().selection.rule
-        self._forecast()
         failures = []
         while time.time() < self.until and (block := next_block(self.steps, self.rule, self.workers)):
             runs = sorted((self._runs[key] for key in block), key=lambda run: (run.config.epochs, -run.seconds))
@@ -86,8 +88,8 @@ class Settling:
     def _open(self) -> list[Contrast]:
         return [contrast for contrast in self.contrasts if contrast.is_open]
 
-    def _forecast(self) -> None:
-        """What is settled, what is expected to be settled when, and by which spreads."""
+    def forecast(self) -> None:
+        """Print what is settled, what is expected to be settled when, and by which spreads."""
         self._settled = {contrast.name for contrast in self.contrasts if not contrast.is_open}
         rows = table("question", "seeds", "expected", "after", box=None, pad_edge=False)
         total = 0.0

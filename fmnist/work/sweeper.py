@@ -81,8 +81,11 @@ class StudySweeper(LaunchingSweeper):
         _, epochs = budgets(declare(study.name, question.overrides, runs))
         workers = self.workers(len(points))
         universe = replace(study, seeds=list(range(study.most_seeds)), rungs=epochs)
-        Settling(self._plan(points, universe, dataset, runs, workers), question, self, workers, until).carry_out()
-        self.say("\n  ".join(["next:", *self._next(study.name)]))
+        settling = Settling(self._plan(points, universe, dataset, runs, workers), question, self, workers, until)
+        settling.forecast()
+        if not study.dry_run:
+            settling.carry_out()
+            self.say("\n  ".join(["next:", *self._next(study.name)]))
 
     def _options(self) -> list[str]:
         """Those that the study was run with."""

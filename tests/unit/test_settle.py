@@ -1,0 +1,134 @@
+"""What is trained next, and that choosing it by what the seeds have shown makes no verdict wrong."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from fmnist.analysis import stats
+from fmnist.analysis.rule import Rule
+from fmnist.study.settle import ASSUMED, Contrast, next_block, spread_of, steps
+
+RULE = Rule(20, margin=0.005)
+STUDIES = 400
+ALLOWED = int(binom.ppf(0.99, STUDIES, 0.05))
+
+
+def contrast(name, seeds=3, mean=0.0, sd=0.004, is_open=True, **options):
+    points = ((name, 10), ("baseline", 10))
+    return Contrast(name, points, "open", is_open, 0.05 / 9, RULE.margin, frozenset(range(seeds)), mean, sd, **options)
+
+
+def seconds(point, seed):
+    return 10.0
+
+
+def names(planned):
+    return [step.contrast.name for step in planned]
+
+
+def test_what_needs_the_least_time_comes_first_and_what_nothing_is_expected_to_settle_last():
+    near, far, never = (
+        contrast("near", mean=0.02),
+        contrast("far", mean=0.012, sd=0.008),
+        contrast("never", mean=0.004, sd=0.02),
+    )
+    planned = steps([never, far, near, contrast("over", is_open=False)], RULE, seconds)
+    assert names(planned) == ["near", "far", "never"] and planned[2].seeds is None
+    assert planned[0].seeds < planned[1].seeds <= 20 and planned[0].runs == ((("near", 10), 3), (("baseline", 10), 3))
+    dear = steps([far, near], RULE, lambda point, seed: 1000.0 if point[0] == "near" else 1.0)
+    assert names(dear) == ["far", "near"]
+
+
+def test_three_seeds_of_all_come_before_anything_is_chosen():
+    few, fewer = contrast("few", seeds=2, mean=0.05), contrast("fewer", seeds=1, sd=float("nan"))
+    block = next_block(steps([few, fewer, contrast("near", mean=0.02)], RULE, seconds), RULE, least=1)
+    assert block == [(("fewer", 10), 1), (("baseline", 10), 1)]
+
+
+def test_there_is_work_for_every_worker_and_what_is_done_or_has_failed_is_not_asked_for():
+    planned = steps([contrast("near", mean=0.02), contrast("far", mean=0.012, sd=0.008)], RULE, seconds)
+    assert len(next_block(planned, RULE, least=3)) == 3
+    done = steps([contrast("near", mean=0.02)], RULE, lambda point, seed: 0.0 if point[0] == "baseline" else 10.0)
+    assert next_block(done, RULE, least=3) == [(("near", 10), 3)]
+    after = steps([contrast("near", mean=0.02)], RULE, seconds, failed={(("near", 10), 3)})
+    assert after[0].runs[0] == (("near", 10), 4)
+    hopeless = {(("near", 10), seed) for seed in range(3, 20)}
+    assert steps([contrast("near", mean=0.02)], RULE, seconds, hopeless) == [] == next_block([], RULE, least=2)
+
+
+def test_a_spread_that_is_not_measured_is_the_median_of_the_others_or_assumed():
+    unknown = contrast("unknown", seeds=0, mean=float("nan"), sd=float("nan"))
+    assert spread_of([unknown]) == ASSUMED and spread_of([unknown, contrast("x", sd=0.003)]) == 0.003
+    assert unknown.seeds_expected(RULE, 0.001) < unknown.seeds_expected(RULE, 0.003) <= 20
+    assert unknown.seeds_expected(RULE, 0.02) is None
+
+
+def settled(values, uniform=False):
+    """The seeds that a study spends and, by variant, its verdicts: +1, -1, 0 (no difference) or None (open).
+
+    Args:
+        values: (variants, seeds), minus the baseline's.
+        uniform: every variant gets each seed.
+    """
+    counts, verdicts, spent = np.zeros(len(values), int), [None] * len(values), 0
+    while True:
+        rows = np.array(
+            [np.where(np.arange(values.shape[1]) < n, row, np.nan) for n, row in zip(counts, values, strict=True)]
+        )
+        p = stats.paired(rows, np.zeros(values.shape[1]), rule=RULE).p
+        pairs = stats.paired(rows, np.zeros(values.shape[1]), stats.confidence_levels(p), RULE)
+        sure, small = stats.holm(p) < 0.05, RULE.is_small(pairs.low, pairs.high)
+        for index in np.flatnonzero(sure | small):
+            verdicts[index] = (
+                verdicts[index] if verdicts[index] is not None else 0 if small[index] else np.sign(pairs.mean[index])
+            )
+        states = [
+            contrast(str(i), int(n), float(m), float(s), is_open=verdicts[i] is None)
+            for i, (n, m, s) in enumerate(zip(counts, pairs.mean, pairs.sd, strict=True))
+        ]
+        block = next_block(steps(states, RULE, seconds), RULE, least=2)
+        chosen = {int(point[0]) for (point, _) in block if point[0] != "baseline"}
+        if not chosen:
+            return spent, verdicts
+        for index in range(len(values)) if uniform else chosen:
+            counts[index] += counts[index] < values.shape[1]
+        spent += len(values) if uniform else len(chosen)
+
+
+def studies(worths, seed, count, spread=0.003):
+    rng = np.random.default_rng(seed)
+    baseline = rng.normal(0, spread, (count, 1, RULE.most))
+    return np.array(worths)[None, :, None] + rng.normal(0, spread, (count, len(worths), RULE.most)) - baseline
+
+
+def test_choosing_what_to_train_next_finds_in_95_of_100_studies_nothing_that_is_not_there():
+    false = sum(any(verdict in (1, -1) for verdict in settled(each)[1]) for each in studies([0.0] * 3, 0, STUDIES))
+    assert false <= ALLOWED
+    small = sum(any(verdict == 0 for verdict in settled(each)[1]) for each in studies([RULE.margin] * 3, 1, STUDIES))
+    assert small <= ALLOWED
+
+
+def test_it_settles_the_same_with_fewer_seeds_than_giving_each_to_all():
+    worths = [0.0, 0.03, -0.03, 0.02, 0.004]
+    ours, uniform = ([settled(each, way) for each in studies(worths, 2, 20)] for way in (False, True))
+    assert np.mean([spent for spent, _ in ours]) < 0.8 * np.mean([spent for spent, _ in uniform])
+    assert np.mean([verdicts.count(None) for _, verdicts in ours]) <= 0.1 + np.mean(
+        [verdicts.count(None) for _, verdicts in uniform]
+    )
+
+
+def test_a_contrast_says_at_how_many_seeds_its_verdict_is_expected():
+    sure = contrast("sure", mean=0.02, sd=0.004)
+    n = sure.seeds_expected(RULE, ASSUMED)
+    half = stats.paired(np.full((1, n), 0.02) + 0.004 * np.resize([1, -1], n), np.zeros(n), 1 - 0.05 / 9, RULE)
+    assert half.low[0] > 0 and replace(sure, seeds=frozenset(range(n))).seeds_expected(RULE, ASSUMED) == n + 1
+    assert replace(sure, sd=float("nan"), mean=float("nan"), margin=0.0).seeds_expected(RULE, ASSUMED) is None
+
+
+@pytest.mark.parametrize("least", [1, 4])
+def test_nothing_is_trained_twice(least):
+    planned = steps([contrast("a", mean=0.02), contrast("b", mean=0.02)], RULE, seconds)
+    block = next_block(planned, RULE, least)
+    assert len(block) == len(set(block)) == 3
