@@ -4,9 +4,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from rich.console import Group
-from rich.text import Text
-
 from fmnist import words
 from fmnist.config import RunError
 from fmnist.report import claims
@@ -105,7 +102,9 @@ class Settling:
         kind = "measured, the median of the differences" if measured else "assumed, as nothing is measured yet"
         title = f"{len(self._settled)} of {words.plural(len(self.contrasts), 'question')} settled"
         facts = f"spread from seed to seed {100 * spread:.2f} points ({kind}); {words.plural(self.workers, 'worker')}"
-        self.launcher.console.print(Group(Text(f"{title}; {facts}"), rows) if self.steps else Text(title))
+        self.launcher.say(f"{title}; {facts}" if self.steps else title)
+        if self.steps:
+            self.launcher.console.print(rows)
 
     def _clock(self, seconds: float | None) -> str:
         if seconds is None:
