@@ -25,7 +25,7 @@ from fmnist.study.findings import Findings
 
 Point = tuple[str, int]  # a variant's signature, and a number of epochs
 Series: TypeAlias = "pd.Series[float]"
-ASSUMED = 0.01  # accuracy: the spread of a difference where none has been measured
+_WRONG = 0.1  # of the images, roughly, of any variant
 _OPEN = (Comparison.OPEN, Comparison.ONE_SEED, Comparison.NONE)
 _UNJUDGED = (Judgement.OPEN, Judgement.ONE_SEED, Judgement.NOT_RUN)
 
@@ -80,6 +80,7 @@ def steps(
     contrasts: Sequence[Contrast],
     rule: Rule,
     seconds: Callable[[Point, int], float],
+    images: int,
     failed: Container[tuple[Point, int]] = (),
 ) -> list[Step]:
     """The next step of every open contrast that may have more seeds, the cheapest first.
@@ -88,9 +89,10 @@ def steps(
         contrasts: of the study.
         rule: of the study.
         seconds: what a run of a point with a seed takes, 0 if it is done.
+        images: that validate.
         failed: what has failed and is not tried again.
     """
-    spread = spread_of(contrasts)
+    spread = spread_of(contrasts, images)
     found = []
     for contrast in contrasts:
         usable = [seed for seed in range(rule.most) if not any((point, seed) in failed for point in contrast.points)]
@@ -107,10 +109,10 @@ def steps(
     return sorted(found, key=lambda step: (step.seconds, len(step.contrast.seeds)))
 
 
-def spread_of(contrasts: Sequence[Contrast]) -> float:
-    """The median deviation of those that are measured, `ASSUMED` if none is."""
+def spread_of(contrasts: Sequence[Contrast], images: int) -> float:
+    """The median deviation of those that are measured; if none is, what so many images leave to chance."""
     measured = [contrast.sd for contrast in contrasts if contrast.sd > 0]
-    return float(np.median(measured)) if measured else ASSUMED
+    return float(np.median(measured)) if measured else float(np.sqrt(2 * _WRONG * (1 - _WRONG) / images))
 
 
 def next_block(planned: Sequence[Step], rule: Rule, least: int) -> list[tuple[Point, int]]:

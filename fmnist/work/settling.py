@@ -25,6 +25,7 @@ class Settling:
     question: Question
     launcher: LaunchingSweeper
     workers: int
+    images: int  # that validate
     until: float  # time.time()
     _began: float = field(default_factory=time.time)
     _failed: set[tuple[Point, int]] = field(default_factory=set)
@@ -72,7 +73,7 @@ class Settling:
         self._finished = {key for key, run in self._runs.items() if run.signatures.run in finished}
         names = {run.signatures.variant: run.variant for run in self.planned}
         self.contrasts = contrasts(self.findings, names)
-        self.steps = steps(self.contrasts, self.findings.selection.rule, self._seconds, self._failed)
+        self.steps = steps(self.contrasts, self.findings.selection.rule, self._seconds, self.images, self._failed)
         return self.findings
 
     def _seconds(self, point: Point, seed: int) -> float:
@@ -97,9 +98,9 @@ class Settling:
             rows.add_row(
                 step.contrast.name, str(len(step.contrast.seeds)), expected, self._clock(total if known else None)
             )
-        spread = spread_of(self.contrasts)
+        spread = spread_of(self.contrasts, self.images)
         measured = any(contrast.sd > 0 for contrast in self.contrasts)
-        kind = "measured, the median of the differences" if measured else "assumed, as nothing is measured yet"
+        kind = "measured, the median" if measured else f"assumed, by the {self.images:,} images that validate"
         title = f"{len(self._settled)} of {words.plural(len(self.contrasts), 'question')} settled"
         facts = f"spread from seed to seed {100 * spread:.2f} points ({kind}); {words.plural(self.workers, 'worker')}"
         self.launcher.say(f"{title}; {facts}" if self.steps else title)

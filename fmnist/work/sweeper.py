@@ -75,13 +75,17 @@ class StudySweeper(LaunchingSweeper):
         from fmnist.study.declared import declare
         from fmnist.study.selection import Question
         from fmnist.study.settle import budgets
+        from fmnist.training.data import part_sizes
         from fmnist.work.settling import Settling
 
         question = Question(self.config.store, study.name, self._options())
         _, epochs = budgets(declare(study.name, question.overrides, runs))
         workers = self.workers(len(points))
         universe = replace(study, seeds=list(range(study.most_seeds)), rungs=epochs)
-        settling = Settling(self._plan(points, universe, dataset, runs, workers), question, self, workers, until)
+        planned = self._plan(points, universe, dataset, runs, workers)
+        data = points[0].config.data
+        _, images = part_sizes(len(dataset.train_labels), data.validation, data.limit)
+        settling = Settling(planned, question, self, workers, images, until)
         settling.forecast()
         if not study.dry_run:
             settling.carry_out()

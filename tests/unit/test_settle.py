@@ -8,7 +8,7 @@ from scipy.stats import binom
 
 from fmnist.analysis import stats
 from fmnist.analysis.rule import Rule
-from fmnist.study.settle import ASSUMED, Contrast, next_block, spread_of, steps
+from fmnist.study.settle import Contrast, next_block, spread_of, steps
 
 RULE = Rule(20, margin=0.005)
 STUDIES = 400
@@ -34,33 +34,34 @@ def test_what_needs_the_least_time_comes_first_and_what_nothing_is_expected_to_s
         contrast("far", mean=0.012, sd=0.008),
         contrast("never", mean=0.004, sd=0.02),
     )
-    planned = steps([never, far, near, contrast("over", is_open=False)], RULE, seconds)
+    planned = steps([never, far, near, contrast("over", is_open=False)], RULE, seconds, 6000)
     assert names(planned) == ["near", "far", "never"] and planned[2].seeds is None
     assert planned[0].seeds < planned[1].seeds <= 20 and planned[0].runs == ((("near", 10), 3), (("baseline", 10), 3))
-    dear = steps([far, near], RULE, lambda point, seed: 1000.0 if point[0] == "near" else 1.0)
+    dear = steps([far, near], RULE, lambda point, seed: 1000.0 if point[0] == "near" else 1.0, 6000)
     assert names(dear) == ["far", "near"]
 
 
 def test_three_seeds_of_all_come_before_anything_is_chosen():
     few, fewer = contrast("few", seeds=2, mean=0.05), contrast("fewer", seeds=1, sd=float("nan"))
-    block = next_block(steps([few, fewer, contrast("near", mean=0.02)], RULE, seconds), RULE, least=1)
+    block = next_block(steps([few, fewer, contrast("near", mean=0.02)], RULE, seconds, 6000), RULE, least=1)
     assert block == [(("fewer", 10), 1), (("baseline", 10), 1)]
 
 
 def test_there_is_work_for_every_worker_and_what_is_done_or_has_failed_is_not_asked_for():
-    planned = steps([contrast("near", mean=0.02), contrast("far", mean=0.012, sd=0.008)], RULE, seconds)
+    planned = steps([contrast("near", mean=0.02), contrast("far", mean=0.012, sd=0.008)], RULE, seconds, 6000)
     assert len(next_block(planned, RULE, least=3)) == 3
-    done = steps([contrast("near", mean=0.02)], RULE, lambda point, seed: 0.0 if point[0] == "baseline" else 10.0)
+    done = steps([contrast("near", mean=0.02)], RULE, lambda point, seed: 0.0 if point[0] == "baseline" else 10.0, 6000)
     assert next_block(done, RULE, least=3) == [(("near", 10), 3)]
-    after = steps([contrast("near", mean=0.02)], RULE, seconds, failed={(("near", 10), 3)})
+    after = steps([contrast("near", mean=0.02)], RULE, seconds, 6000, failed={(("near", 10), 3)})
     assert after[0].runs[0] == (("near", 10), 4)
     hopeless = {(("near", 10), seed) for seed in range(3, 20)}
-    assert steps([contrast("near", mean=0.02)], RULE, seconds, hopeless) == [] == next_block([], RULE, least=2)
+    assert steps([contrast("near", mean=0.02)], RULE, seconds, 6000, hopeless) == [] == next_block([], RULE, least=2)
 
 
 def test_a_spread_that_is_not_measured_is_the_median_of_the_others_or_assumed():
     unknown = contrast("unknown", seeds=0, mean=float("nan"), sd=float("nan"))
-    assert spread_of([unknown]) == ASSUMED and spread_of([unknown, contrast("x", sd=0.003)]) == 0.003
+    assert spread_of([unknown], 6000) == pytest.approx(0.0055, abs=1e-4) and spread_of([unknown], 600) > 0.017
+    assert spread_of([unknown, contrast("x", sd=0.003)], 600) == 0.003
     assert unknown.seeds_expected(RULE, 0.001) < unknown.seeds_expected(RULE, 0.003) <= 20
     assert unknown.seeds_expected(RULE, 0.02) is None
 
@@ -88,7 +89,7 @@ def settled(values, uniform=False):
             contrast(str(i), int(n), float(m), float(s), is_open=verdicts[i] is None)
             for i, (n, m, s) in enumerate(zip(counts, pairs.mean, pairs.sd, strict=True))
         ]
-        block = next_block(steps(states, RULE, seconds), RULE, least=2)
+        block = next_block(steps(states, RULE, seconds, 6000), RULE, least=2)
         chosen = {int(point[0]) for (point, _) in block if point[0] != "baseline"}
         if not chosen:
             return spent, verdicts
@@ -121,14 +122,14 @@ def test_it_settles_the_same_with_fewer_seeds_than_giving_each_to_all():
 
 def test_a_contrast_says_at_how_many_seeds_its_verdict_is_expected():
     sure = contrast("sure", mean=0.02, sd=0.004)
-    n = sure.seeds_expected(RULE, ASSUMED)
+    n = sure.seeds_expected(RULE, 0.01)
     half = stats.paired(np.full((1, n), 0.02) + 0.004 * np.resize([1, -1], n), np.zeros(n), 1 - 0.05 / 9, RULE)
-    assert half.low[0] > 0 and replace(sure, seeds=frozenset(range(n))).seeds_expected(RULE, ASSUMED) == n + 1
-    assert replace(sure, sd=float("nan"), mean=float("nan"), margin=0.0).seeds_expected(RULE, ASSUMED) is None
+    assert half.low[0] > 0 and replace(sure, seeds=frozenset(range(n))).seeds_expected(RULE, 0.01) == n + 1
+    assert replace(sure, sd=float("nan"), mean=float("nan"), margin=0.0).seeds_expected(RULE, 0.01) is None
 
 
 @pytest.mark.parametrize("least", [1, 4])
 def test_nothing_is_trained_twice(least):
-    planned = steps([contrast("a", mean=0.02), contrast("b", mean=0.02)], RULE, seconds)
+    planned = steps([contrast("a", mean=0.02), contrast("b", mean=0.02)], RULE, seconds, 6000)
     block = next_block(planned, RULE, least)
     assert len(block) == len(set(block)) == 3
