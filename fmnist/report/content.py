@@ -24,6 +24,7 @@ class Content:
     question: str
     setting: str  # options that the study was run with, data.limit=12000
     command: str  # that repeats the study
+    settling: str  # the command that trains what open questions wait for; empty if there is none
     leaderboard: pd.DataFrame
     claims: Sequence[Verdict]
     effects: pd.DataFrame  # as `fmnist.analysis.effects` returns them

@@ -84,13 +84,14 @@ class DeclaredStudy:
         return plan.point_name(changed)
 
 
-def declare(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> DeclaredStudy:
+def declare(study: str, overrides: Sequence[str], runs: pd.DataFrame, digest: str = "") -> DeclaredStudy:
     """Work out a declared study for what a store holds: variants are signed as its runs were computed.
 
     Args:
         study: its name, a file of conf/study/.
         overrides: that it was run with.
         runs: a row a run, as `fmnist.tracking.load` returns them.
+        digest: of data that runs are about to see, if any.
 
     Raises:
         UserError: there is no such study, an override makes it impossible, or a claim cannot be understood.
@@ -101,7 +102,7 @@ def declare(study: str, overrides: Sequence[str], runs: pd.DataFrame) -> Declare
     if base.study.name != study:
         raise UserError(f"study {study} cannot be {base.study.name} too: leave out one of them")
     points = plan.variants(base.study, compose)
-    contexts = _contexts(runs)
+    contexts = list(dict.fromkeys([*_contexts(runs), *([("float32", digest)] if digest else [])]))
 
     def side(config: Config, name: str) -> Side:
         return Side(name, frozenset(_signature(config, *context) for context in contexts))

@@ -140,7 +140,8 @@ class Findings:
         """How the numbers were come by."""
         runs = self.selection.finished(self.selection.runs)
         pair_columns = self.selection.pair_columns if self.study else ()
-        return notes(self.leaderboard, runs, pair_columns, self.selection.rule)
+        found = notes(self.leaderboard, runs, pair_columns, self.selection.rule)
+        return [*found, f"What is open, settle it with '{self.settling()}'."] if self.settling() else found
 
     @cached_property
     def _store(self) -> Store:
@@ -175,6 +176,7 @@ class Findings:
             question=self.study.question if self.study else "",
             setting=" ".join(self.question.overrides),
             command=self.command(),
+            settling=self.settling(),
             leaderboard=self.leaderboard,
             claims=self.claims,
             effects=self.effects,
@@ -214,6 +216,28 @@ class Findings:
             if text.partition("=")[0] not in [m.partition("=")[0] for m in more]
         ]
         return make_command("sweep", self.study.name, [*store, *kept, *more])
+
+    def settling(self) -> str:
+        """The command that trains what open questions of the study wait for; empty if there is none, or none may."""
+        if self.study is None or not (any(map(self._may_be_settled, self.claims)) or self._has_open_rows()):
+            return ""
+        store = [] if self.question.folder == STORE else [f"store={self.question.folder}"]
+        named = {side.epochs for claim in self.study.claims for side in claim.sides if side.epochs}
+        rungs = sorted({*self.study.rungs, *named})
+        longer = [] if rungs == sorted(self.study.rungs) else [f"study.rungs={rungs}".replace(" ", "")]
+        dropped = ("study.seeds=", *(("study.rungs=",) if longer else ()))
+        kept = [text for text in self.question.overrides if not text.startswith(dropped)]
+        return make_command("settle", self.study.name, [*store, *kept, *longer])
+
+    def _may_be_settled(self, verdict: Verdict) -> bool:
+        is_open = verdict.verdict in (Judgement.NOT_RUN, Judgement.ONE_SEED, Judgement.OPEN)
+        is_another = any(reason.kind == claims.Kind.OTHER_BASELINE for reason in verdict.reasons)
+        return is_open and not is_another and verdict.seeds < self.selection.rule.most
+
+    def _has_open_rows(self) -> bool:
+        rows = self.leaderboard[self.leaderboard["epochs"] == self.budget]
+        is_open = rows["verdict"].isin([Comparison.OPEN, Comparison.ONE_SEED])
+        return bool((is_open & (rows["pairs"] < self.selection.rule.most)).any())
 
     def _images(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The test images if they can be had here and are those that the runs saw, else none."""

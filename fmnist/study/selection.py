@@ -30,6 +30,7 @@ class Question:
     by: str = "variant"
     rank_failed: bool = False  # variants too of which seeds failed
     where: Sequence[tuple[str, str]] = ()  # options that the runs of a row must have, and their values
+    digest: str = ""  # of data that runs are about to see
     top: int | None = None  # the first so many rows; rows are cut after the statistics, which do not depend on it
 
 
@@ -90,7 +91,7 @@ def select(question: Question) -> Selection:
         UserError: the study, an override or the baseline is unknown.
     """
     runs = load(question.folder)
-    study = declare(question.study, question.overrides, runs) if question.study else None
+    study = declare(question.study, question.overrides, runs, question.digest) if question.study else None
     searched = all_searches(question.folder) if (runs["search"] != "").any() else _frame([])
     trials = dict(zip(searched["name"], searched["trials"], strict=True))
     runs = add_searches(runs, study.designed if study else _designed(runs), trials)

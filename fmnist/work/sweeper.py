@@ -46,7 +46,7 @@ class StudySweeper(LaunchingSweeper):
         began = int(time.time() * 1000)
         fixed, study = _split(self.parsed(arguments), to_config(self.config).study)
         if study.settle:
-            _check_settling(study)
+            _check_settling(study, arguments)
         points = self._points(fixed, study)
         dataset = data.load(points[0].config.data)
         for point in points:
@@ -78,8 +78,8 @@ class StudySweeper(LaunchingSweeper):
         from fmnist.training.data import part_sizes
         from fmnist.work.settling import Settling
 
-        question = Question(self.config.store, study.name, self._options())
-        _, epochs = budgets(declare(study.name, question.overrides, runs))
+        question = Question(self.config.store, study.name, self._options(), digest=dataset.digest)
+        _, epochs = budgets(declare(study.name, question.overrides, runs, dataset.digest))
         workers = self.workers(len(points))
         universe = replace(study, seeds=list(range(study.most_seeds)), rungs=epochs)
         planned = self._plan(points, universe, dataset, runs, workers)
@@ -157,7 +157,7 @@ class StudySweeper(LaunchingSweeper):
         return planned
 
 
-def _check_settling(study: StudyConfig) -> None:
+def _check_settling(study: StudyConfig, overrides: Sequence[str]) -> None:
     """Refuse what study.settle can do nothing with.
 
     Raises:
@@ -165,7 +165,7 @@ def _check_settling(study: StudyConfig) -> None:
     """
     if study.name not in group_files("study"):
         raise UserError("study.settle=true needs a study whose questions it can settle: begin with study=NAME")
-    if study.seeds != [0]:
+    if any(text.startswith(("study.seeds=", "seed=")) for text in overrides):
         raise UserError("study.settle=true chooses the seeds itself: leave out study.seeds, and set study.most_seeds")
 
 

@@ -1,5 +1,6 @@
 """What a message advises works: each mistake is made, the advice is taken out of its message, and followed."""
 
+import itertools
 import os
 import re
 import shlex
@@ -109,6 +110,34 @@ def test_the_command_that_answers_what_is_open_trains_what_a_claim_waits_for(tmp
         write(store, from_flat(Config(), computed))
     findings = answer(Question(str(tmp_path), "epochs", ["study.rungs=[1,10]"]))
     assert findings.command() == f'make sweep STUDY=epochs ARGS="store={tmp_path} study.rungs=[1,10,50]"'
+
+
+OPEN = [  # study, its overrides, and how many seeds have reached which epochs; what waits
+    ("epochs", ["study.rungs=[1,10]"], 1, (1, 10), "epochs"),
+    ("article", [], 1, (1,), "published"),
+    ("pooling", ["data.limit=300"], 2, (10,), "pooling"),
+    ("pooling", ["study.seeds=[0,1,2,3]", "model.filters=[4,8]"], 4, (10,), "pooling=average"),
+]
+
+
+@pytest.mark.parametrize("case", OPEN, ids=[f"{study} {seeds}" for study, _, seeds, *_ in OPEN])
+def test_the_advice_about_what_is_open_trains_what_it_waits_for(case, images, tmp_path):
+    from fmnist.study.findings import answer
+    from fmnist.study.selection import Question
+
+    study, overrides, seeds, rungs, waits = case
+    store = tracking.Store(str(tmp_path))
+    fixed = {"data.limit": 300} if "data.limit=300" in overrides else {"model.filters": [4, 8]} if seeds == 4 else {}
+    for pooling, epochs, seed in itertools.product(("max", "average"), rungs, range(seeds)):
+        computed = {"compute.precision": "float32", "compute.threads": 1, "epochs": epochs, "seed": seed}
+        write(store, from_flat(Config(), {**computed, **fixed, "model.pooling": pooling}))
+    findings = answer(Question(str(tmp_path), study, overrides))
+    assert findings.settling() in findings.notes[-1]
+    _, target, named, arguments = shlex.split(findings.settling())
+    assert (target, named) == ("settle", f"STUDY={study}")
+    followed = ["study.settle=true", f"data.dir={images}", *shlex.split(arguments.removeprefix("ARGS="))]
+    forecast = here("train", f"study={study}", *followed, DRY).stdout
+    assert re.search(rf"^ *{waits} +0 ", forecast, re.MULTILINE)  # of these images no seed is there yet
 
 
 # ---- Of a store ----------------------------------------------------------------------------------------
