@@ -94,7 +94,9 @@ class Settling:
         for step in self.steps:
             total += step.seconds / self.workers
             known = step.seeds is not None
-            expected = f"{step.seeds} seeds" if known else f"not by {self.rule.most} seeds"
+            expected = (
+                words.plural(step.seeds or 0, "seed") if known else f"not by {words.plural(self.rule.most, 'seed')}"
+            )
             rows.add_row(
                 step.contrast.name, str(len(step.contrast.seeds)), expected, self._clock(total if known else None)
             )
@@ -138,12 +140,13 @@ class Settling:
         hopeless = [contrast.name for contrast in self._open if contrast.name not in {s.contrast.name for s in left}]
         lines = [f"{len(self._settled)} of {words.plural(len(self.contrasts), 'question')} settled"]
         if left:
-            hours = sum(step.seconds for step in left) / self.workers / 3600
+            seconds = sum(step.seconds for step in left) / self.workers
             names = words.some([step.contrast.name for step in left])
-            lines.append(f"about {hours:.1f} hours would settle {names}: the same command goes on")
+            lines.append(f"about {words.clock(seconds)} more would settle {names}: the same command goes on")
         if hopeless:
             names = words.some(hopeless)
-            lines.append(f"{self.rule.most} seeds (study.most_seeds) are not expected to settle {names}")
+            most = words.plural(self.rule.most, "seed")
+            lines.append(f"{most} (study.most_seeds) would hardly settle {names}")
         self.launcher.say("; ".join(lines))
 
 

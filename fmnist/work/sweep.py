@@ -166,7 +166,7 @@ class Sweep:
         if self.is_block:
             return
         if left := len(self.missing) - len({run.signatures.run for run in self.missing} & self._now_finished()):
-            over = f"the {self.study.minutes:g} minutes of study.minutes are over"
+            over = f"the time (study.minutes={self.study.minutes:g}) is over"
             self.launcher.say(f"\n{over}: {left} of {words.plural(len(self.missing), 'run')} left for the same command")
             return
         took, estimated = time.time() - self.began / 1000, estimate(self.planned, self.workers)
