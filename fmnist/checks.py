@@ -27,6 +27,11 @@ def check(config: Config) -> Config:
         )
     if config.data.limit is not None:
         _check_limit(config, config.data.limit)
+    elif config.data.validation_rows is not None:
+        raise UserError(
+            f"data.validation_rows={config.data.validation_rows} needs data.limit=ROWS, which leaves rows out; "
+            "give it, or set data.validation_rows=null"
+        )
     return config
 
 
@@ -42,4 +47,10 @@ def _check_limit(config: Config, limit: int) -> None:
         raise UserError(
             f"data.limit={limit} leaves {plural(limit - validation, 'row')} for training, less than one batch of "
             f"{config.batch_size}; raise data.limit or lower batch_size"
+        )
+    if config.data.validation_rows is not None and config.data.validation_rows < validation:
+        raise UserError(
+            f"data.validation_rows must be at least the {plural(validation, 'row')} that "
+            f"data.validation={config.data.validation} of data.limit={limit} come to, "
+            f"but got {config.data.validation_rows}"
         )

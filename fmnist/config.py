@@ -72,6 +72,7 @@ _ALIASES = {
     "data.scale": "scaling normalize",
     "data.limit": "rows samples subset",
     "data.validation": "val validation_split val_split",
+    "data.validation_rows": "val_rows n_val validation_size val_size",
     "data.dir": "folder path data_dir",
     "compute.backend": "device gpu",
     "tuner.max_trials": "trials n_trials",
@@ -212,6 +213,8 @@ class DataConfig:
     scale: str = option("raw", "raw", "unit")  # raw: 0..255 as the article; unit: 0..1
     limit: int | None = option(None, least=1, most=10**9)  # rows for training and validation together; none: all
     validation: float = option(0.1, above=0, below=1)  # share of those rows that validates
+    # rows that validate beside a limit, filled up from those that it leaves out; none: that share alone
+    validation_rows: int | None = option(None, least=1, most=10**9)
     augment_validation: bool = False  # only to repeat the article's number
 
 

@@ -168,7 +168,7 @@ def _times(trajectory: "Trajectory", resumed: int, wall: float) -> dict[str, flo
 
 def describe(config: Config, signatures: Signatures, dataset: Dataset) -> dict[str, Any]:
     """What a resolved run's record says of it from the start, besides its options, as `tracking.as_tags` takes it."""
-    _, validation_images = part_sizes(len(dataset.train_labels), config.data.validation, config.data.limit)
+    _, validation_images = part_sizes(len(dataset.train_labels), config.data)
     return {
         "variant": variant_name(config),
         "trajectory_signature": signatures.trajectory,

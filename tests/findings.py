@@ -71,6 +71,7 @@ def findings(
         "question": "Which of the article's choices matter, each varied alone around its baseline?",
         "setting": "",
         "command": "make sweep STUDY=article",
+        "settling": "",
         "leaderboard": board(runs),
         "claims": claims(seeds, rungs),
         "effects": effects(runs, chosen),

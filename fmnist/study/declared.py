@@ -19,7 +19,8 @@ from fmnist.study.compose import compose_config
 from fmnist.tracking import as_text
 from fmnist.words import plural, shown
 
-SCORING = ("data.limit", "data.validation", "data.augment_validation")  # which images are scored, and how
+# Which images are scored, and how.
+SCORING = ("data.limit", "data.validation", "data.validation_rows", "data.augment_validation")
 _HOW = "axis and levels (and at, margin), weakest, or published"
 
 

@@ -91,8 +91,15 @@ def _recorded(runs: pd.DataFrame, config: Config) -> dict[float, float]:
         return {}
     costs = same["flops_per_image"]
     longest = same["epochs"] == same.groupby(costs)["epochs"].transform("max")
-    speeds = (costs * same["time/images_per_s"])[longest].groupby(costs).median()
+    speeds = (costs * same["time/images_per_s"] * _scoring(same))[longest].groupby(costs).median()
     return {float(str(cost)): float(speed) for cost, speed in speeds.items()}
+
+
+def _scoring(runs: pd.DataFrame) -> pd.Series:
+    """By how much an epoch's operations, as `plan.operations` counts them, exceed those of its training."""
+    validating, share = runs["validation_images"], runs["data.validation"].astype(float)
+    rows = pd.to_numeric(runs["data.limit"], errors="coerce").fillna(validating / share)
+    return (1 + validating / 3 / (rows * (1 - share))).fillna(1.0)  # of older records we do not know it
 
 
 def overhead(runs: pd.DataFrame, config: Config) -> float:

@@ -171,7 +171,7 @@ def work_out(
 
 def operations(config: Config, images: int, start: int) -> float:
     """Floating-point operations of a run from epoch `start` on; a forward pass is a third of a training step."""
-    training, validating = part_sizes(images, config.data.validation, config.data.limit)
+    training, validating = part_sizes(images, config.data)
     per_epoch = training + validating / 3
     return flops_per_image(config.model) * (per_epoch * (config.epochs - start) + TEST_IMAGES / 3)
 

@@ -1,17 +1,15 @@
 """The runs of a store as a DataFrame."""
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from fmnist.identity import default_parameters
 from fmnist.schema import COLUMNS, TEST_ACCURACY, VAL_ACCURACY, Status
 from fmnist.tracking.client import address
 from fmnist.tracking.database import is_new, read
 from fmnist.tracking.store import EXPERIMENT, Store, reading
-from fmnist.tracking.stored import StoredRun, as_text, readable
+from fmnist.tracking.stored import StoredRun, readable, with_defaults
 
 
 def load(folder: str | Path) -> pd.DataFrame:
@@ -42,13 +40,8 @@ def frame(store: Store) -> pd.DataFrame:
     return _frame(store.all_runs())
 
 
-@cache
-def _defaults() -> dict[str, str]:
-    return {key: as_text(value) for key, value in default_parameters().items()}
-
-
 def _row(run: StoredRun) -> dict[str, Any]:
-    params, metrics = {**_defaults(), **run.params} if run.params else {}, run.metrics
+    params, metrics = with_defaults(run.params) if run.params else {}, run.metrics
     return {
         "run_id": run.run_id,
         "run_name": run.name,

@@ -12,7 +12,7 @@ from mlflow.entities import Metric, Param, RunTag
 from fmnist.schema import RANKING, VAL_ACCURACY, Column, Status
 from fmnist.tracking.client import Client
 from fmnist.tracking.store import Experiment, Store, reading
-from fmnist.tracking.stored import StoredRun, as_tags, as_text, condition, leave_out
+from fmnist.tracking.stored import StoredRun, as_tags, as_text, condition, leave_out, with_defaults
 
 SEARCHES = "fmnist searches"
 _BEST_TRIAL, _VERDICT = Column("best_trial"), Column("verdict")
@@ -26,7 +26,7 @@ class SearchSummary:
     name: str
     run_id: str  # of its record
     status: str
-    options: dict[str, str]  # that determine it: `tuner.kind`, `model.filters`, ..., and `data`, the data's digest
+    options: dict[str, str]  # `tuner.kind`, ..., all of its runs' (`model.filters`), and `data`, the data's digest
     objective: str  # what its scores are: val/accuracy or val/loss
     trials: int  # that have ended
     failed: int  # of them
@@ -65,7 +65,7 @@ def _summary(client: Client, run: StoredRun) -> SearchSummary:
         name=run.tags[Column("search").tag],
         run_id=run.run_id,
         status=run.status,
-        options=options,
+        options=with_defaults(options),
         objective=RANKING[objective].key,
         trials=max(epochs, default=0),
         failed=int(run.metrics.get("search/failed", 0)),

@@ -60,6 +60,16 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+@cache
+def _defaults() -> dict[str, str]:
+    return {key: as_text(value) for key, value in default_parameters().items()}
+
+
+def with_defaults(params: Mapping[str, str]) -> dict[str, str]:
+    """Recorded options, with the default of each that is not: it did not exist when the record was made."""
+    return {**_defaults(), **params}
+
+
 def as_tags(description: Mapping[str, Any]) -> dict[str, str]:
     """A description as tags by their keys: columns of `fmnist.schema`, and `note`, `source`, `commit`, `parent`.
 

@@ -53,30 +53,52 @@ def load(options: DataConfig) -> Dataset:
     return _dataset(*train, *test, str(folder))
 
 
-def part_sizes(rows: int, validation: float, limit: int | None) -> tuple[int, int]:
-    """How many of so many rows train and how many validate: the latter a share of those that `limit` leaves."""
-    total = rows if limit is None else limit
-    validating = round(total * validation)
-    return total - validating, validating
+def part_sizes(rows: int, options: DataConfig) -> tuple[int, int]:
+    """How many of so many rows train and how many validate."""
+    training, share = _shares(rows, options)
+    return training, max(share, min(options.validation_rows or 0, rows - training))
 
 
-def split(labels: Labels, *, seed: int, validation: float, limit: int | None) -> tuple[Labels, Labels]:
+def _shares(rows: int, options: DataConfig) -> tuple[int, int]:
+    """How `validation` divides the rows that `limit` leaves, whatever else validates."""
+    total = rows if options.limit is None else options.limit
+    share = round(total * options.validation)
+    return total - share, share
+
+
+def split(labels: Labels, *, seed: int, options: DataConfig) -> tuple[Labels, Labels]:
     """Row numbers, int64, of the training part and of the validation part, both stratified by label.
 
-    Together they are `limit` rows drawn by the seed, or all rows; `part_sizes` says how many validate.
+    They are `limit` rows drawn by the seed, or all rows; `validation_rows` adds others to those that validate, and
+    changes none that train.
 
     Raises:
         UserError: `limit` exceeds the data, or there are too few rows to stratify.
     """
     from sklearn.model_selection import train_test_split
 
-    _check_split(labels, validation, limit)
-    train_size, test_size = part_sizes(len(labels), validation, limit)
+    _check_split(labels, options)
+    train_size, test_size = _shares(len(labels), options)
     state = int(stream(seed, "split").integers(2**31))
     training, validating = train_test_split(
         np.arange(len(labels)), train_size=train_size, test_size=test_size, stratify=labels, random_state=state
     )
+    _, count = part_sizes(len(labels), options)
+    if count > test_size:
+        left_out = np.setdiff1d(np.arange(len(labels)), np.concatenate([training, validating]))
+        further = _stratified(stream(seed, "validation-rows").permutation(left_out), labels)
+        validating = np.concatenate([validating, further[: count - test_size]])
     return np.asarray(training, np.int64), np.asarray(validating, np.int64)
+
+
+def _stratified(rows: Labels, labels: Labels) -> Labels:
+    """The same rows in an order of which every beginning has each class in proportion, as far as whole rows can.
+
+    Any number of rows can be taken of it; sklearn's draws need a row of each class on either side.
+    """
+    of_class = labels[rows, np.newaxis] == np.unique(labels[rows])
+    place = (of_class.cumsum(axis=0) - 0.5) / of_class.sum(axis=0)  # within its class, from 0 to 1
+    return rows[np.argsort(place[of_class], kind="stable")]
 
 
 def check_rows(config: Config, dataset: Dataset) -> None:
@@ -86,13 +108,13 @@ def check_rows(config: Config, dataset: Dataset) -> None:
         UserError: rows, classes or a batch are lacking; the message names key, value and remedy.
     """
     check_sizes(config, len(dataset.train_labels))
-    _check_split(dataset.train_labels, config.data.validation, config.data.limit)
+    _check_split(dataset.train_labels, config.data)
 
 
 def check_sizes(config: Config, rows: int) -> None:
     """Refuse a config that needs more than so many rows, with UserError."""
     _check_limit(rows, config.data.limit)
-    training, _ = part_sizes(rows, config.data.validation, config.data.limit)
+    training, _ = part_sizes(rows, config.data)
     if training < config.batch_size:
         raise UserError(
             f"batch_size must be at most the {plural(training, 'row')} that train, but got {config.batch_size}"
@@ -104,15 +126,14 @@ def _check_limit(rows: int, limit: int | None) -> None:
         raise UserError(f"data.limit must be at most the {rows} training rows there are, but got {limit}")
 
 
-def _check_split(labels: Labels, validation: float, limit: int | None) -> None:
-    rows = len(labels)
-    _check_limit(rows, limit)
-    training, validating = part_sizes(rows, validation, limit)
+def _check_split(labels: Labels, options: DataConfig) -> None:
+    _check_limit(len(labels), options.limit)
+    training, validating = _shares(len(labels), options)
     names, counts = np.unique(labels, return_counts=True)
     if min(training, validating) < len(names):
         raise UserError(
-            f"{plural(training + validating, 'row')} with data.validation={validation} give {training} for training "
-            f"and {validating} for validation, but each needs at least one for each of {len(names)} classes; "
+            f"{plural(training + validating, 'row')} with data.validation={options.validation} give {training} for "
+            f"training and {validating} for validation, but each needs at least one for each of {len(names)} classes; "
             "use more rows"
         )
     if counts.min() < 2:

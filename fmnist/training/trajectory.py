@@ -32,9 +32,7 @@ class Trajectory:
         """Prepare to train; `folder` holds the checkpoints of this trajectory alone."""
         self.config, self.dataset, self.folder = config, dataset, folder
         self.signature = sign(config, dataset.digest).trajectory
-        self.train_rows, self.val_rows = split(
-            dataset.train_labels, seed=config.seed, validation=config.data.validation, limit=config.data.limit
-        )
+        self.train_rows, self.val_rows = split(dataset.train_labels, seed=config.seed, options=config.data)
         self.engine = Engine(config, dataset.train_images[self.train_rows], dataset.train_labels[self.train_rows])
         self._initial = self.engine.state()
         self.epoch = 0

@@ -83,8 +83,7 @@ class StudySweeper(LaunchingSweeper):
         workers = self.workers(len(points))
         universe = replace(study, seeds=list(range(study.most_seeds)), rungs=epochs)
         planned = self._plan(points, universe, dataset, runs, workers)
-        data = points[0].config.data
-        _, images = part_sizes(len(dataset.train_labels), data.validation, data.limit)
+        _, images = part_sizes(len(dataset.train_labels), points[0].config.data)
         settling = Settling(planned, question, self, workers, images, until)
         settling.forecast()
         if not study.dry_run:

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 
 from fmnist import machine, provenance, run, tracking
 from fmnist.config import CLASSES, Config, DataConfig, ModelConfig, OptimizerConfig, UserError, from_flat
-from fmnist.identity import parameters
+from fmnist.identity import parameters, sign
 from fmnist.schema import PER_EPOCH, PICTURES
 from fmnist.training.data import load
 from fmnist.training.trajectory import DivergedError
@@ -100,6 +100,14 @@ def test_the_record_says_how_many_images_validated_and_tested(recorded):
     (row,) = tracking.load(config.store).query("epochs == 2").to_dict("records")
     assert row["test_images"] == len(predictions["test_labels"]) == 200
     assert row["validation_images"] == len(predictions["val_labels"]) == 60
+
+
+def test_the_record_counts_the_rows_that_validate_though_a_limit_left_them_out(recorded):
+    config = from_flat(recorded[0], {"data.limit": 300, "data.validation_rows": 200})
+    dataset = load(config.data)
+    described = run.describe(config, sign(config, dataset.digest), dataset)
+    assert described["validation_images"] == 200
+    assert described["variant"].startswith("limit=300 validation_rows=200")
 
 
 def test_a_run_that_the_store_has_with_other_threads_is_told_of_before_it_is_trained(recorded):

@@ -19,6 +19,7 @@ from fmnist.identity import parameters, run_name, sign
 from fmnist.report.searches import render
 from fmnist.run import describe
 from fmnist.schema import Status
+from fmnist.search.definition import ALWAYS
 from fmnist.study.findings import answer
 from fmnist.study.selection import Question
 
@@ -58,6 +59,7 @@ def search(folder, store, name, options, points):
     """A search whose trials are runs with seed 0; returns its record."""
     kind = {"tuner.kind": name.split("-")[0], "tuner.objective": "val/accuracy", "tuner.max_epochs": 9}
     flat = parameters(from_flat(BASE, options))
+    flat = {key: flat[key] for key in flat if key in ALWAYS or flat[key] != parameters(BASE)[key]}  # as `definition`
     record = tracking.SearchRecord(store, name, {**kind, **flat, "data": dataset().digest})
     rows, epochs, failed, best = [], 0, 0, {}
     for trial, (changed, reached, score) in points.items():
@@ -223,6 +225,17 @@ def test_the_report_draws_what_trials_may_be_expected_to_find_for_searches_of_th
     assert f"<small>search {NAME}, one of 7 trials</small>" in page
     said("--study", "scale", "data.limit=4000", "--format", "html", "--out", tmp_path / "b.html")
     assert "Dodge" not in (tmp_path / "b.html").read_text()
+
+
+def test_what_was_scored_on_other_images_stands_beside_no_study(said, tmp_path):
+    store, few, many = tracking.Store(str(tmp_path)), "data.limit=3000", "data.validation_rows=9000"
+    points = {0: ({"model.dropout": 0.3}, 9, 0.85)}
+    confirm(store, search(tmp_path, store, OTHER, FEW, points), FEW, points[0][0], "0000")
+    for seed in FRESH:
+        keep(store, FEW | {"data.validation_rows": 9000}, seed, 9, 0.9)
+    assert f"{OTHER}/0" in said("--study", "pooling", few, where=tmp_path)
+    text = said("--study", "pooling", few, many, where=tmp_path)
+    assert OTHER not in text and "baseline" in text
 
 
 # ---- All searches --------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ def test_when_the_time_is_over_no_run_is_begun_and_the_same_command_goes_on(sett
     arguments = [*chosen, f"data.dir={images}", f"store={tmp_path}"]
     printed = here("train", *arguments, "study.minutes=0.000001").stdout
     assert tracking.load(str(tmp_path)).empty
-    left = "would hardly settle pooling=average; pooling" if settle else "(study.minutes=1e-06) is over: 2 of 2 runs left"
+    left = "hardly settle pooling=average; pooling" if settle else "(study.minutes=1e-06) is over: 2 of 2 runs left"
     assert left in printed
     here("train", *arguments, *([] if not settle else ["study.dry_run=true"]))
     assert len(tracking.load(str(tmp_path))) == (0 if settle else 2)

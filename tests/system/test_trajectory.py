@@ -346,6 +346,17 @@ def test_validation_images_are_warped_only_on_request(augmented: bool, tmp_path:
     assert path.history[1]["val/loss"] == evaluate(expected, labels).loss
 
 
+def test_other_rows_that_validate_change_no_bit_of_the_training(tmp_path: Path) -> None:
+    usual = go(path_of(tmp_path / "usual"), 2)
+    more = go(path_of(tmp_path / "more", **{"data.validation_rows": 10_000}), 2)
+    assert [len(path.validation_logits()) for path in (usual, more)] == [30, 130]
+    ours, theirs = ([epoch["train/loss"] for epoch in path.history] for path in (usual, more))
+    assert ours == theirs and usual.history[1]["val/loss"] != more.history[1]["val/loss"]
+    for name, array in usual.engine.state().items():
+        assert array.tobytes() == more.engine.state()[name].tobytes(), name
+    assert usual.test_logits().tobytes() == more.test_logits().tobytes()
+
+
 # ---- Learning and diverging ---------------------------------------------------------------------------
 
 

@@ -58,6 +58,10 @@ def test_the_defaults_are_the_article_s_run():
         ({"data.source": "csv"}, ["data.train_csv=FILE"]),
         ({"data.limit": 50}, ["data.limit=50", "5 rows for validation", "100"]),
         ({"data.limit": 130}, ["data.limit=130", "117 rows", "batch of 128"]),
+        ({"data.validation_rows": 10_000}, ["=10000 needs data.limit=ROWS", "set data.validation_rows=null"]),
+        ({"data.limit": 6000, "data.validation_rows": 599}, ["validation_rows", "at least the 600 rows", "got 599"]),
+        ({"data.limit": 6000, "data.validation_rows": 0}, ["data.validation_rows", "at least 1", "got 0"]),
+        ({"data.limit": 6000, "data.validation_rows": 0.5}, ["data.validation_rows", "a whole number", "got 0.5"]),
         ({"data.validation": 10.0}, ["data.validation", "above 0 and below 1"]),
         ({"compute.precision": "float16"}, ["compute.precision", "bfloat16"]),
         ({"compute.threads": 0}, ["compute.threads", "at least 1"]),
@@ -116,6 +120,8 @@ def test_signatures_differ_by_exactly_what_they_are_of():
     assert (threads.trajectory != base.trajectory, threads.variant) == (True, base.variant)
     for other in (resolved(model__filters=64), resolved(compute__precision="bfloat16")):
         assert sign(other, "data").variant != base.variant
+    limits = [resolved(data__limit=6000, data__validation_rows=rows) for rows in (None, 5000, 10_000)]
+    assert len({sign(limited, "data").trajectory for limited in limits}) == 3  # its history holds other scores
     assert sign(resolved(), "other data").variant != base.variant
 
 

@@ -337,7 +337,7 @@ def test_a_csv_that_is_missing_empty_a_folder_or_only_a_header_is_refused(tmp_pa
 
 def test_a_split_is_stratified_disjoint_and_of_the_declared_sizes() -> None:
     labels = np.repeat(np.arange(10), 6000)
-    training, validating = data.split(labels, seed=0, validation=0.1, limit=None)
+    training, validating = data.split(labels, seed=0, options=DataConfig())
     assert training.dtype == validating.dtype == np.int64
     assert np.array_equal(np.sort(np.concatenate([training, validating])), np.arange(60_000))
     assert np.bincount(labels[training]).tolist() == [5400] * 10
@@ -345,7 +345,7 @@ def test_a_split_is_stratified_disjoint_and_of_the_declared_sizes() -> None:
 
 
 def test_a_split_is_determined_by_the_seed() -> None:
-    first, again, other = (data.split(TRAIN[1], seed=seed, validation=0.25, limit=None) for seed in (0, 0, 1))
+    first, again, other = (data.split(TRAIN[1], seed=seed, options=DataConfig(validation=0.25)) for seed in (0, 0, 1))
     assert np.array_equal(first[0], again[0]) and np.array_equal(first[1], again[1])
     assert not np.array_equal(np.sort(first[1]), np.sort(other[1]))
 
@@ -353,7 +353,7 @@ def test_a_split_is_determined_by_the_seed() -> None:
 @pytest.mark.parametrize("limit", [100, 995, 999, 1000])
 def test_a_limit_draws_a_stratified_subset(limit: int) -> None:
     labels = np.arange(1000) % 10
-    training, validating = data.split(labels, seed=3, validation=0.2, limit=limit)
+    training, validating = data.split(labels, seed=3, options=DataConfig(validation=0.2, limit=limit))
     assert len(validating) == round(limit * 0.2) and len(training) + len(validating) == limit
     assert len(np.unique(np.concatenate([training, validating]))) == limit
     counts = np.bincount(labels[np.concatenate([training, validating])])
@@ -361,9 +361,40 @@ def test_a_limit_draws_a_stratified_subset(limit: int) -> None:
     assert training.max() > limit / 2 or limit == 100
 
 
+UNEVEN = np.random.default_rng(0).permutation(np.repeat(np.arange(10), range(55, 155, 10)))  # 1,000 labels
+
+
+def limited(validation_rows: int | None, seed: int = 3) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """116 rows that train, and 29 or more that validate."""
+    options = DataConfig(limit=145, validation=0.2, validation_rows=validation_rows)
+    training, validating = data.split(UNEVEN, seed=seed, options=options)
+    assert (len(training), len(validating)) == data.part_sizes(1000, options)
+    return training, validating
+
+
+@pytest.mark.parametrize("wanted", [29, 30, 57, 300, 883, 884, 10_000])
+def test_rows_that_a_limit_leaves_out_validate_too_and_those_that_train_stay(wanted: int) -> None:
+    (training, few), (same, validating) = limited(None), limited(wanted)
+    assert same.tobytes() == training.tobytes() and validating.dtype == np.int64
+    assert len(validating) == min(wanted, 1000 - 116) and np.array_equal(validating[:29], few)
+    used = np.concatenate([training, validating])
+    assert len(np.unique(used)) == len(used)
+    free = np.bincount(UNEVEN) - np.bincount(UNEVEN[np.concatenate([training, few])])
+    further = np.bincount(UNEVEN[validating[29:]], minlength=10)
+    assert np.abs(further - free * further.sum() / free.sum()).max() <= 1
+
+
+def test_rows_that_validate_beside_a_limit_are_drawn_by_the_seed_and_more_of_them_begin_with_the_same() -> None:
+    first, again, longer = limited(300)[1], limited(300)[1], limited(500)[1]
+    assert np.array_equal(first, again) and np.array_equal(first, longer[:300])
+    assert len(np.intersect1d(first, limited(300, seed=4)[1])) < 200
+    assert np.any(np.diff(first[29:]) < 0)  # in no order of the file
+
+
 def test_too_few_rows_to_split_are_refused_with_the_numbers() -> None:
     def refusal(labels: NDArray[np.int64], validation: float, limit: int | None) -> str:
-        return message(lambda: data.split(labels, seed=0, validation=validation, limit=limit))
+        options = DataConfig(validation=validation, limit=limit)
+        return message(lambda: data.split(labels, seed=0, options=options))
 
     labels = np.arange(40) % 10
     assert "at most the 40 training rows there are, but got 41" in refusal(labels, 0.5, 41)

@@ -21,6 +21,9 @@ def record(flops, images_per_s, **changes):
         "compute.backend": "tensorflow",
         "time/images_per_s": images_per_s,
         "flops_per_image": flops,
+        "validation_images": 0,
+        "data.validation": "0.1",
+        "data.limit": "null",
         "epochs": 3,
         **changes,
     }
@@ -48,6 +51,13 @@ def test_finished_runs_of_this_processor_precision_and_threads_tell_the_pace_by_
     guess = learned()
     assert guess != 200.0
     assert pace.Pace(pd.DataFrame(runs[3:]), [BASE]).unknown([BASE]) == [BASE]
+
+
+def test_what_scoring_takes_is_no_lower_pace():
+    usual = {"validation_images": 6_000}  # 54,000 train
+    many = {"validation_images": 10_000, "data.limit": "6000"}  # 5,400 train
+    assert learned(record(100, 2.0, **usual)) == pytest.approx(200 * (1 + 6_000 / 3 / 54_000))
+    assert learned(record(100, 2.0, **many)) == pytest.approx(200 * (1 + 10_000 / 3 / 5_400))
 
 
 def test_finished_runs_tell_what_a_run_takes_beyond_its_epochs_and_where_none_does_it_is_guessed():

@@ -7,6 +7,7 @@ import pytest
 
 from fmnist.config import Config, ModelConfig, StudyConfig, from_flat
 from fmnist.identity import sign
+from fmnist.network import flops_per_image
 from fmnist.study import plan
 
 BASE = from_flat(Config(), {"compute.precision": "float32", "compute.threads": 1})
@@ -53,6 +54,14 @@ def test_a_longer_rung_costs_only_the_epochs_that_are_new():
     alone = planned(study=replace(STUDY, rungs=[50], seeds=[0]))
     extra = sum(run.seconds for run in shared) - alone[0].seconds
     assert extra < 2 * 3.0
+
+
+def test_every_row_that_validates_costs_a_third_of_one_that_trains():
+    few, many = (
+        from_flat(BASE, {"data.limit": 6000, "data.validation_rows": rows, "epochs": 2}) for rows in (None, 10_000)
+    )
+    added = plan.operations(many, 60_000, 0) - plan.operations(few, 60_000, 0)
+    assert added == pytest.approx(2 * 9_400 / 3 * flops_per_image(BASE.model))
 
 
 def test_the_estimate_is_the_workers_share_but_no_less_than_the_longest_trajectory():
