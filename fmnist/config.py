@@ -251,6 +251,17 @@ class OptimizerConfig:
 
 
 @dataclass
+class NoiseConfig:
+    """A seed for one source of chance alone, where it is to differ from the run's; to tell the sources apart."""
+
+    split: int | None = option(None, least=0, most=MOST_SEED)  # which images train and which validate
+    weights: int | None = option(None, least=0, most=MOST_SEED)  # the first ones
+    order: int | None = option(None, least=0, most=MOST_SEED)  # of the images in each epoch
+    warps: int | None = option(None, least=0, most=MOST_SEED)  # of the augmentation
+    masks: int | None = option(None, least=0, most=MOST_SEED)  # of dropout
+
+
+@dataclass
 class ComputeConfig:
     """How the numbers are computed; all are part of what determines a run's bits."""
 
@@ -290,6 +301,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     batch_size: int = option(128, least=1, most=60_000)
     epochs: int = option(10, least=1, most=MOST_EPOCHS)

@@ -1,6 +1,7 @@
 """What stands below a leaderboard to read: how its numbers were come by, what the seeds show, claims, diagnosis."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -51,6 +52,31 @@ def share_lines(shares: pd.DataFrame) -> list[str]:
         + ("" if pd.isna(row["p"]) else f", p {p_value(row['p'])}")
         for row in shares.to_dict("records")
     ]
+
+
+def noise_lines(table: pd.DataFrame, accuracy: float, images: int) -> list[str]:
+    """What each source of chance brings by itself, as `fmnist.analysis.noise.by_source` returned it.
+
+    Args:
+        table: a row a source.
+        accuracy: of the baseline in validation.
+        images: that validate it.
+    """
+    if table.empty:
+        return []
+    alone = 100 * (accuracy * (1 - accuracy) / images) ** 0.5
+    return [
+        "Scatter of accuracy by source, as standard deviations in points with 95 % intervals (chi-square), each source "
+        "varied with the others held; all: everything drawn anew.",
+        *(_scatter(row) for row in table.to_dict("records")),
+        f"images: so many that validate ({images:,}) by themselves leave {alone:.2f} points to chance.",
+    ]
+
+
+def _scatter(row: dict[Any, Any]) -> str:
+    validation, test = (" ".join((f"{100 * row[f'{part}_sd']:.2f}", f"({100 * row[f'{part}_low']:.2f} to "
+                                  f"{100 * row[f'{part}_high']:.2f})")) for part in ("val", "test"))  # fmt: skip
+    return f"{row['source']}: validation {validation}, test {test}, {plural(row['runs'], 'run')}."
 
 
 def notes(

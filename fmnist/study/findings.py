@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fmnist.analysis import claims, effects
+from fmnist.analysis import claims, effects, noise
 from fmnist.analysis.budgets import common_budget, own_longest
 from fmnist.analysis.claims import Verdict
 from fmnist.analysis.diagnosis import Finding, diagnose
@@ -18,7 +18,7 @@ from fmnist.analysis.sources import sources
 from fmnist.config import STORE, UserError
 from fmnist.identity import make_command
 from fmnist.report.content import Content
-from fmnist.report.notes import notes, share_lines
+from fmnist.report.notes import noise_lines, notes, share_lines
 from fmnist.schema import BASELINE, VAL_ACCURACY, Comparison, Judgement
 from fmnist.study.compose import compose_config
 from fmnist.study.declared import DeclaredStudy
@@ -108,6 +108,19 @@ class Findings:
         return effects.grid_effects(frame, "accuracy", list(self.study.axes), "seed", self.selection.rule)
 
     @cached_property
+    def noise(self) -> list[str]:
+        """Of a study that varies sources of chance: how much scatter each brings."""
+        runs = self._alike(self.selection.own)
+        if self.study is None or runs.empty or not any(axis.startswith(noise.GROUP) for axis in self.study.axes):
+            return []
+        runs = runs[runs["epochs"] == self.budget]
+        base = runs[runs["variant_signature"].isin(list(self.study.baseline.signatures))]
+        if base.empty:
+            return []
+        table = noise.by_source(runs, self.study.levels, self.study.baseline.signatures)
+        return noise_lines(table, float(base[VAL_ACCURACY.key].mean()), int(base["validation_images"].max()))
+
+    @cached_property
     def histories(self) -> dict[str, pd.DataFrame]:
         """The epochs of each variant's runs at its longest budget."""
         ranked = self.leaderboard[self.leaderboard["rank"].notna()]
@@ -141,6 +154,7 @@ class Findings:
         runs = self.selection.finished(self.selection.runs)
         pair_columns = self.selection.pair_columns if self.study else ()
         found = notes(self.leaderboard, runs, pair_columns, self.selection.rule)
+        found += self.noise
         return [*found, f"What is open, settle it with '{self.settling()}'."] if self.settling() else found
 
     @cached_property
@@ -252,13 +266,13 @@ class Findings:
         return dataset.test_images[..., 0] if same else np.zeros((0, 28, 28), np.uint8)
 
 
-def answer(question: Question) -> Findings:
+def answer(question: Question, digest: str = "") -> Findings:
     """What a store shows of a question.
 
     Raises:
         UserError: the study, an override or the baseline is unknown.
     """
-    return Findings(select(question))
+    return Findings(select(question, digest))
 
 
 def _run_ids(rows: pd.DataFrame) -> list[str]:

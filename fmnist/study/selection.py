@@ -30,7 +30,6 @@ class Question:
     by: str = "variant"
     rank_failed: bool = False  # variants too of which seeds failed
     where: Sequence[tuple[str, str]] = ()  # options that the runs of a row must have, and their values
-    digest: str = ""  # of data that runs are about to see
     top: int | None = None  # the first so many rows; rows are cut after the statistics, which do not depend on it
 
 
@@ -84,14 +83,14 @@ class Selection:
         return self.searches[np.array([each in scored for each in options], bool)]
 
 
-def select(question: Question) -> Selection:
-    """Look the runs up.
+def select(question: Question, digest: str = "") -> Selection:
+    """Look the runs up; the digest is of data that runs are about to see, if any.
 
     Raises:
         UserError: the study, an override or the baseline is unknown.
     """
     runs = load(question.folder)
-    study = declare(question.study, question.overrides, runs, question.digest) if question.study else None
+    study = declare(question.study, question.overrides, runs, digest) if question.study else None
     searched = all_searches(question.folder) if (runs["search"] != "").any() else _frame([])
     trials = dict(zip(searched["name"], searched["trials"], strict=True))
     runs = add_searches(runs, study.designed if study else _designed(runs), trials)

@@ -10,7 +10,7 @@ import numpy as np
 
 from fmnist.config import CLASS_COUNT, IMAGE_SIZE, Config
 from fmnist.network import filters_per_convolution
-from fmnist.training.streams import stream
+from fmnist.training.streams import seed_of, stream
 from fmnist.training.winograd import convolve
 
 _CONSTANTS = ("bias", "gamma", "beta", "moving_mean", "moving_variance")  # weights that begin as zeros or ones
@@ -45,7 +45,7 @@ def build(config: Config) -> keras.Model:
     logits = keras.layers.Dense(CLASS_COUNT, dtype="float32", name="logits")(x)
     outputs = keras.layers.Softmax(dtype="float32", name="probabilities")(logits)
     model = keras.Model(inputs, outputs, name="fmnist")
-    draw_weights(model, stream(config.seed, "weights"))
+    draw_weights(model, stream(seed_of(config, "weights"), "weights"))
     return model
 
 

@@ -14,7 +14,7 @@ from fmnist.training import augment, checkpoint
 from fmnist.training.data import Dataset, split
 from fmnist.training.engine import Arrays, Engine
 from fmnist.training.evaluation import log_loss
-from fmnist.training.streams import stream
+from fmnist.training.streams import seed_of, stream
 
 log = logging.getLogger(__name__)
 SEGMENT_SECONDS = 1.0  # How long the compiled loop runs before Ctrl-C is heard and progress is shown.
@@ -32,7 +32,7 @@ class Trajectory:
         """Prepare to train; `folder` holds the checkpoints of this trajectory alone."""
         self.config, self.dataset, self.folder = config, dataset, folder
         self.signature = sign(config, dataset.digest).trajectory
-        self.train_rows, self.val_rows = split(dataset.train_labels, seed=config.seed, options=config.data)
+        self.train_rows, self.val_rows = split(dataset.train_labels, seed=seed_of(config, "split"), options=config.data)
         self.engine = Engine(config, dataset.train_images[self.train_rows], dataset.train_labels[self.train_rows])
         self._initial = self.engine.state()
         self.epoch = 0
@@ -107,7 +107,8 @@ class Trajectory:
         return np.stack([images, *(np.asarray(augment.warp(images, warps)) for warps in epochs)], axis=1)[..., 0]
 
     def _transforms(self, purpose: str, epoch: int, count: int) -> NDArray[np.float32]:
-        return augment.transforms(augment.draw(self.config.augment, count, stream(self.config.seed, purpose, epoch)))
+        drawn = augment.draw(self.config.augment, count, stream(seed_of(self.config, "warps"), purpose, epoch))
+        return augment.transforms(drawn)
 
     def _go_to(self, epoch: int, state: Arrays, history: list[Epoch]) -> None:
         self.engine.restore(state)
@@ -115,15 +116,15 @@ class Trajectory:
 
     def _train_epoch(self, on_step: Callable[[int, int], None]) -> None:
         began, epoch = time.monotonic(), self.epoch + 1
-        seed, batch, steps = self.config.seed, self.config.batch_size, self.steps_per_epoch
-        order = stream(seed, "order", epoch).permutation(len(self.train_rows))[: steps * batch]
+        batch, steps = self.config.batch_size, self.steps_per_epoch
+        order = stream(seed_of(self.config, "order"), "order", epoch).permutation(len(self.train_rows))[: steps * batch]
         rows = order.astype(np.int32).reshape(steps, batch)
         warps = None
         if augment.augments(self.config.augment):  # drawn for every image, used for those in a full batch
             warps = self._transforms("augment", epoch, len(self.train_rows))[order].reshape(steps, batch, 8)
         if not (self.engine.any_length or self.compiling):
             self.compiling = self._compile(rows, warps)
-        self.engine.reseed_dropout(int(stream(seed, "dropout", epoch).integers(2**32)))
+        self.engine.reseed_dropout(int(stream(seed_of(self.config, "masks"), "dropout", epoch).integers(2**32)))
         losses, hits, done = np.empty(steps, np.float64), 0, 0
         while done < steps:
             tick = time.monotonic()

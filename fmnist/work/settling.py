@@ -23,6 +23,7 @@ class Settling:
 
     planned: list[PlannedRun]  # with every seed that the study may have
     question: Question
+    digest: str  # of the data
     launcher: LaunchingSweeper
     workers: int
     images: int  # that validate
@@ -63,7 +64,7 @@ class Settling:
 
     def _look(self) -> Findings:
         """What the store says now."""
-        self.findings = answer(self.question)
+        self.findings = answer(self.question, self.digest)
         own = self.findings.selection.own
         finished = set(own.loc[own["status"] == Status.FINISHED, "signature"])
         failed = set(own.loc[own["status"] == Status.FAILED, "signature"]) - finished

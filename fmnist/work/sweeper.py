@@ -78,13 +78,13 @@ class StudySweeper(LaunchingSweeper):
         from fmnist.training.data import part_sizes
         from fmnist.work.settling import Settling
 
-        question = Question(self.config.store, study.name, self._options(), digest=dataset.digest)
+        question = Question(self.config.store, study.name, self._options())
         _, epochs = budgets(declare(study.name, question.overrides, runs, dataset.digest))
         workers = self.workers(len(points))
         universe = replace(study, seeds=list(range(study.most_seeds)), rungs=epochs)
         planned = self._plan(points, universe, dataset, runs, workers)
         _, images = part_sizes(len(dataset.train_labels), points[0].config.data)
-        settling = Settling(planned, question, self, workers, images, until)
+        settling = Settling(planned, question, dataset.digest, self, workers, images, until)
         settling.forecast()
         if not study.dry_run:
             settling.carry_out()

@@ -382,3 +382,24 @@ def test_a_validation_loss_that_is_no_number_is_no_epoch_either(tmp_path: Path) 
     with pytest.raises(DivergedError, match=r"in epoch 1, validation; lower optimizer.learning_rate=1e\+30"):
         go(path, 3)
     assert not tmp_path.exists() or names(tmp_path) == []
+
+
+# ---- One source of chance at a time --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", ["split", "weights", "order", "warps", "masks"])
+def test_a_source_with_a_seed_of_its_own_changes_nothing_of_the_others(source: str, tmp_path: Path) -> None:
+    options = {**VARIANTS["float32 with everything"], "model.dropout": 0.5}
+    plain, other, same = (
+        path_of(tmp_path / str(seed), **options, **({} if seed is None else {f"noise.{source}": seed}))
+        for seed in (None, 7, plain_seed())
+    )
+    split_differs = (plain.train_rows != other.train_rows).any()
+    weights_differ = any((plain.engine.state()[key] != value).any() for key, value in other.engine.state().items())
+    assert (split_differs, weights_differ) == (source == "split", source == "weights")
+    ends = [outcome(go(path, 1)) for path in (plain, other, same)]
+    assert ends[0] == ends[2] != ends[1]
+
+
+def plain_seed() -> int:
+    return TINY.seed
