@@ -37,6 +37,7 @@ class Content:
     notes: Sequence[str]  # the statistics, stated
     provenance: Mapping[str, str]
     curves: Sequence[ExpectedBest] = ()  # of searches on the same data
+    margin: float = 0.0  # of accuracy, within which no difference matters
 
     @property
     def measured(self) -> pd.DataFrame:

@@ -55,6 +55,8 @@ def forest(content: Content) -> Figure | None:
             _effect(axes, row, below + 7.5, effects["epochs"].max())
             below += 15
     axes.axvline(0, color=MUTED, linewidth=1)
+    if content.margin:  # within which no difference matters
+        axes.axvspan(-content.margin, content.margin, color=MUTED, alpha=0.12, linewidth=0, zorder=0)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_formatter(drawing.SIGNED)

@@ -203,6 +203,7 @@ class Findings:
             notes=[*self.notes, *share_lines(self.shares)],
             provenance=_provenance(finished),
             curves=curves(self.selection.comparable_searches),
+            margin=self.selection.rule.margin,
         )
 
     def command(self) -> str:
