@@ -104,9 +104,9 @@ class Client:
             send(run_id, metrics=metrics[start : start + BATCH])
 
     def by_step(self, run_id: str, key: str) -> dict[int, float]:
-        """The values of a metric that a run has logged; of a step the last, and none that is no number."""
-        history = self.get_metric_history(run_id, key)
-        return {metric.step: metric.value for metric in history if isinstance(metric.value, float)}
+        """The values of a metric that a run has logged; of a step the last, and none that is no number, or at none."""
+        points = ((metric.step, metric.value) for metric in self.get_metric_history(run_id, key))
+        return {step: value for step, value in points if isinstance(step, int) and isinstance(value, float)}
 
     def all_runs(self, experiment: str, condition: str = "") -> Iterator[StoredRun]:
         """The runs of an experiment that are not deleted and meet MLflow's filter, newest first."""

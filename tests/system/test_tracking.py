@@ -200,6 +200,16 @@ def test_a_history_has_a_row_an_epoch_and_runs_without_epochs_are_left_out(store
     pd.testing.assert_frame_equal(history.drop(columns="val/loss"), expected.drop(columns="val/loss"))
 
 
+def test_points_of_a_history_that_are_damaged_are_left_out(tmp_path):
+    damaged = tracking.Store(str(tmp_path))
+    writer = damaged.begin("damaged", "s9", {}, {})
+    writer.epochs([epoch(0.8), epoch(0.9), epoch(0.7)])
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:
+        database.execute("UPDATE metrics SET step = ' ' WHERE step = 2")
+        database.execute("UPDATE metrics SET value = 'x' WHERE step = 3")
+    assert list(damaged.histories([writer.run_id])[writer.run_id].index) == [1]
+
+
 def test_predictions_come_back_as_they_were_kept(store):
     writer = store.begin("with predictions", "s4", {}, {})
     classes = {"test_labels": np.ones(10, np.uint8), "test_predicted": np.arange(10, dtype=np.uint8)}
