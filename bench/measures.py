@@ -1,6 +1,7 @@
 """What processes measure: matrix products, training by our loop, training the plain way."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,13 @@ _STEPS, _WARM = 24, 4  # steps of a call of `fit`, and how many of them are not 
 _EPOCHS = 3  # of a longer call: some last twice as long as others, which wait until the iterator before them is gone
 
 
+def timed(act: Callable[[], object]) -> float:
+    """Seconds of a call."""
+    began = time.perf_counter()
+    act()
+    return time.perf_counter() - began
+
+
 def config(**options: Any) -> Config:
     """The baseline with options, `model__filters=32`, resolved: in the precision that `auto` picks, with one thread."""
     flat = {"compute.threads": 1, **{key.replace("__", "."): value for key, value in options.items()}}
@@ -30,7 +38,7 @@ def ours(config: Config) -> dict[str, Measure]:
     from fmnist.training.engine import Engine
     from fmnist.training.streams import stream
 
-    images, labels = _data(_IMAGES)
+    images, labels = data(_IMAGES)
     engine = Engine(config, images, labels)
     batch = config.batch_size
     rows = np.arange(_IMAGES, dtype=np.int32).reshape(-1, batch)
@@ -53,7 +61,7 @@ def ours(config: Config) -> dict[str, Measure]:
         return 1000, time.perf_counter() - began
 
     score()
-    return {"train": train, "score": score, "products": _products(config.compute.precision)}
+    return {"train": train, "score": score, "products": products(config.compute.precision)}
 
 
 def directly(config: Config) -> dict[str, Measure]:
@@ -65,18 +73,21 @@ def directly(config: Config) -> dict[str, Measure]:
     return ours(config)
 
 
-def _products(precision: str, size: int = 2048) -> Measure:
-    import tensorflow as tf
+def products(precision: str, size: int = 2048, count: int = 1) -> Measure:
+    """Operations of so many matrix products in a call, one upon the other, on random numbers."""
+    from fmnist.training.engine import keras
 
-    matrix = tf.ones((size, size), precision)
-    product = tf.function(tf.matmul)
-    product(matrix, matrix)
+    numbers = np.random.default_rng(0).standard_normal((size, size), np.float32) / np.sqrt(size)
+    matrix = keras.ops.cast(numbers, precision)
 
     def multiply() -> tuple[float, float]:
-        began = time.perf_counter()
-        product(matrix, matrix).numpy()
-        return 2 * size**3, time.perf_counter() - began
+        began, product = time.perf_counter(), matrix
+        for _ in range(count):
+            product = keras.ops.matmul(product, matrix)
+        float(product[0, 0])  # waits for it
+        return count * 2 * size**3, time.perf_counter() - began
 
+    multiply()
     return multiply
 
 
@@ -90,7 +101,7 @@ def plain(filters: int, kernel_size: int, pooling: str, augment: str, scale: str
             times.append(time.perf_counter())
 
     times: list[float] = []
-    images, labels = _data(EPOCH + VALIDATION)
+    images, labels = data(EPOCH + VALIDATION)
     pixels = images.astype("float32") / {"raw": 1, "unit": 255}[scale]
     validation = pixels[EPOCH:], labels[EPOCH:]
     model = plain_way.network(filters, kernel_size, pooling)
@@ -110,6 +121,7 @@ def plain(filters: int, kernel_size: int, pooling: str, augment: str, scale: str
     return {"steps": steps, "epochs": epochs}
 
 
-def _data(count: int) -> tuple[Any, Any]:
+def data(count: int) -> tuple[Any, Any]:
+    """Invented images and labels."""
     rng = np.random.default_rng(0)
     return rng.integers(0, 256, (count, 28, 28, 1), dtype=np.uint8), rng.integers(0, 10, count)
