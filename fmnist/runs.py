@@ -1,4 +1,4 @@
-"""The command that carries runs: `python -m fmnist.runs` puts them into a file, and those of a file into a store."""
+"""The command about single runs: `python -m fmnist.runs` lists and shows them, and carries them to another store."""
 
 import argparse
 import sys
@@ -18,12 +18,18 @@ EXAMPLES = """\
 actions (each has a --help of its own):
   export FILE   put runs into one file
   import FILE   add the runs of a file to a store; those that it has stay as they are
+  list          a table of runs, the latest first
+  show RUN      what a run is, and how to repeat it; RUN is its id, or the first letters of it
+  diff RUN RUN  what differs: options, code, machine, results
 
 examples:
   python -m fmnist.runs export runs.zip                       every run of mlruns/ that finished or failed
   python -m fmnist.runs export runs.zip --study article       those of a study
   python -m fmnist.runs import runs.zip --store elsewhere     into another store
   MLFLOW_TRACKING_URI=http://tracking:5000 python -m fmnist.runs import runs.zip     onto a server
+  python -m fmnist.runs list --where model.filters=64
+  python -m fmnist.runs show 1f0c
+  python -m fmnist.runs diff 1f0c 9ab2
 
 The file is a zip of JSON, texts and NumPy arrays; about.json in it says what is where.
 """
@@ -73,15 +79,42 @@ def _import(arguments: argparse.Namespace) -> None:
     file = RunFile(arguments.file)
     for _ in file:  # all of it is checked before anything is written
         pass
+    from filelock import FileLock, Timeout
+
     from fmnist import tracking
     from fmnist.artifacts import redrawn
     from fmnist.tracking import transfer
     from fmnist.work.progress import counted
 
     store = tracking.Store(arguments.store)
-    new = sum(transfer.put(store, run, redrawn) for run in counted("import", file, len(file)))
+    try:
+        with FileLock(store.folder / ".import.lock", blocking=False):
+            new = sum(transfer.put(store, run, redrawn) for run in counted("import", file, len(file)))
+    except Timeout as error:
+        raise UserError(f"another import into {arguments.store} goes on; wait for its end") from error
     there = f"; {plural(len(file) - new, 'run')} had been there" if new < len(file) else ""
     print(f"{plural(new, 'run')} imported{f', {SAMPLES_LEFT}' if new else ''}{there}")
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    runs = _chosen(arguments)
+    from fmnist.study.records import listed
+
+    print(listed(runs))
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    from fmnist.study.records import Records
+
+    records = Records(arguments.store)
+    print(records.shown(records.find(arguments.run)))
+
+
+def _diff(arguments: argparse.Namespace) -> None:
+    from fmnist.study.records import Records
+
+    records = Records(arguments.store)
+    print(records.compared(records.find(arguments.run), records.find(arguments.other)))
 
 
 @dataclass(frozen=True)
@@ -111,14 +144,26 @@ def _add_import(parser: Parser) -> None:
     parser.add_argument("file", metavar="FILE", type=Path, help="that export has written")
 
 
+def _add_run(parser: Parser) -> None:
+    parser.add_argument("run", metavar="RUN", help="its id, or the first letters of it")
+
+
+def _add_runs(parser: Parser) -> None:
+    _add_run(parser)
+    parser.add_argument("other", metavar="RUN", help="the other's")
+
+
 ACTIONS = {
     "export": Action("Put runs that finished or failed into one file, without models.", _export, _add_export),
     "import": Action("Add the runs of a file to a store, which keeps what it has.", _import, _add_import),
+    "list": Action("A table of runs, the latest first.", _list, _add_choice),
+    "show": Action("What a run is, and how to repeat it.", _show, _add_run),
+    "diff": Action("What differs between two runs.", _diff, _add_runs),
 }
 
 
 def _body(argv: list[str]) -> None:
-    parser = Parser("fmnist.runs", "Carry recorded runs from one store to another.", EXAMPLES)
+    parser = Parser("fmnist.runs", "List and show recorded runs, and carry them to another store.", EXAMPLES)
     parser.add_argument("action", choices=ACTIONS, help="what to do")
     action = ACTIONS[parser.parse_args(argv[:1]).action]
     own = Parser(f"fmnist.runs {argv[0]}", action.description)

@@ -52,7 +52,7 @@ def take(store: Store, run_id: str, with_probabilities: bool = False) -> Portabl
         return None
     arrays = store.predictions(run_id) or {}
     kept = {name: array for name, array in arrays.items() if with_probabilities or "probabilities" not in name}
-    return PortableRun(facts, _texts(store, run_id), kept)
+    return PortableRun(facts, texts(store, run_id), kept)
 
 
 def _number(value: float) -> float | None:
@@ -75,17 +75,17 @@ def _data(run: Run) -> list[DataSet]:
     ]
 
 
-def _texts(store: Store, run_id: str, folder: str | None = None) -> dict[str, str]:
+def texts(store: Store, run_id: str, folder: str | None = None) -> dict[str, str]:
     """The text artifacts of a run."""
-    texts: dict[str, str] = {}
+    found: dict[str, str] = {}
     for file in store.client.list_artifacts(run_id, folder):
         if file.is_dir and file.path not in ("images", "model"):
-            texts |= _texts(store, run_id, file.path)
+            found |= texts(store, run_id, file.path)
         elif file.path.endswith(SUFFIXES) and re.fullmatch(r"[\w./ -]+", file.path):
             with tempfile.TemporaryDirectory() as place:
                 copy = store.client.download_artifacts(run_id, file.path, place)
-                texts[file.path] = Path(copy).read_bytes().decode(errors="replace")
-    return texts
+                found[file.path] = Path(copy).read_bytes().decode(errors="replace")
+    return found
 
 
 def put(store: Store, run: PortableRun, pictures: Pictures) -> bool:

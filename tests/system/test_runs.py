@@ -160,6 +160,44 @@ def test_probabilities_travel_where_they_are_asked_for(original, tmp_path):
     assert all("test_probabilities" in run.predictions for run in RunFile(tmp_path / "runs.zip"))
 
 
+# ---- Single runs ------------------------------------------------------------------------------------------
+
+
+def test_runs_are_listed_the_latest_first(original):
+    lines = here("runs", "list", "--store", original).stdout.splitlines()
+    assert len(lines) == 7 and "FAILED" in lines[2]
+    assert len(here("runs", "list", "--store", original, "--where", "epochs=10").stdout.splitlines()) == 3
+
+
+def test_a_run_is_shown_by_its_first_letters_here_or_where_it_was_made(original, imported):
+    run = next(run for run in tracking.Store(str(original)).all_runs() if "seed 0 · 3 epochs" in run.name)
+    for store, letters in ((original, run.run_id), (imported, run.run_id[:12])):
+        said = here("runs", "show", letters, "--store", store).stdout
+        assert said.startswith("baseline · seed 0 · 3 epochs\n") and run.run_id in said
+        assert "python -m fmnist.train compute.precision=float32 compute.threads=1 epochs=3" in said
+        assert f"{run.metrics['test/accuracy']:.2%}".replace("%", " %") in said and "config.yaml" in said
+    assert "too hot" in here("runs", "show", failed(imported), "--store", imported).stdout
+
+
+def failed(store):
+    return next(run.run_id for run in tracking.Store(str(store)).failed())
+
+
+def test_the_difference_of_two_runs_is_what_was_asked_and_what_came_of_it(original):
+    runs = {run.name: run.run_id for run in tracking.Store(str(original)).all_runs()}
+    first, second = runs["baseline · seed 0 · 1 epoch"], runs["baseline · seed 1 · 1 epoch"]
+    rows = [line.split() for line in here("runs", "diff", first, second, "--store", original).stdout.splitlines()[2:]]
+    differing = {row[0]: row[1:] for row in rows}
+    assert differing["seed"] == ["0", "1"] and "val/loss" in differing and "epochs" not in differing
+    assert "differ in nothing" in here("runs", "diff", first, first, "--store", original).stdout
+
+
+def test_a_run_that_is_not_there_or_not_named_clearly_is_refused(original, tmp_path):
+    assert "no run of 5 recorded runs" in mistake("runs", "show", "xyz", "--store", original)
+    assert "5 runs begin so: " in mistake("runs", "show", "", "--store", original)
+    assert "there are no runs in" in mistake("runs", "show", "a", "--store", tmp_path / "none")
+
+
 # ---- Bad files --------------------------------------------------------------------------------------------
 
 
