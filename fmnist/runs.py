@@ -126,6 +126,14 @@ class Action:
     add: Callable[[Parser], None]  # its arguments
 
 
+def _zip(text: str) -> Path:
+    """A file that may be replaced."""
+    path = Path(text)
+    if path.suffix != ".zip" or path.is_dir():
+        raise argparse.ArgumentTypeError(f"must be a file that ends in .zip, but got '{shown(text)}'")
+    return path
+
+
 def _add_choice(parser: Parser) -> None:
     parser.add_argument("--study", metavar="NAME", default="", help="only the runs of a study in conf/study/")
     only = "only runs with this option; may be repeated"
@@ -134,7 +142,7 @@ def _add_choice(parser: Parser) -> None:
 
 
 def _add_export(parser: Parser) -> None:
-    parser.add_argument("file", metavar="FILE", type=Path, help="to be written: runs.zip")
+    parser.add_argument("file", metavar="FILE", type=_zip, help="to be written: runs.zip")
     probabilities = "with the probabilities of each test and validation image: 20 times as large"
     parser.add_argument("--probabilities", action="store_true", help=probabilities)
     _add_choice(parser)

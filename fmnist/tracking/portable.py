@@ -1,10 +1,11 @@
 """Runs in one file that every zip tool, JSON and NumPy can read: equal bytes for equal runs, and read with care.
 
-    about.json                the format, its version, and what the rest is
+    about.json                the format, its version, the ids of all runs, and what the rest is
     runs/<id>.json            a run: name, status, start and end (ms), tags, params, data sets, and of each metric
                               every [step, ms, value] (null: not a number); `files` and `predictions` name the members
                               below that hold its text artifacts (path -> member) and arrays (name -> member)
-    files/<digest>.<suffix>   a text artifact or an array (npy), once however many runs have it
+    files/<digest>.<suffix>   a text artifact or an array (npy), once however many runs have it; `test_errors` is the
+                              predicted class minus the label, modulo 10 (0: right), a fifth of `test_predicted`
 
 Models, pictures and checkpoints are left out.
 """
@@ -25,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from fmnist.config import Config, UserError, check_option, option_fields
+from fmnist.config import CLASS_COUNT, Config, UserError, check_option, option_fields
 from fmnist.tracking.stored import StoredRun, check_classes, faults, value_of
 from fmnist.words import harmless, plural, shown
 
@@ -34,6 +35,8 @@ SUFFIXES = (".yaml", ".json", ".csv", ".txt", ".diff", ".md")  # of text artifac
 LARGEST, LARGEST_SUM = 2**24, 2**32  # bytes of a member and of all, unpacked
 _ABOUT, _FORMAT = "about.json", "fmnist runs"
 _TYPES = {np.dtype(name).str for name in ("uint8", "int32", "int64", "float16", "float32", "float64")}
+_PARTS = ("test", "val")
+_ARRAY = r"^(test|val)_(labels|errors|probabilities|rows)$"
 _MEMBER = r"^files/[0-9a-f]{32}\.[a-z]{2,4}$"
 
 
@@ -77,7 +80,7 @@ class Facts(BaseModel):
     metrics: dict[Key, Annotated[list[tuple[Step, Moment, Number]], Field(min_length=1)]]
     data: list[DataSet]
     files: dict[Key, Member] = {}
-    predictions: dict[Annotated[str, Field(pattern=r"^(train|val|test)_[a-z_]+$")], Member] = {}
+    predictions: dict[Annotated[str, Field(pattern=_ARRAY)], Member] = {}
 
     def stored(self) -> StoredRun:
         """As a store shows it."""
@@ -112,18 +115,21 @@ def write(path: Path, runs: Iterable[PortableRun]) -> int:
                     members.add(name)
                 return name
 
-            put(_ABOUT, _json({"format": _FORMAT, "version": VERSION, "about": (__doc__ or "").splitlines()}))
+            ids = []
             for run in runs:
                 texts = {name: (text.encode(), Path(name).suffix) for name, text in run.texts.items()}
-                arrays = {name: (_npy(array), ".npy") for name, array in run.predictions.items()}
+                arrays = {name: (_npy(array), ".npy") for name, array in _packed(run.predictions).items()}
                 files, predictions = (
                     {name: put(_member(*each), each[0]) for name, each in sorted(group.items())}
                     for group in (texts, arrays)
                 )
                 facts = run.facts.model_copy(update={"files": files, "predictions": predictions})
                 put(f"runs/{facts.id}.json", _json(facts.model_dump()))
+                ids.append(facts.id)
+            about = {"format": _FORMAT, "version": VERSION, "runs": ids, "about": (__doc__ or "").splitlines()}
+            put(_ABOUT, _json(about))
         part.replace(path)
-        return sum(name.startswith("runs/") for name in members)
+        return len(ids)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
     finally:
@@ -144,6 +150,32 @@ def _npy(array: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
+def _packed(predictions: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """With errors instead of the classes that were predicted: most are 0."""
+    packed = dict(predictions)
+    for part in _PARTS:
+        if {f"{part}_labels", f"{part}_predicted"} <= packed.keys():
+            classes = packed.pop(f"{part}_predicted").astype(np.int64)
+            packed[f"{part}_errors"] = ((classes - packed[f"{part}_labels"]) % CLASS_COUNT).astype(np.uint8)
+    return packed
+
+
+def _unpacked(packed: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """What `_packed` was given.
+
+    Raises:
+        ValueError: the classes are none.
+        KeyError: errors have no labels.
+    """
+    predictions = dict(packed)
+    for part in _PARTS:
+        if f"{part}_errors" in packed:
+            labels, errors = packed[f"{part}_labels"], predictions.pop(f"{part}_errors")
+            check_classes(labels, errors)
+            predictions[f"{part}_predicted"] = ((labels + errors.astype(np.int64)) % CLASS_COUNT).astype(np.uint8)
+    return predictions
+
+
 class RunFile:
     """A file of runs to be read; whatever is wrong with it is a UserError that names it and the part."""
 
@@ -162,8 +194,7 @@ class RunFile:
             raise self._refused("it has two members of one name")
         if max(self._sizes.values(), default=0) > LARGEST or sum(self._sizes.values()) > LARGEST_SUM:
             raise self._refused(f"it unpacks to {sum(self._sizes.values()):,} bytes, which no runs need")
-        self._check_version()
-        self._runs = [name for name in self._sizes if name.startswith("runs/")]
+        self._runs = self._listed()
 
     def __len__(self) -> int:
         """How many runs it says it has."""
@@ -178,18 +209,23 @@ class RunFile:
             f"{harmless(str(self.path), 200)} cannot be imported: {harmless(reason, 300)}; nothing was changed"
         )
 
-    def _check_version(self) -> None:
+    def _listed(self) -> list[str]:
+        """The members of all runs, of a version that we can read."""
+        content = self._content(_ABOUT)
         try:
-            about = json.loads(self._content(_ABOUT))
-            known, version = about["format"] == _FORMAT, about["version"]
+            about = json.loads(content)
+            if about["format"] != _FORMAT:
+                raise self._refused(f"it is no file of runs but of '{shown(about['format'])}'")
+            version = about["version"]
+            if version is True or version != VERSION:
+                raise self._refused(f"it is of version {shown(version)}, and this fmnist reads {VERSION}; update it")
+            listed = [f"runs/{run_id}.json" for run_id in about["runs"]]
         except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise self._refused(f"it is no file of runs ({_ABOUT} does not say so)") from error
-        if not known:
-            raise self._refused(f"it is no file of runs but of '{shown(about['format'])}'")
-        if version is True or version != VERSION:
-            raise self._refused(
-                f"it is of version {shown(version)}, and this fmnist reads version {VERSION}; update it"
-            )
+        there = [name for name in self._sizes if not name.startswith("files/")]
+        if sorted(there) != sorted([_ABOUT, *listed]):
+            raise self._refused("it has other runs than it says")
+        return listed
 
     def _content(self, name: str) -> bytes:
         """A member, whose checksum is right."""
@@ -220,10 +256,7 @@ class RunFile:
                 raise ValueError(f"it is that of run {facts.id}")
             _check_options(facts)
             texts = {key: self._text(key, member) for key, member in facts.files.items()}
-            predictions = {key: _array(self._content(member)) for key, member in facts.predictions.items()}
-            for part in ("test", "val"):
-                if f"{part}_predicted" in predictions:
-                    check_classes(predictions[f"{part}_labels"], predictions[f"{part}_predicted"])
+            predictions = _unpacked({key: _array(self._content(file)) for key, file in facts.predictions.items()})
         except ValidationError as error:
             raise self._refused(f"{name}: {reason(error)}") from error
         except (ValueError, LookupError, RecursionError) as error:

@@ -237,16 +237,23 @@ def array(content):
     return change
 
 
+def deep(members):
+    members[next(name for name in members if name.startswith("runs/"))] = b"[" * 99_999
+
+
 BAD = {
     "no about": (lambda members: members.pop("about.json"), "it lacks about.json"),
     "another format": (about(format="cats"), "no file of runs but of 'cats'"),
-    "newer": (about(version=2), "it is of version 2, and this fmnist reads version 1; update it"),
+    "newer": (about(version=2), "it is of version 2, and this fmnist reads 1; update it"),
     "version true": (about(version=True), "it is of version true"),
     "about is a list": (lambda members: members.update({"about.json": b"[]"}), "does not say so"),
     "deep about": (lambda members: members.update({"about.json": b"[" * 99_999}), "does not say so"),
     "bomb": (lambda members: members.update({"files/bomb.txt": b"0" * 17_000_000}), "which no runs need"),
     "lost member": (lambda members: members.pop(next(name for name in members if ".yaml" in name)), "it lacks files/"),
-    "deep run": (lambda members: members.update({f"runs/{'a' * 32}.json": b"[" * 99_999}), "runs/aaa"),
+    "run too many": (lambda members: members.update({f"runs/{'a' * 32}.json": b"{}"}), "other runs than it says"),
+    "run too few": (about(runs=[]), "other runs than it says"),
+    "runs are a number": (about(runs=5), "does not say so"),
+    "deep run": (deep, "runs/"),
     "traversal": (in_json(lambda run: run["files"].update({"../x.txt": run["files"]["config.yaml"]})), "words with /"),
     "absolute": (in_json(lambda run: run["files"].update({"/x.txt": run["files"]["config.yaml"]})), "words with /"),
     "other suffix": (in_json(lambda run: run["files"].update({"x.txt": run["files"]["config.yaml"]})), "no text that"),
@@ -273,7 +280,7 @@ BAD = {
     "unsigned": (in_json(lambda run: run["tags"].pop("fmnist.signature")), "has no fmnist.signature"),
     "array file": (in_json(lambda run: run["predictions"].update({"file": run["predictions"]["val_rows"]})), "file"),
     "array of objects": (array(lambda was: was.replace(b"|u1", b"|O8")), "of type object"),
-    "huge array": (array(lambda was: was.replace(b"(200,)", b"(9999999999,)")), "runs/"),
+    "huge array": (array(lambda was: was.replace(b"(200,), }          ", b"(9999999999999,), }")), "runs/"),
     "array of nothing": (array(lambda was: b""), "runs/"),
     "half an array": (array(lambda was: was[:200]), "of shape (200,) has"),
     "no classes": (array(lambda was: was[:-1] + b"\xff"), "classes reach from 0 to 255"),
@@ -323,5 +330,8 @@ def test_mistakes_are_named_in_a_line_and_leave_nothing(original, file, tmp_path
     )
     assert "needs --study" in mistake("runs", "export", tmp_path / "x.zip", "seed=1", "--store", original)
     assert "No such file" in mistake("runs", "import", tmp_path / "x.zip", "--store", tmp_path / "none")
+    for name in ("", "/", "README.md", tmp_path):
+        assert "must be a file that ends in .zip" in mistake("runs", "export", name, "--store", original)
+    assert "Is a directory" in mistake("runs", "import", tmp_path, "--store", tmp_path / "none")
     assert "cannot write" in mistake("runs", "export", tmp_path / "no" / "x.zip", "--store", original)
     assert list(tmp_path.iterdir()) == []
