@@ -1,7 +1,7 @@
 # `make` lists the targets. STUDY=NAME picks a study of conf/study/, ARGS="..." is handed on to the command.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup data plan sweep settle tune watch ui compare report test chaos lint bench lock clean
+.PHONY: help setup data plan sweep settle tune watch ui demo compare report test chaos lint bench lock clean
 
 PYTHON ?= python3
 STUDY ?=
@@ -9,6 +9,7 @@ ARGS ?=
 TUNER ?=
 WORKERS ?=
 HOURS ?=
+RECORDED = experiments/article/runs.zip
 PY := .venv/bin/python
 LOCKED := .venv/.ready
 READY := .venv/.installed
@@ -24,6 +25,7 @@ USED_tune = TUNER WORKERS ARGS
 USED_data = ARGS
 USED_watch = ARGS
 USED_ui = ARGS
+USED_demo = ARGS
 USED_test = ARGS
 USED_chaos = ARGS
 USED_bench = ARGS
@@ -91,6 +93,13 @@ watch: $(READY)  ## show the sweep that is going on, from another terminal
 
 ui: $(READY)  ## open the runs in MLflow's charts
 	@$(PY) -m fmnist.ui $(ARGS)
+
+demo: $(RECORDED) $(READY)  ## open the recorded runs of study article in MLflow's charts; nothing is trained
+	@MLFLOW_TRACKING_URI= $(PY) -m fmnist.runs import $(RECORDED) --store mlruns/demo
+	@MLFLOW_TRACKING_URI= $(PY) -m fmnist.ui --store mlruns/demo $(ARGS)
+
+$(RECORDED):
+	@echo "there is no $@ in this checkout; 'make sweep' trains the runs" >&2; exit 2
 
 compare: $(READY)  ## print the leaderboard of all runs (STUDY=filters: of a study, also written to experiments/filters)
 	@$(PY) -m fmnist.compare $(if $(STUDY),--study $(STUDY) --out experiments/$(STUDY)) $(ARGS)

@@ -1,20 +1,24 @@
 """What a finished run leaves in files: pictures, tables and predictions, each as its record keeps them."""
 
 import json
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fmnist.config import CLASSES
+from fmnist.config import CLASS_COUNT, CLASSES
 from fmnist.identity import run_name
 from fmnist.report import run_pictures
-from fmnist.schema import CONFUSION_MATRIX, CURVES, SAMPLES
+from fmnist.schema import CONFUSION_MATRIX, CURVES, PER_EPOCH, SAMPLES
 from fmnist.training.evaluation import Evaluation
-from fmnist.training.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from fmnist.tracking.portable import PortableRun
+    from fmnist.training.trajectory import Trajectory
 
 
-def pictures(trajectory: Trajectory, test: Evaluation) -> dict[str, NDArray[np.uint8]]:
+def pictures(trajectory: "Trajectory", test: Evaluation) -> dict[str, NDArray[np.uint8]]:
     """The pictures (h, w, 3) of a trajectory where it stands, by their names in `schema.PICTURES`."""
     title = run_name(trajectory.config)
     names = [CLASSES[label] for label in trajectory.dataset.train_labels[trajectory.train_rows[:6]]]
@@ -26,7 +30,21 @@ def pictures(trajectory: Trajectory, test: Evaluation) -> dict[str, NDArray[np.u
     return {name: run_pictures.to_image(figure) for name, figure in figures.items()}
 
 
-def tables(trajectory: Trajectory, test: Evaluation) -> dict[str, str]:
+def redrawn(run: "PortableRun") -> dict[str, NDArray[np.uint8]]:
+    """The pictures of a run that can be drawn from its record alone: not its samples, which need the images."""
+    facts, figures = run.facts, {}
+    columns = {key: {step: value for step, _, value in facts.metrics.get(key, ())} for key in PER_EPOCH}
+    history = pd.DataFrame(columns, dtype=float).sort_index().rename_axis("epoch")
+    if len(history):
+        figures[CURVES] = run_pictures.curves(history, facts.name)
+    if "test_predicted" in run.predictions:
+        pairs = run.predictions["test_labels"].astype(int) * CLASS_COUNT + run.predictions["test_predicted"]
+        counts = np.bincount(pairs, minlength=CLASS_COUNT**2).reshape(CLASS_COUNT, CLASS_COUNT)
+        figures[CONFUSION_MATRIX] = run_pictures.confusion(counts, CLASSES, facts.name)
+    return {name: run_pictures.to_image(figure) for name, figure in figures.items()}
+
+
+def tables(trajectory: "Trajectory", test: Evaluation) -> dict[str, str]:
     """Scores by class, confusion matrix and history, as file -> text."""
     scores = {"precision": test.precision, "recall": test.recall, "f1-score": test.f1, "support": test.support}
     by_class = pd.DataFrame(scores, index=CLASSES).to_dict("index")
@@ -38,7 +56,7 @@ def tables(trajectory: Trajectory, test: Evaluation) -> dict[str, str]:
     }
 
 
-def predictions(trajectory: Trajectory, test: Evaluation, validation: Evaluation) -> dict[str, NDArray[np.generic]]:
+def predictions(trajectory: "Trajectory", test: Evaluation, validation: Evaluation) -> dict[str, NDArray[np.generic]]:
     """What the network says of every test and validation image, by name; `val_rows` are rows of the training file."""
     dataset = trajectory.dataset
     return {
@@ -52,7 +70,7 @@ def predictions(trajectory: Trajectory, test: Evaluation, validation: Evaluation
     }
 
 
-def _history(trajectory: Trajectory) -> pd.DataFrame:
+def _history(trajectory: "Trajectory") -> pd.DataFrame:
     """The numbers of every epoch, a row an epoch from 1 on."""
     epochs = pd.RangeIndex(1, len(trajectory.history) + 1, name="epoch")
     return pd.DataFrame(trajectory.history, index=epochs).drop(columns="time/ended_ms")

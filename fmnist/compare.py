@@ -5,7 +5,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-from fmnist.cli.entry import Parser, enter
+from fmnist.cli.entry import Parser, condition, enter
 from fmnist.report.formats import FORMAT, FORMATS, SEARCH_FORMATS, put
 from fmnist.schema import RANKING, VAL_ACCURACY
 from fmnist.words import shown
@@ -34,13 +34,6 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _condition(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise argparse.ArgumentTypeError(f"must be KEY=VALUE, model.filters=64, but got '{shown(text)}'")
-    return key, value
-
-
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = Parser(
         "fmnist.compare",
@@ -55,8 +48,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--baseline", metavar="VARIANT", default="", help="compare with it (the study's baseline)")
     parser.add_argument("--by", choices=("variant", "run"), default="variant", help="what a row is (variant)")
     parser.add_argument("--rank-failed", action="store_true", help="rank variants too of which seeds failed")
-    condition = "only rows whose runs have this option; may be repeated, changes no statistics"
-    parser.add_argument("--where", metavar="KEY=VALUE", type=_condition, action="append", default=[], help=condition)
+    only = "only rows whose runs have this option; may be repeated, changes no statistics"
+    parser.add_argument("--where", metavar="KEY=VALUE", type=condition, action="append", default=[], help=only)
     parser.add_argument("--top", metavar="N", type=_positive, help="only the first N rows")
     parser.add_argument("--format", choices=(*FORMATS, "html"), help="default: as --out is called, else table")
     parser.add_argument("--out", metavar="PATH", type=Path, help="write to a file, or into a folder (no suffix)")

@@ -11,7 +11,7 @@ from typing import NoReturn
 from fmnist import __version__, temporary, words
 from fmnist.config import RunError, UserError, folder
 from fmnist.signals import Interruption
-from fmnist.words import harmless
+from fmnist.words import harmless, shown
 
 
 class Parser(argparse.ArgumentParser):
@@ -31,6 +31,14 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise UserError."""
         raise UserError(f"{harmless(message, 300)} ({self.prog} --help says more)")
+
+
+def condition(text: str) -> tuple[str, str]:
+    """What `--where KEY=VALUE` asks."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"must be KEY=VALUE, model.filters=64, but got '{shown(text)}'")
+    return key, value
 
 
 def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:

@@ -33,7 +33,17 @@ FORMAT = {
 }  # by a file's suffix
 SEARCH_FORMATS = ("table", "csv", "md", "json")
 DATA = ("csv", "json")  # in full precision; the others are to be read
-WORDS = ("variant", "verdict", "worst class", "run", "status", "claim", "because", "search")  # the rest are numbers
+WORDS = (
+    "variant",
+    "verdict",
+    "worst class",
+    "run",
+    "status",
+    "claim",
+    "because",
+    "search",
+    "what",
+)  # the rest are numbers
 _MARKUP = {"table": "simple", "md": "github", "latex": "latex_booktabs"}
 _MARKDOWN = re.compile(r"[\\`*|~$]|(?<![^\W_])_|_(?![^\W_])|(?<=\])[(\[]|(?<=:)//|(?<=www)\.", re.IGNORECASE)
 _HTML = re.compile(r"<(?=[a-z/!?])|&(?=#?\w+;)", re.IGNORECASE)

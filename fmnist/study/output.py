@@ -4,14 +4,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from fmnist.config import UserError, suggest_option
+from fmnist.config import UserError
 from fmnist.report import claims, page, svg
 from fmnist.report.figures import draw
 from fmnist.report.formats import FORMAT, put, write
 from fmnist.report.leaderboard import NO_RUNS, render
 from fmnist.report.notes import explanation
 from fmnist.study.findings import Findings
-from fmnist.words import plural, shown
+from fmnist.study.selection import that_have
+from fmnist.words import plural
 
 
 def _cut(findings: Findings) -> pd.DataFrame:
@@ -21,22 +22,10 @@ def _cut(findings: Findings) -> pd.DataFrame:
         UserError: runs have no such option.
     """
     rows, runs, question = findings.leaderboard, findings.selection.runs, findings.question
-    for key, value in question.where if findings.selection.recorded else ():
-        if key not in runs:
-            raise UserError(f"--where: runs have no '{shown(key)}'{suggest_option(key, [str(name) for name in runs])}")
-        chosen = set(runs.loc[_equals(runs[key], value), "run_id"])
+    for condition in question.where if findings.selection.recorded else ():
+        chosen = set(that_have(runs, condition)["run_id"])
         rows = rows[[bool(chosen & set(ids.split())) for ids in rows["run_id"]]]
     return rows if question.top is None else rows.head(question.top)
-
-
-def _equals(column: pd.Series, value: str) -> pd.Series:
-    """Whether texts are this value however it is written: 0.001 as 1e-3, [32,64] with a blank, true as True."""
-    texts, text = column.astype(str).str.replace(" ", "").str.lower(), value.replace(" ", "").lower()
-    try:
-        number = float(text)
-    except ValueError:
-        return texts == text
-    return (texts == text) | (pd.to_numeric(texts, errors="coerce") == number)
 
 
 def leaderboard_text(findings: Findings, format: str, fit: bool = False) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 from fmnist.analysis.leaderboard import PAIR_COLUMNS
 from fmnist.analysis.rule import Rule
 from fmnist.analysis.searches import add_searches
-from fmnist.config import STORE, StudyConfig, UserError, suggest
+from fmnist.config import STORE, StudyConfig, UserError, suggest, suggest_option
 from fmnist.identity import make_command
 from fmnist.schema import BASELINE, VAL_ACCURACY, Status
 from fmnist.study.declared import SCORING, DeclaredStudy, declare, rule_of
@@ -125,3 +125,25 @@ def _frame(summaries: Sequence[SearchSummary]) -> pd.DataFrame:
 def _designed(runs: pd.DataFrame) -> set[str]:
     """Without a study: the baseline, and what any study has asked for."""
     return set(runs.loc[(runs["study"] != "") | (runs["variant"] == BASELINE), "variant_signature"])
+
+
+def that_have(runs: pd.DataFrame, condition: tuple[str, str]) -> pd.DataFrame:
+    """The runs that have this value of an option.
+
+    Raises:
+        UserError: runs have no such option.
+    """
+    key, value = condition
+    if key not in runs:
+        raise UserError(f"--where: runs have no '{shown(key)}'{suggest_option(key, [str(name) for name in runs])}")
+    return runs[_equals(runs[key], value)]
+
+
+def _equals(column: pd.Series, value: str) -> pd.Series:
+    """Whether texts are this value however it is written: 0.001 as 1e-3, [32,64] with a blank, true as True."""
+    texts, text = column.astype(str).str.replace(" ", "").str.lower(), value.replace(" ", "").lower()
+    try:
+        number = float(text)
+    except ValueError:
+        return texts == text
+    return (texts == text) | (pd.to_numeric(texts, errors="coerce") == number)

@@ -16,12 +16,12 @@ from mlflow.entities import Param, RunTag
 from numpy.typing import NDArray
 
 from fmnist import words
-from fmnist.config import CLASS_COUNT, UserError
+from fmnist.config import UserError
 from fmnist.schema import COLUMNS, PER_EPOCH, VAL_ACCURACY, Status
 from fmnist.tracking.client import AwayError, Client, StoreError, address
 from fmnist.tracking.database import create, is_new, read, take_place
 from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter
-from fmnist.tracking.stored import StoredRun, as_tags, as_text, condition, leave_out, readable
+from fmnist.tracking.stored import StoredRun, as_tags, as_text, check_classes, condition, leave_out, readable
 
 OPENING_SECONDS = 5.0  # that a store may take which has never answered
 EXPERIMENT, SWEEPS = "fmnist", "fmnist sweeps"
@@ -142,7 +142,7 @@ class Store:
                 file = self.client.download_artifacts(run_id, PREDICTIONS, folder)
                 with Path(file).open("rb") as stream, np.load(stream, allow_pickle=False) as opened:
                     arrays = dict(opened)
-            _check_classes(arrays["test_labels"], arrays["test_predicted"])
+            check_classes(arrays["test_labels"], arrays["test_predicted"])
         except AwayError:
             raise
         except StoreError:
@@ -207,15 +207,6 @@ class Store:
     def close(self, run_id: str, status: str) -> None:
         """End a run or a sweep that nobody works on any more."""
         self.client.set_terminated(run_id, status)
-
-
-def _check_classes(*of_images: NDArray[Any]) -> None:
-    """Refuse what are no classes of the same images, with ValueError."""
-    for classes in of_images:
-        if classes.ndim != 1 or classes.dtype.kind not in "iu" or len(classes) != len(of_images[0]):
-            raise ValueError(f"classes have shape {classes.shape} and type {classes.dtype}")
-        if len(classes) and not 0 <= classes.min() <= classes.max() < CLASS_COUNT:
-            raise ValueError(f"classes reach from {classes.min()} to {classes.max()}")
 
 
 @dataclass(frozen=True)

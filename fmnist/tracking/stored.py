@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from numpy.typing import NDArray
+
+from fmnist.config import CLASS_COUNT
 from fmnist.identity import FIRST_OPTIONS, RECIPE, default_parameters, sign_options
 from fmnist.schema import COLUMNS, VAL_ACCURACY, Column, Status
 
@@ -96,13 +99,13 @@ def leave_out(run_id: str, name: str, reason: str) -> None:
 def readable(runs: Iterable[StoredRun]) -> Iterator[StoredRun]:
     """Those of the runs that are as they were written; each other one is named."""
     for run in runs:
-        if reason := next(_faults(run), ""):
+        if reason := next(faults(run), ""):
             leave_out(run.run_id, run.name, reason)
         else:
             yield run
 
 
-def _faults(run: StoredRun) -> Iterator[str]:
+def faults(run: StoredRun) -> Iterator[str]:
     """What is wrong with a record: whoever can reach the store can write there, and edit tags."""
     if not run.signature:
         yield f"it has no {COLUMNS['signature'].tag}, so it is no run of fmnist"
@@ -110,10 +113,10 @@ def _faults(run: StoredRun) -> Iterator[str]:
         yield f"its status is {run.status}"
     for column in COLUMNS.values():
         text = run.tags.get(column.tag, "0")
-        if column.type is int and not (text.isascii() and text.isdecimal() and len(text) < 16):
+        if column.type is int and not _is_whole(text):
             yield f"{column.tag} must be a whole number, but got '{text}'"
     trial = run.tags.get(COLUMNS["trial"].tag, "")
-    if run.tags.get(COLUMNS["search"].tag) and not trial.isdecimal():
+    if run.tags.get(COLUMNS["search"].tag) and not _is_whole(trial):
         yield f"{COLUMNS['trial'].tag} must be the number of a trial, but got '{trial}'"
     for key, value in run.metrics.items():
         if not isinstance(value, float | int):
@@ -126,9 +129,13 @@ def _faults(run: StoredRun) -> Iterator[str]:
         yield "it has no parameters"
 
 
+def _is_whole(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 16
+
+
 def _faults_of_options(run: StoredRun) -> Iterator[str]:
     """Options of the wrong type, and such as do not give the signatures beside them."""
-    options, defaults = {key: _value(text) for key, text in run.params.items()}, default_parameters()
+    options, defaults = {key: value_of(text) for key, text in run.params.items()}, default_parameters()
     for key in sorted(options.keys() & defaults.keys() - {"model.filters"}):  # which may be a list
         kind = type(defaults[key])
         if kind in _KINDS and type(options[key]) is not kind:
@@ -152,9 +159,18 @@ _KINDS: dict[type, str] = {int: "a whole number", float: "a number", bool: "true
 
 
 @cache
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
     """What `as_text` has made a text of."""
     try:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def check_classes(*of_images: NDArray[Any]) -> None:
+    """Refuse what are no classes of the same images, with ValueError."""
+    for classes in of_images:
+        if classes.ndim != 1 or classes.dtype.kind not in "iu" or len(classes) != len(of_images[0]):
+            raise ValueError(f"classes have shape {classes.shape} and type {classes.dtype}")
+        if len(classes) and not 0 <= classes.min() <= classes.max() < CLASS_COUNT:
+            raise ValueError(f"classes reach from {classes.min()} to {classes.max()}")

@@ -1,10 +1,11 @@
 """How a single run shows itself while it goes on: a bar on a terminal, a plain line for each epoch everywhere."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn, track
 
 from fmnist import words
 from fmnist.config import Config
@@ -13,6 +14,7 @@ from fmnist.run import Listener
 from fmnist.tracking import StoredRun
 from fmnist.work.console import console as standard_output
 
+T = TypeVar("T")
 COLUMNS = (
     TextColumn("{task.description}"),
     BarColumn(),
@@ -61,3 +63,9 @@ def showing(config: Config) -> Iterator[Listener]:
 
     with progress:
         yield Listener(on_start, on_step, on_epoch, on_same)
+
+
+def counted(what: str, items: Iterable[T], total: int) -> Iterator[T]:
+    """The items, with a bar on a terminal that shows how many of them have been done."""
+    console = standard_output()
+    yield from track(items, what, total, console=console, transient=True, disable=not console.is_terminal)

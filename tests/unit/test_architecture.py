@@ -14,7 +14,7 @@ MODULES = {
     for file in PACKAGE.rglob("*.py")
     if file.parent != PACKAGE or file.name != "__init__.py"
 }
-COMMANDS = {"train", "compare", "tune", "ui", "watch", "data"}
+COMMANDS = {"train", "compare", "tune", "ui", "watch", "data", "runs"}
 LEVELS = [  # a module imports from levels below its own, or from its own folder
     {"environment", "schema", "words", "signals", "temporary"},
     {"config"},
@@ -38,6 +38,7 @@ LIBRARIES = {
         "tracking.frame",
         "tracking.searches",
         "tracking.run_writer",
+        "tracking.transfer",
     },
     "hydra": {"study.compose", "study.typed", "work.launcher", "work.sweeper"},
     "omegaconf": {"study.compose", "study.typed", "work.launcher"},

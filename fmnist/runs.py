@@ -1,0 +1,190 @@
+"""The command about single runs: `python -m fmnist.runs` lists and shows them, and carries them to another store."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fmnist.cli.entry import Parser, condition, enter
+from fmnist.config import UserError
+from fmnist.words import plural, shown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EXAMPLES = """\
+actions (each has a --help of its own):
+  export FILE   put runs into one file
+  import FILE   add the runs of a file to a store; those that it has stay as they are
+  list          a table of runs, the latest first
+  show RUN      what a run is, and how to repeat it; RUN is its id, or the first letters of it
+  diff RUN RUN  what differs: options, code, machine, results
+
+examples:
+  python -m fmnist.runs export runs.zip                       every run of mlruns/ that finished or failed
+  python -m fmnist.runs export runs.zip --study article       those of a study
+  python -m fmnist.runs import runs.zip --store elsewhere     into another store
+  MLFLOW_TRACKING_URI=http://tracking:5000 python -m fmnist.runs import runs.zip     onto a server
+  python -m fmnist.runs list --where model.filters=64
+  python -m fmnist.runs show 1f0c
+  python -m fmnist.runs diff 1f0c 9ab2
+
+The file is a zip of JSON, texts and NumPy arrays; about.json in it says what is where.
+"""
+SAMPLES_LEFT = "without their pictures of augmented samples, which need the images"
+
+
+def _chosen(arguments: argparse.Namespace) -> "pd.DataFrame":
+    """The runs of a store that are asked for, oldest first."""
+    from fmnist.study.selection import Question, select, that_have
+
+    if arguments.overrides and not arguments.study:
+        raise UserError(f"'{shown(arguments.overrides[0])}' is about a study and needs --study NAME")
+    selection = select(Question(arguments.store, study=arguments.study, overrides=arguments.overrides))
+    if not selection.recorded:
+        raise UserError(f"there are no runs in {arguments.store} yet; start some with 'make sweep'")
+    runs = selection.runs
+    for asked in arguments.where:
+        runs = that_have(runs, asked)
+    if runs.empty:
+        more = f"; {selection.elsewhere}" if selection.elsewhere else ""
+        raise UserError(f"none of the {plural(selection.recorded, 'recorded run')} matches{more}")
+    return runs
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from fmnist import tracking
+    from fmnist.schema import Status
+    from fmnist.tracking import portable, transfer
+    from fmnist.work.progress import counted
+
+    runs = _chosen(arguments)
+    ended = runs[runs["status"].isin([Status.FINISHED, Status.FAILED])].sort_values(["start_time", "run_id"])
+    store = tracking.Store(arguments.store)
+    taken = (
+        transfer.take(store, run_id, arguments.probabilities)
+        for run_id in counted("export", ended["run_id"], len(ended))
+    )
+    written = portable.write(arguments.file, (run for run in taken if run is not None))
+    left = f"; {plural(len(runs) - written, 'run')} not ended or not readable left out" if written < len(runs) else ""
+    size = arguments.file.stat().st_size
+    print(f"{arguments.file}: {plural(written, 'run')}, {size / 1000:,.0f} kB{left}")
+
+
+def _import(arguments: argparse.Namespace) -> None:
+    from fmnist.tracking.portable import RunFile
+
+    file = RunFile(arguments.file)
+    for _ in file:  # all of it is checked before anything is written
+        pass
+    from filelock import FileLock, Timeout
+
+    from fmnist import tracking
+    from fmnist.artifacts import redrawn
+    from fmnist.tracking import transfer
+    from fmnist.work.progress import counted
+
+    store = tracking.Store(arguments.store)
+    try:
+        with FileLock(store.folder / ".import.lock", blocking=False):
+            new = sum(transfer.put(store, run, redrawn) for run in counted("import", file, len(file)))
+    except Timeout as error:
+        raise UserError(f"another import into {arguments.store} goes on; wait for its end") from error
+    there = f"; {plural(len(file) - new, 'run')} had been there" if new < len(file) else ""
+    print(f"{plural(new, 'run')} imported{f', {SAMPLES_LEFT}' if new else ''}{there}")
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    runs = _chosen(arguments)
+    from fmnist.study.records import listed
+
+    print(listed(runs))
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    from fmnist.study.records import Records
+
+    records = Records(arguments.store)
+    print(records.shown(records.find(arguments.run)))
+
+
+def _diff(arguments: argparse.Namespace) -> None:
+    from fmnist.study.records import Records
+
+    records = Records(arguments.store)
+    print(records.compared(records.find(arguments.run), records.find(arguments.other)))
+
+
+@dataclass(frozen=True)
+class Action:
+    """What the command can do."""
+
+    description: str
+    carry_out: Callable[[argparse.Namespace], None]
+    add: Callable[[Parser], None]  # its arguments
+
+
+def _zip(text: str) -> Path:
+    """A file that may be replaced."""
+    path = Path(text)
+    if path.suffix != ".zip" or path.is_dir():
+        raise argparse.ArgumentTypeError(f"must be a file that ends in .zip, but got '{shown(text)}'")
+    return path
+
+
+def _add_choice(parser: Parser) -> None:
+    parser.add_argument("--study", metavar="NAME", default="", help="only the runs of a study in conf/study/")
+    only = "only runs with this option; may be repeated"
+    parser.add_argument("--where", metavar="KEY=VALUE", type=condition, action="append", default=[], help=only)
+    parser.add_argument("overrides", nargs="*", help="options that the study was run with: data.limit=3000")
+
+
+def _add_export(parser: Parser) -> None:
+    parser.add_argument("file", metavar="FILE", type=_zip, help="to be written: runs.zip")
+    probabilities = "with the probabilities of each test and validation image: 20 times as large"
+    parser.add_argument("--probabilities", action="store_true", help=probabilities)
+    _add_choice(parser)
+
+
+def _add_import(parser: Parser) -> None:
+    parser.add_argument("file", metavar="FILE", type=Path, help="that export has written")
+
+
+def _add_run(parser: Parser) -> None:
+    parser.add_argument("run", metavar="RUN", help="its id, or the first letters of it")
+
+
+def _add_runs(parser: Parser) -> None:
+    _add_run(parser)
+    parser.add_argument("other", metavar="RUN", help="the other's")
+
+
+ACTIONS = {
+    "export": Action("Put runs that finished or failed into one file, without models.", _export, _add_export),
+    "import": Action("Add the runs of a file to a store, which keeps what it has.", _import, _add_import),
+    "list": Action("A table of runs, the latest first.", _list, _add_choice),
+    "show": Action("What a run is, and how to repeat it.", _show, _add_run),
+    "diff": Action("What differs between two runs.", _diff, _add_runs),
+}
+
+
+def _body(argv: list[str]) -> None:
+    parser = Parser("fmnist.runs", "List and show recorded runs, and carry them to another store.", EXAMPLES)
+    parser.add_argument("action", choices=ACTIONS, help="what to do")
+    action = ACTIONS[parser.parse_args(argv[:1]).action]
+    own = Parser(f"fmnist.runs {argv[0]}", action.description)
+    action.add(own)
+    own.add_store()
+    action.carry_out(own.parse_intermixed_args(argv[1:]))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Carry out the command line; see `fmnist.cli.entry` for the exit codes."""
+    again = "the same command goes on where an import stopped"
+    return enter("fmnist.runs", lambda: _body(sys.argv[1:] if argv is None else argv), again)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,307 @@
+"""Runs in one file that every zip tool, JSON and NumPy can read: equal bytes for equal runs, and read with care.
+
+    about.json                the format, its version, the ids of all runs, and what the rest is
+    runs/<id>.json            a run: name, status, start and end (ms), tags, params, data sets, and of each metric
+                              every [step, ms, value] (null: not a number); `files` and `predictions` name the members
+                              below that hold its text artifacts (path -> member) and arrays (name -> member)
+    files/<digest>.<suffix>   a text artifact or an array (npy), once however many runs have it; `test_errors` is the
+                              predicted class minus the label, modulo 10 (0: right), a fifth of `test_predicted`
+
+Models, pictures and checkpoints are left out.
+"""
+
+import hashlib
+import io
+import json
+import math
+import re
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from fmnist.config import CLASS_COUNT, Config, UserError, check_option, option_fields
+from fmnist.tracking.stored import StoredRun, check_classes, faults, value_of
+from fmnist.words import harmless, plural, shown
+
+VERSION = 1
+SUFFIXES = (".yaml", ".json", ".csv", ".txt", ".diff", ".md")  # of text artifacts
+LARGEST, LARGEST_SUM = 2**24, 2**32  # bytes of a member and of all, unpacked
+_ABOUT, _FORMAT = "about.json", "fmnist runs"
+_TYPES = {np.dtype(name).str for name in ("uint8", "int32", "int64", "float16", "float32", "float64")}
+_PARTS = ("test", "val")
+_ARRAY = r"^(test|val)_(labels|errors|probabilities|rows)$"
+_MEMBER = r"^files/[0-9a-f]{32}\.[a-z]{2,4}$"
+
+
+def _path(text: str) -> str:
+    """What MLflow takes as a key, and what stays within a folder as a file."""
+    if not re.fullmatch(r"[\w .:-]+(/[\w .:-]+)*", text) or {".", ".."} & set(text.split("/")):
+        raise ValueError("must be words with / between them")
+    return text
+
+
+Moment = Annotated[int, Field(ge=0, le=10**14)]  # ms
+Key = Annotated[str, Field(max_length=250), AfterValidator(_path)]
+Step = Annotated[int, Field(ge=0, le=10**9)]
+Number = Annotated[float, Field(allow_inf_nan=False)] | None
+Member = Annotated[str, Field(pattern=_MEMBER)]
+
+
+class DataSet(BaseModel):
+    """Data that a run saw, as MLflow names it."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    name: Annotated[str, Field(min_length=1, max_length=500)]
+    digest: Annotated[str, Field(min_length=1, max_length=36)]
+    source_type: Annotated[str, Field(max_length=36)]
+    source: Annotated[str, Field(max_length=10_000)]
+    profile: Annotated[str, Field(max_length=10_000)]
+    tags: dict[Key, Annotated[str, Field(max_length=500)]]
+
+
+class Facts(BaseModel):
+    """What a run's JSON holds."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]  # where the run was made
+    name: Annotated[str, Field(max_length=250)]
+    status: Literal["FINISHED", "FAILED"]
+    start: Moment
+    end: Moment
+    tags: Annotated[dict[Key, Annotated[str, Field(max_length=8000)]], Field(max_length=99)]
+    params: Annotated[dict[Key, Annotated[str, Field(max_length=6000)]], Field(max_length=100)]
+    metrics: dict[Key, Annotated[list[tuple[Step, Moment, Number]], Field(min_length=1)]]
+    data: list[DataSet]
+    files: dict[Key, Member] = {}
+    predictions: dict[Annotated[str, Field(pattern=_ARRAY)], Member] = {}
+
+    def stored(self) -> StoredRun:
+        """As a store shows it."""
+        last = {key: max(points, key=lambda point: point[:2])[2] for key, points in self.metrics.items()}
+        metrics = {key: math.nan if value is None else value for key, value in last.items()}
+        return StoredRun(self.id, self.name, self.status, self.start, self.end, self.tags, self.params, metrics)
+
+
+@dataclass(frozen=True)
+class PortableRun:
+    """A run without its model, pictures and checkpoints."""
+
+    facts: Facts  # without members
+    texts: dict[str, str]  # artifacts by path
+    predictions: dict[str, NDArray[Any]]
+
+
+def write(path: Path, runs: Iterable[PortableRun]) -> int:
+    """Write a file of runs, or nothing of it; returns how many they are.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    part, members = path.with_name(f".{path.name}.part"), set[str]()
+    try:
+        with zipfile.ZipFile(part, "w") as archive:
+
+            def put(name: str, content: bytes) -> str:
+                if name not in members:
+                    info = zipfile.ZipInfo(name)  # of 1980: bytes shall not tell when
+                    archive.writestr(info, content, zipfile.ZIP_DEFLATED, compresslevel=9)
+                    members.add(name)
+                return name
+
+            ids = []
+            for run in runs:
+                texts = {name: (text.encode(), Path(name).suffix) for name, text in run.texts.items()}
+                arrays = {name: (_npy(array), ".npy") for name, array in _packed(run.predictions).items()}
+                files, predictions = (
+                    {name: put(_member(*each), each[0]) for name, each in sorted(group.items())}
+                    for group in (texts, arrays)
+                )
+                facts = run.facts.model_copy(update={"files": files, "predictions": predictions})
+                put(f"runs/{facts.id}.json", _json(facts.model_dump()))
+                ids.append(facts.id)
+            about = {"format": _FORMAT, "version": VERSION, "runs": ids, "about": (__doc__ or "").splitlines()}
+            put(_ABOUT, _json(about))
+        part.replace(path)
+        return len(ids)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _member(content: bytes, suffix: str) -> str:
+    return f"files/{hashlib.sha256(content).hexdigest()[:32]}{suffix}"
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _packed(predictions: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """With errors instead of the classes that were predicted: most are 0."""
+    packed = dict(predictions)
+    for part in _PARTS:
+        if {f"{part}_labels", f"{part}_predicted"} <= packed.keys():
+            classes = packed.pop(f"{part}_predicted").astype(np.int64)
+            packed[f"{part}_errors"] = ((classes - packed[f"{part}_labels"]) % CLASS_COUNT).astype(np.uint8)
+    return packed
+
+
+def _unpacked(packed: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """What `_packed` was given.
+
+    Raises:
+        ValueError: the classes are none.
+        KeyError: errors have no labels.
+    """
+    predictions = dict(packed)
+    for part in _PARTS:
+        if f"{part}_errors" in packed:
+            labels, errors = packed[f"{part}_labels"], predictions.pop(f"{part}_errors")
+            check_classes(labels, errors)
+            predictions[f"{part}_predicted"] = ((labels + errors.astype(np.int64)) % CLASS_COUNT).astype(np.uint8)
+    return predictions
+
+
+class RunFile:
+    """A file of runs to be read; whatever is wrong with it is a UserError that names it and the part."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it; nothing of its runs is read yet."""
+        self.path = path
+        try:
+            self._archive = zipfile.ZipFile(path)
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror}") from error
+        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+            raise self._refused(f"it is no zip file, or not all of one ({error})") from error
+        members = self._archive.infolist()
+        self._sizes = {member.filename: member.file_size for member in members}
+        if len(self._sizes) < len(members):
+            raise self._refused("it has two members of one name")
+        if max(self._sizes.values(), default=0) > LARGEST or sum(self._sizes.values()) > LARGEST_SUM:
+            raise self._refused(f"it unpacks to {sum(self._sizes.values()):,} bytes, which no runs need")
+        self._runs = self._listed()
+
+    def __len__(self) -> int:
+        """How many runs it says it has."""
+        return len(self._runs)
+
+    def __iter__(self) -> Iterator[PortableRun]:
+        """The runs in the order of the file, each checked."""
+        return map(self._run, self._runs)
+
+    def _refused(self, reason: str) -> UserError:
+        return UserError(
+            f"{harmless(str(self.path), 200)} cannot be imported: {harmless(reason, 300)}; nothing was changed"
+        )
+
+    def _listed(self) -> list[str]:
+        """The members of all runs, of a version that we can read."""
+        content = self._content(_ABOUT)
+        try:
+            about = json.loads(content)
+            if about["format"] != _FORMAT:
+                raise self._refused(f"it is no file of runs but of '{shown(about['format'])}'")
+            version = about["version"]
+            if version is True or version != VERSION:
+                raise self._refused(f"it is of version {shown(version)}, and this fmnist reads {VERSION}; update it")
+            listed = [f"runs/{run_id}.json" for run_id in about["runs"]]
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            raise self._refused(f"it is no file of runs ({_ABOUT} does not say so)") from error
+        there = [name for name in self._sizes if not name.startswith("files/")]
+        if sorted(there) != sorted([_ABOUT, *listed]):
+            raise self._refused("it has other runs than it says")
+        return listed
+
+    def _content(self, name: str) -> bytes:
+        """A member, whose checksum is right."""
+        if name not in self._sizes:
+            raise self._refused(f"it lacks {name}")
+        try:
+            with self._archive.open(name) as member:
+                content = member.read(LARGEST)  # never more than the size that it claims
+        except (
+            OSError,
+            EOFError,
+            ValueError,
+            RuntimeError,
+            NotImplementedError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
+            raise self._refused(f"{name} is damaged ({error})") from error
+        if len(content) != self._sizes[name]:
+            raise self._refused(f"{name} is damaged ({len(content):,} of {plural(self._sizes[name], 'byte')})")
+        return content
+
+    def _run(self, name: str) -> PortableRun:
+        content = self._content(name)
+        try:
+            facts = Facts.model_validate_json(content)
+            if name != f"runs/{facts.id}.json":
+                raise ValueError(f"it is that of run {facts.id}")
+            _check_options(facts)
+            texts = {key: self._text(key, member) for key, member in facts.files.items()}
+            predictions = _unpacked({key: _array(self._content(file)) for key, file in facts.predictions.items()})
+        except ValidationError as error:
+            raise self._refused(f"{name}: {reason(error)}") from error
+        except (ValueError, LookupError, RecursionError) as error:
+            raise self._refused(f"{name}: {error}") from error
+        return PortableRun(facts.model_copy(update={"files": {}, "predictions": {}}), texts, predictions)
+
+    def _text(self, path: str, member: str) -> str:
+        if not path.endswith(SUFFIXES) or Path(member).suffix != Path(path).suffix:
+            raise ValueError(f"{path} is no text that runs have")
+        return self._content(member).decode()  # or UnicodeDecodeError, a ValueError
+
+
+def reason(error: ValidationError) -> str:
+    """What is wrong first, and where."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"
+
+
+def _check_options(facts: Facts) -> None:
+    """Refuse what is no record of ours, with ValueError."""
+    if wrong := next(faults(facts.stored()), ""):
+        raise ValueError(wrong)
+    options = option_fields(Config)
+    try:
+        for key in facts.params.keys() & options.keys():
+            check_option(key, value_of(facts.params[key]), options[key])
+    except UserError as error:
+        raise ValueError(str(error)) from error
+
+
+def _array(content: bytes) -> NDArray[Any]:
+    """The array of an npy file that says no more than it holds.
+
+    Raises:
+        ValueError: it is damaged, or of a type that no prediction has.
+    """
+    stream = io.BytesIO(content)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("an array is of an unknown version")
+    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    if dtype.str not in _TYPES or is_fortran or min(shape, default=0) < 0:
+        raise ValueError(f"an array is of type {dtype} and shape {shape}")
+    if math.prod(shape) * dtype.itemsize != len(content) - stream.tell():
+        raise ValueError(f"an array of shape {shape} has {len(content) - stream.tell():,} bytes")
+    array = np.frombuffer(content, dtype, offset=stream.tell()).reshape(shape)
+    if not np.isfinite(array).all():
+        raise ValueError("an array holds what is no number")
+    return array

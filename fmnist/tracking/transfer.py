@@ -1,0 +1,145 @@
+"""Runs on their way between a store and a file."""
+
+import math
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from fmnist.schema import Column, Status
+from fmnist.tracking.portable import SUFFIXES, DataSet, Facts, PortableRun, reason
+from fmnist.tracking.run_writer import PREDICTIONS, RunWriter
+from fmnist.tracking.store import Store
+from fmnist.tracking.stored import condition, leave_out
+
+ORIGIN = Column("exported_as")  # the id of a run where it was made: MLflow gives an imported one another
+_OF_THE_STORE = (ORIGIN.tag, "mlflow.loggedImages")  # tags that say nothing of the run
+Pictures = Callable[[PortableRun], Mapping[str, NDArray[np.uint8]]]
+
+
+def take(store: Store, run_id: str, with_probabilities: bool = False) -> PortableRun | None:
+    """A run that has ended, out of a store; None where it cannot be written down, which is said.
+
+    Raises:
+        StoreError: the store refuses or does not answer.
+    """
+    run, client = store.client.get_run(run_id), store.client
+    tags = {key: value for key, value in run.data.tags.items() if key not in _OF_THE_STORE}
+    try:
+        facts = Facts(
+            id=run.data.tags.get(ORIGIN.tag, run_id),
+            name=run.info.run_name or "",
+            status=run.info.status,
+            start=run.info.start_time,
+            end=run.info.end_time,
+            tags=tags,
+            params=run.data.params,
+            metrics={
+                key: sorted((metric.step, metric.timestamp, _number(metric.value)) for metric in history)
+                for key in run.data.metrics
+                if (history := client.get_metric_history(run_id, key))
+            },
+            data=_data(run),
+        )
+    except ValidationError as error:
+        leave_out(run_id, run.info.run_name or "", reason(error))
+        return None
+    arrays = store.predictions(run_id) or {}
+    kept = {name: array for name, array in arrays.items() if with_probabilities or "probabilities" not in name}
+    return PortableRun(facts, texts(store, run_id), kept)
+
+
+def _number(value: float) -> float | None:
+    """As JSON has it; infinity as MLflow's databases keep it."""
+    return None if math.isnan(value) else max(-sys.float_info.max, min(value, sys.float_info.max))
+
+
+def _data(run: Run) -> list[DataSet]:
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    return [
+        DataSet(
+            name=each.dataset.name,
+            digest=each.dataset.digest,
+            source_type=each.dataset.source_type,
+            source=each.dataset.source,
+            profile=each.dataset.profile or "",
+            tags={tag.key: tag.value for tag in each.tags},
+        )
+        for each in inputs
+    ]
+
+
+def texts(store: Store, run_id: str, folder: str | None = None) -> dict[str, str]:
+    """The text artifacts of a run."""
+    found: dict[str, str] = {}
+    for file in store.client.list_artifacts(run_id, folder):
+        if file.is_dir and file.path not in ("images", "model"):
+            found |= texts(store, run_id, file.path)
+        elif file.path.endswith(SUFFIXES) and re.fullmatch(r"[\w./ -]+", file.path):
+            with tempfile.TemporaryDirectory() as place:
+                copy = store.client.download_artifacts(run_id, file.path, place)
+                found[file.path] = Path(copy).read_bytes().decode(errors="replace")
+    return found
+
+
+def put(store: Store, run: PortableRun, pictures: Pictures) -> bool:
+    """Write a run into a store; False where it has that already.
+
+    An import that was interrupted is gone on with: nothing that it has logged is there twice.
+
+    Raises:
+        StoreError: the store refuses or does not answer.
+    """
+    facts, client = run.facts, store.client
+    begun, is_there = _found(store, facts)
+    if is_there:
+        return False
+    tags = facts.tags | {ORIGIN.tag: facts.id}
+    run_id = begun or str(client.create_run(store.id, facts.start, tags, facts.name).info.run_id)
+    client.log_batch(
+        run_id,
+        params=[Param(key, value) for key, value in facts.params.items()],
+        tags=[RunTag(key, value) for key, value in facts.tags.items()],
+    )
+    metrics = [
+        Metric(key, math.nan if value is None else value, moment, step)
+        for key, points in facts.metrics.items()
+        for step, moment, value in points
+    ]
+    client.log_metrics(run_id, metrics)
+    client.log_inputs(run_id, _inputs(facts))
+    writer = RunWriter(client, run_id)
+    writer.texts(run.texts)
+    if run.predictions:
+        writer.arrays(PREDICTIONS, **run.predictions)
+    for name, picture in pictures(run).items():
+        writer.image(name, picture)
+    client.set_terminated(run_id, facts.status, facts.end)
+    return True
+
+
+def _inputs(facts: Facts) -> list[DatasetInput]:
+    return [
+        DatasetInput(
+            Dataset(each.name, each.digest, each.source_type, each.source, profile=each.profile),
+            [InputTag(key, value) for key, value in each.tags.items()],
+        )
+        for each in facts.data
+    ]
+
+
+def _found(store: Store, facts: Facts) -> tuple[str | None, bool]:
+    """The id of the record that an interrupted import has left of a run, if any, and whether the run is there.
+
+    One that has finished is there if any of its signature has; one that has failed, if any has ended.
+    """
+    alike = list(store.runs(condition("signature", facts.stored().signature)))
+    ended = {Status.FINISHED, Status(facts.status)}
+    begun = (run.run_id for run in alike if run.tags.get(ORIGIN.tag) == facts.id)
+    return next(begun, None), any(run.status in ended for run in alike)
