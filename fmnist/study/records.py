@@ -64,7 +64,8 @@ class Records:
         found = [run for run in self._runs if any(each.startswith(letters) for each in ids[run.run_id])]
         exact = [run for run in found if letters in ids[run.run_id]]
         if len(exact or found) != 1 or not letters:
-            several = f"{plural(len(found), 'run')} begin so: {some([run.run_id for run in found], ', ')}; write more letters"
+            begin = some([run.run_id for run in found], ", ")
+            several = f"{plural(len(found), 'run')} begin so: {begin}; write more letters"
             none = f"no run of {plural(len(self._runs), 'recorded run')}; python -m fmnist.runs list shows them"
             raise UserError(f"run '{shown(letters)}': {several if found else none}")
         return (exact or found)[0]

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from fmnist import words
 from fmnist.config import RunError, UserError
-from fmnist.tracking.stored import StoredRun
+from fmnist.tracking.stored import StoredRun, leave_out
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # it announces every table that it creates
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # and prints tracebacks that it raises too
@@ -104,9 +104,16 @@ class Client:
             send(run_id, metrics=metrics[start : start + BATCH])
 
     def by_step(self, run_id: str, key: str) -> dict[int, float]:
-        """The values of a metric that a run has logged; of a step the last, and none that is no number, or at none."""
-        points = ((metric.step, metric.value) for metric in self.get_metric_history(run_id, key))
-        return {step: value for step, value in points if isinstance(step, int) and isinstance(value, float)}
+        """The values of a metric that a run has logged, of a step the last; what is no number or step is named."""
+        values = {}
+        for metric in self.get_metric_history(run_id, key):
+            step, value = metric.step, metric.value
+            if isinstance(step, int) and step >= 0 and isinstance(value, float):
+                values[step] = value
+            else:
+                reason = f"a step must be a whole number and its value a number, but got '{step}' and '{value}'"
+                leave_out(run_id, f"{key}, step {step}", reason)
+        return values
 
     def all_runs(self, experiment: str, condition: str = "") -> Iterator[StoredRun]:
         """The runs of an experiment that are not deleted and meet MLflow's filter, newest first."""

@@ -111,6 +111,9 @@ def faults(run: StoredRun) -> Iterator[str]:
         yield f"it has no {COLUMNS['signature'].tag}, so it is no run of fmnist"
     if run.status not in set(Status):
         yield f"its status is {run.status}"
+    for name, moment in (("start_time", run.start_time), ("ended", run.ended)):
+        if not isinstance(moment, int):
+            yield f"{name} must be a whole number, but got '{moment}'"
     for column in COLUMNS.values():
         text = run.tags.get(column.tag, "0")
         if column.type is int and not _is_whole(text):

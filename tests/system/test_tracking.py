@@ -142,6 +142,9 @@ SET_TAG = "UPDATE tags SET value = '{1}' WHERE key = 'fmnist.{0}'"
             "val/accuracy must be from 0 to 1, but got 90",
         ),
         ("UPDATE tags SET value = CAST(x'ff' AS TEXT) WHERE key = 'fmnist.data_digest'", "another fmnist.signature"),
+        ("UPDATE runs SET start_time = 'then'", "start_time must be a whole number, but got 'then'"),
+        ("UPDATE runs SET start_time = 1e40", "start_time must be a whole number, but got '1e+40'"),
+        ("UPDATE runs SET end_time = x'ff'", "ended must be a whole number, but got"),
     ],
 )
 def test_a_run_that_others_have_written_or_changed_is_left_out_and_named_with_the_reason(
@@ -200,14 +203,18 @@ def test_a_history_has_a_row_an_epoch_and_runs_without_epochs_are_left_out(store
     pd.testing.assert_frame_equal(history.drop(columns="val/loss"), expected.drop(columns="val/loss"))
 
 
-def test_points_of_a_history_that_are_damaged_are_left_out(tmp_path):
-    damaged = tracking.Store(str(tmp_path))
-    writer = damaged.begin("damaged", "s9", {}, {})
-    writer.epochs([epoch(0.8), epoch(0.9), epoch(0.7)])
-    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:
-        database.execute("UPDATE metrics SET step = ' ' WHERE step = 2")
-        database.execute("UPDATE metrics SET value = 'x' WHERE step = 3")
-    assert list(damaged.histories([writer.run_id])[writer.run_id].index) == [1]
+@pytest.mark.parametrize("change", ["step = ' '", "step = 0.5", "step = 1e40", "step = -1", "value = 'high'"])
+def test_a_number_of_an_epoch_that_others_have_changed_is_left_out_and_named(change, tmp_path, caplog):
+    store = tracking.Store(str(tmp_path))
+    writer = store.begin("changed", "s", {}, {})
+    writer.epochs([epoch(0.7), epoch(0.8)])
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection, connection:
+        connection.execute(f"UPDATE metrics SET {change} WHERE key = 'val/accuracy' AND step = 2")
+    history = store.histories([writer.run_id])[writer.run_id]
+    assert history.index.tolist() == [1, 2] and history["val/accuracy"].isna().tolist() == [False, True]
+    assert store.progress(writer.run_id) == [(1, 0.7, 1.5)]
+    ((_, _, message),) = caplog.record_tuples
+    assert message.startswith("'val/accuracy, step ") and f"(run {writer.run_id}) is left out: " in message
 
 
 def test_predictions_come_back_as_they_were_kept(store):
