@@ -15,7 +15,7 @@ from fmnist.tracking.stored import value_of
 from fmnist.tracking.transfer import ORIGIN, texts
 from fmnist.words import DASH, duration, harmless, percent, plural, shown, some
 
-_CODE = {"commit": "mlflow.source.git.commit", "recipe": COLUMNS["recipe"].tag, "data": COLUMNS["data_digest"].tag}
+_CODE = {"recipe": COLUMNS["recipe"].tag, "data": COLUMNS["data_digest"].tag}
 _OF_A_VARIANT = {"variant": COLUMNS["variant"].tag, "study": COLUMNS["study"].tag, "search": COLUMNS["search"].tag}
 
 
@@ -81,6 +81,7 @@ class Records:
             "error": self._last_line(run),
             **_tagged(run, _OF_A_VARIANT),
             "repeat": _repeat(run),
+            "commit": run.commit,
             **_tagged(run, _CODE),
             "changes": "not committed: provenance/uncommitted.diff" if "provenance/uncommitted.diff" in files else "",
             **_machine(run),
@@ -110,6 +111,7 @@ class Records:
             packages = json.loads(texts(self.store, run.run_id).get("provenance/packages.json", "{}")).items()
         return {
             **run.params,
+            "commit": run.commit,
             **_tagged(run, _CODE),
             **_machine(run),
             **{f"package {name}": str(version) for name, version in dict(packages).items()},

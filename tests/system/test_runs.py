@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import here, mistake
+from filelock import FileLock
 from invented import configs, write
 from test_old_store import unpacked
 
@@ -141,6 +142,11 @@ def test_an_import_that_was_interrupted_ends_complete_and_without_doubles(after,
     assert len(tracking.load(tmp_path)) == 5 and leaderboard(tmp_path) == leaderboard(original)
     here("runs", "export", tmp_path / "again.zip", "--store", tmp_path)
     assert (tmp_path / "again.zip").read_bytes() == file.read_bytes()
+
+
+def test_two_imports_into_one_store_do_not_come_between_each_other(file, imported):
+    with FileLock(imported / ".import.lock"):
+        assert "another import into" in mistake("runs", "import", file, "--store", imported)
 
 
 @pytest.mark.parametrize("recipe", [1, 2])

@@ -105,7 +105,7 @@ def test_a_database_that_may_not_be_read_is_named(good, tmp_path):
 
 @pytest.mark.parametrize(
     "command",
-    [["train", *TINY, "epochs=1"], ["train", "study=smoke"], ["compare"], ["watch"], ["ui"]],
+    [["train", *TINY, "epochs=1"], ["train", "study=smoke"], ["compare"], ["watch"], ["ui"], ["runs", "list"]],
     ids=lambda command: f"{command[0]} {command[-1]}",
 )
 def test_every_command_refuses_a_damaged_store_in_one_line(command, images, tmp_path):
