@@ -313,9 +313,9 @@ _OVER_SEEDS = "Lines: the mean over the seeds; bands: from the lowest seed to th
 FIGURES = (
     Entry("effects", "sizes", forest,
           "Each level against the baseline on the same seeds, at the longest budget that it reached, with its "
-          "interval, corrected for the other comparisons and for looking often, as its p-value is. Blue is better, orange "
-          "is worse, where the corrected p-value is below 0.05; grey cannot be told from luck; within the grey band no "
-          "difference matters. Positive: better than the baseline. Hollow points have no interval."),
+          "interval, corrected for the other comparisons and for looking often, as its p-value is. Blue is better, "
+          "orange worse, where the corrected p-value is below 0.05; grey cannot be told from luck; within the grey "
+          "band no difference matters. Positive: better than the baseline. Hollow points have no interval."),
     Entry("learning_accuracy", "curves", partial(learning, metric=VAL_ACCURACY.key),
           f"Accuracy on images that were held back and not augmented. {_OVER_SEEDS}"),
     Entry("learning_loss", "curves", partial(learning, metric=VAL_LOSS.key),
