@@ -107,11 +107,15 @@ class Findings:
         frame = levels.assign(seed=runs["seed"], accuracy=runs[VAL_ACCURACY.key].astype(float))
         return effects.grid_effects(frame, "accuracy", list(self.study.axes), "seed", self.selection.rule)
 
+    @property
+    def _varies_noise(self) -> bool:
+        return self.study is not None and any(axis.startswith(noise.GROUP) for axis in self.study.axes)
+
     @cached_property
     def noise(self) -> list[str]:
         """Of a study that varies sources of chance: how much scatter each brings."""
         runs = self._alike(self.selection.own)
-        if self.study is None or runs.empty or not any(axis.startswith(noise.GROUP) for axis in self.study.axes):
+        if self.study is None or runs.empty or not self._varies_noise:
             return []
         runs = runs[runs["epochs"] == self.budget]
         base = runs[runs["variant_signature"].isin(list(self.study.baseline.signatures))]
@@ -235,6 +239,8 @@ class Findings:
     def settling(self) -> str:
         """The command that trains what open questions of the study wait for; empty if there is none, or none may."""
         if self.study is None or not (any(map(self._may_be_settled, self.claims)) or self._has_open_rows()):
+            return ""
+        if self._varies_noise:  # whose levels are but other draws
             return ""
         store = [] if self.question.folder == STORE else [f"store={self.question.folder}"]
         named = {side.epochs for claim in self.study.claims for side in claim.sides if side.epochs}

@@ -145,6 +145,21 @@ def test_the_advice_about_what_is_open_trains_what_it_waits_for(case, images, tm
     assert re.search(rf"^ *{waits} +0 ", forecast, re.MULTILINE)  # of these images no seed is there yet
 
 
+def test_a_study_of_chance_shows_how_much_each_source_brings_and_has_nothing_to_settle(tmp_path):
+    from fmnist.study.findings import answer
+    from fmnist.study.selection import Question
+
+    store = tracking.Store(str(tmp_path))
+    computed = {"compute.precision": "float32", "compute.threads": 1}
+    for changed in ({}, {"noise.order": 1}, {"noise.order": 2}, {"noise.split": 1}):
+        write(store, from_flat(Config(), {**computed, **changed}))
+    findings = answer(Question(str(tmp_path), "noise"))
+    assert findings.settling() == ""
+    told = "\n".join(findings.notes)
+    assert re.search(r"order: validation .*, 3 runs", told) and re.search(r"split: validation .*, 2 runs", told)
+    assert "images: so many that validate (6,000) by themselves" in told
+
+
 # ---- Of a store ----------------------------------------------------------------------------------------
 
 
