@@ -1,6 +1,7 @@
 """Runs on their way between a store and a file."""
 
 import math
+import os
 import re
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from fmnist.tracking.stored import condition, leave_out
 
 ORIGIN = Column("exported_as")  # the id of a run where it was made: MLflow gives an imported one another
 _OF_THE_STORE = (ORIGIN.tag, "mlflow.loggedImages")  # tags that say nothing of the run
+HOME = os.environ.get("HOME", "").rstrip("/") or "~"  # which is nobody else's business
 Pictures = Callable[[PortableRun], Mapping[str, NDArray[np.uint8]]]
 
 
@@ -67,7 +69,7 @@ def _data(run: Run) -> list[DataSet]:
             name=each.dataset.name,
             digest=each.dataset.digest,
             source_type=each.dataset.source_type,
-            source=each.dataset.source,
+            source=each.dataset.source.replace(f"{HOME}/", "~/"),
             profile=each.dataset.profile or "",
             tags={tag.key: tag.value for tag in each.tags},
         )

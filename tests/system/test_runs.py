@@ -341,3 +341,12 @@ def test_mistakes_are_named_in_a_line_and_leave_nothing(original, file, tmp_path
     assert "Is a directory" in mistake("runs", "import", tmp_path, "--store", tmp_path / "none")
     assert "cannot write" in mistake("runs", "export", tmp_path / "no" / "x.zip", "--store", original)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_home_folder_of_who_made_a_run_does_not_travel(tmp_path, monkeypatch):
+    monkeypatch.setattr(transfer, "HOME", "/home/somebody")
+    store = tracking.Store(str(tmp_path))
+    writer = store.begin("run", "s1", {}, {})
+    writer.dataset("fashion-mnist", "digest", "/home/somebody/images", {"train_images": 1})
+    (data,) = transfer._data(store.client.get_run(writer.run_id))
+    assert "somebody" not in data.source and "~/images" in data.source
