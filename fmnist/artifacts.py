@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fmnist.config import CLASS_COUNT, CLASSES
+from fmnist.analysis.classes import confusion
+from fmnist.config import CLASSES
 from fmnist.identity import run_name
 from fmnist.report import run_pictures
 from fmnist.schema import CONFUSION_MATRIX, CURVES, PER_EPOCH, SAMPLES
@@ -38,8 +39,7 @@ def redrawn(run: "PortableRun") -> dict[str, NDArray[np.uint8]]:
     if len(history):
         figures[CURVES] = run_pictures.curves(history, facts.name)
     if "test_predicted" in run.predictions:
-        pairs = run.predictions["test_labels"].astype(int) * CLASS_COUNT + run.predictions["test_predicted"]
-        counts = np.bincount(pairs, minlength=CLASS_COUNT**2).reshape(CLASS_COUNT, CLASS_COUNT)
+        counts = confusion(run.predictions["test_labels"], run.predictions["test_predicted"])
         figures[CONFUSION_MATRIX] = run_pictures.confusion(counts, CLASSES, facts.name)
     return {name: run_pictures.to_image(figure) for name, figure in figures.items()}
 

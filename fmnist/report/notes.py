@@ -20,7 +20,7 @@ from fmnist.words import p_value, plural
 
 _NAMED = 3  # variants that are spoken of by name
 _MANY = 5  # rows, of which the first is there for its luck as well
-MATTERS = 0.005  # accuracy: a true difference of half a point is worth settling
+MATTERS = 0.005  # accuracy: what is worth settling where no margin says it
 
 
 def explanation(
@@ -233,12 +233,13 @@ def _power(tested: pd.DataFrame, rule: Rule) -> Iterator[str]:
     most = stats.most_deviation(rows["difference_sd"].to_numpy(), rows["pairs"].to_numpy())
     needs = [f"{name} {_need(float(sd), alpha, rule)}" for name, sd in zip(rows["variant"], most, strict=True)]
     if needs:
+        matters = 100 * (rule.margin or MATTERS)
         yield (
-            f"Seeds that would settle what is open, were the true difference {100 * MATTERS:.2f} points (80 % power, "
-            f"spreads at their upper 80 % bounds): {'; '.join(needs)}."
+            f"Seeds that would settle what is open, were the true difference {matters:.2f} points (80 % power, spreads "
+            f"at their upper 80 % bounds): {'; '.join(needs)}."
         )
 
 
 def _need(spread: float, alpha: float, rule: Rule) -> str:
-    count = stats.pairs_needed(MATTERS, spread, alpha, rule=rule)
+    count = stats.pairs_needed(rule.margin or MATTERS, spread, alpha, rule=rule)
     return f"over {rule.most or stats.MOST_PAIRS:,}" if count is None else f"{count}"

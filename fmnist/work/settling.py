@@ -1,5 +1,6 @@
 """A sweep that goes on seed by seed until the questions of a study are settled, or the time is over."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,8 +13,9 @@ from fmnist.study.findings import Findings, answer
 from fmnist.study.plan import PlannedRun, estimate
 from fmnist.study.selection import Question
 from fmnist.study.settle import Contrast, Point, Step, contrasts, next_block, spread_of, steps
+from fmnist.tracking import StoreError
 from fmnist.work.display import table
-from fmnist.work.launcher import LaunchingSweeper
+from fmnist.work.launcher import HopelessError, LaunchingSweeper
 from fmnist.work.sweep import Sweep
 
 
@@ -29,7 +31,7 @@ class Settling:
     images: int  # that validate
     until: float  # time.time()
     _began: float = field(default_factory=time.time)
-    _failed: set[tuple[Point, int]] = field(default_factory=set)
+    _failed: set[tuple[Point, int]] = field(default_factory=set)  # in this settling; those of before are tried again
     _settled: set[str] = field(default_factory=set)  # names of what was settled at the last look
 
     def __post_init__(self) -> None:
@@ -43,20 +45,34 @@ class Settling:
         Raises:
             RunError: runs failed; the others are done.
         """
-        failures = []
-        while time.time() < self.until and (block := next_block(self.steps, self.rule, self.workers)):
+        failures, block = list[str](), list[tuple[Point, int]]()
+        while time.time() < self.until:
+            last, block = block, next_block(self.steps, self.rule, self.workers)
+            if not block or block == last:  # or the last has changed nothing
+                break
             runs = sorted((self._runs[key] for key in block), key=lambda run: (run.config.epochs, -run.seconds))
             self._announce(runs)
-            try:
-                began = int(time.time() * 1000)
-                Sweep(runs, began, self.workers, self.launcher, self.until, is_block=True).carry_out()
-            except RunError as error:
-                failures.append(str(error))
+            failures += self._train(runs)
             self._look()
             self._tell_news()
         self._sum_up()
         if failures:
             raise RunError(words.some(failures))
+
+    def _train(self, runs: list[PlannedRun]) -> list[str]:
+        """Carry out a block; says what failed, and raises what is no failure of runs."""
+        sweep = Sweep(runs, int(time.time() * 1000), self.workers, self.launcher, self.until, is_block=True)
+        try:
+            sweep.carry_out()
+        except (HopelessError, StoreError):
+            raise
+        except RunError as error:
+            failed = {run.signature for run in sweep.failed()}
+            self._failed |= {self._key(run) for run in runs if run.signatures.run in failed}
+            if sweep.study.fail_fast:
+                raise
+            return [str(error)]
+        return []
 
     @staticmethod
     def _key(run: PlannedRun) -> tuple[Point, int]:
@@ -67,10 +83,6 @@ class Settling:
         self.findings = answer(self.question, self.digest)
         own = self.findings.selection.own
         finished = set(own.loc[own["status"] == Status.FINISHED, "signature"])
-        failed = set(own.loc[own["status"] == Status.FAILED, "signature"]) - finished
-        begun = own["start_time"].astype(float) / 1000 > self._began
-        failed &= set(own.loc[begun, "signature"])  # those of before are tried again
-        self._failed = {key for key, run in self._runs.items() if run.signatures.run in failed}
         self._finished = {key for key, run in self._runs.items() if run.signatures.run in finished}
         names = {run.signatures.variant: run.variant for run in self.planned}
         self.contrasts = contrasts(self.findings, names)
@@ -152,5 +164,5 @@ class Settling:
 
 
 def _effect(contrast: Contrast) -> str:
-    effect = "" if contrast.mean != contrast.mean else f"{words.points(contrast.mean)} points, "
+    effect = "" if math.isnan(contrast.mean) else f"{words.points(contrast.mean)} points, "
     return f"{effect}{words.plural(len(contrast.seeds), 'seed')}"

@@ -58,7 +58,7 @@ class Sweep:
             with showing(progress, self.launcher.console, lambda: self._on_end(progress.fresh)):
                 self._until_done(record)
             close_orphans(self.store, self.folder, CLOSING_SECONDS)
-            failed = self._failed()
+            failed = self.failed()
         except BaseException:
             with suppress(StoreError):  # the reason tells more; the next sweep closes what stands as running
                 self.store.close(record, Status.KILLED)  # which workers everywhere hear of
@@ -108,7 +108,7 @@ class Sweep:
 
     # ---- What the store says, by signatures and statuses alone: clocks of machines differ
 
-    def _failed(self) -> list[StoredRun]:
+    def failed(self) -> list[StoredRun]:
         """The runs of the plan that have failed since the sweep began."""
         signatures = {run.signatures.run for run in self.planned}
         return [
@@ -119,7 +119,7 @@ class Sweep:
 
     def _left(self) -> list[PlannedRun]:
         """What workers could carry out now."""
-        failed = {run.trajectory for run in self._failed()}
+        failed = {run.trajectory for run in self.failed()}
         if (failed and self.study.fail_fast) or time.time() >= self.until:
             return []
         return next_runs(self.planned, self._now_finished(), failed)
@@ -146,7 +146,7 @@ class Sweep:
         if self.is_block:
             return
         runs = tracking.frame(self.store)
-        finished, failed = _finished(runs), {run.trajectory for run in self._failed()}
+        finished, failed = _finished(runs), {run.trajectory for run in self.failed()}
         for rung in sorted({run.config.epochs for run in self.planned} - self._shown):
             of_rung = [run for run in self.planned if run.config.epochs == rung]
             if not all(run.signatures.run in finished or run.signatures.trajectory in failed for run in of_rung):

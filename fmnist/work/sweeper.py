@@ -13,6 +13,7 @@ from hydra.types import RunMode
 from fmnist import machine
 from fmnist.config import STORE, Config, StudyConfig, UserError
 from fmnist.identity import make_command
+from fmnist.schema import BASELINE
 from fmnist.study.compose import TRAIN, to_config
 from fmnist.study.typed import group_files
 from fmnist.words import shown
@@ -44,9 +45,10 @@ class StudySweeper(LaunchingSweeper):
         from fmnist.work.sweep_progress import plan_summary, plan_table, run_table
 
         began = int(time.time() * 1000)
-        fixed, study = _split(self.parsed(arguments), to_config(self.config).study)
+        parsed = self.parsed(arguments)
+        fixed, study = _split(parsed, to_config(self.config).study)
         if study.settle:
-            _check_settling(study, arguments)
+            _check_settling(study, parsed)
         points = self._points(fixed, study)
         dataset = data.load(points[0].config.data)
         for point in points:
@@ -78,6 +80,9 @@ class StudySweeper(LaunchingSweeper):
         from fmnist.training.data import part_sizes
         from fmnist.work.settling import Settling
 
+        if all(point.name != BASELINE for point in points):
+            lacking = f"study {study.name} has no baseline to compare with"
+            raise UserError(f"{lacking}: give each axis the level that the baseline has")
         question = Question(self.config.store, study.name, self._options())
         _, epochs = budgets(declare(study.name, question.overrides, runs, dataset.digest))
         workers = self.workers(len(points))
@@ -156,7 +161,7 @@ class StudySweeper(LaunchingSweeper):
         return planned
 
 
-def _check_settling(study: StudyConfig, overrides: Sequence[str]) -> None:
+def _check_settling(study: StudyConfig, overrides: Sequence[Override]) -> None:
     """Refuse what study.settle can do nothing with.
 
     Raises:
@@ -164,8 +169,13 @@ def _check_settling(study: StudyConfig, overrides: Sequence[str]) -> None:
     """
     if study.name not in group_files("study"):
         raise UserError("study.settle=true needs a study whose questions it can settle: begin with study=NAME")
-    if any(text.startswith(("study.seeds=", "seed=")) for text in overrides):
+    keys = [override.get_key_element() for override in overrides]
+    if {"study.seeds", "seed"} & set(keys):
         raise UserError("study.settle=true chooses the seeds itself: leave out study.seeds, and set study.most_seeds")
+    if "epochs" in keys:
+        raise UserError("study.settle=true chooses among study.rungs: set those, not epochs")
+    if swept := [key for key, override in zip(keys, overrides, strict=True) if override.is_sweep_override()]:
+        raise UserError(f"study.settle=true needs axes of the study: write +study.axes.{swept[0]}=[...]")
 
 
 def _split(overrides: list[Override], declared: StudyConfig) -> tuple[list[str], StudyConfig]:

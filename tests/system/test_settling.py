@@ -69,4 +69,20 @@ def test_what_settling_can_do_nothing_with_is_refused(images, tmp_path):
     assert "leave out study.seeds" in mistake(
         "train", "study=pooling", "study.settle=true", "study.seeds=[0,1]", *place
     )
+    settle = ["study=pooling", "study.settle=true", *place]
+    assert "set those, not epochs" in mistake("train", *settle, "epochs=3")
+    assert "write +study.axes.data.scale=[...]" in mistake("train", "-m", *settle, "data.scale=raw,unit")
+    alone = ["study.axes.model.pooling=[average]", "study.design=grid"]
+    assert "study pooling has no baseline to compare with" in mistake("train", *settle, *alone)
     assert "study.minutes must be above 0" in mistake("train", "study=pooling", "study.minutes=0", *place)
+
+
+def test_seeds_that_fail_are_passed_over_until_none_is_left(images, tmp_path, one_process):
+    arguments = [*SETTLE, f"data.dir={images}", f"store={tmp_path}", "optimizer.learning_rate=1e30"]
+    ended = here("train", *arguments, code=1)
+    assert "runs failed" in ended.stderr and ended.stderr.count("\n") == 1
+    runs = tracking.load(str(tmp_path))
+    assert "FAILED" in set(runs["status"]) and set(runs["seed"]) == {0, 1, 2, 3}
+    assert not runs.duplicated(["variant", "seed"]).any()
+    again = here("train", *arguments, "study.fail_fast=true", code=1)  # tries them again, and stops at the first
+    assert "failed" in again.stderr and again.stdout.count("next") == 1
