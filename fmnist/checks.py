@@ -50,7 +50,6 @@ def _check_limit(config: Config, limit: int) -> None:
         )
     if config.data.validation_rows is not None and config.data.validation_rows < validation:
         raise UserError(
-            f"data.validation_rows must be at least the {plural(validation, 'row')} that "
-            f"data.validation={config.data.validation} of data.limit={limit} come to, "
-            f"but got {config.data.validation_rows}"
+            f"data.validation_rows must be at least {validation:,}, which is "
+            f"data.validation={config.data.validation} of data.limit={limit}, but got {config.data.validation_rows}"
         )

@@ -50,7 +50,7 @@ def _chosen(arguments: argparse.Namespace) -> "pd.DataFrame":
         runs = that_have(runs, asked)
     if runs.empty:
         more = f"; {selection.elsewhere}" if selection.elsewhere else ""
-        raise UserError(f"none of the {plural(selection.recorded, 'recorded run')} matches{more}")
+        raise UserError(f"of {plural(selection.recorded, 'recorded run')} none matches{more}")
     return runs
 
 

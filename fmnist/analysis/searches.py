@@ -45,7 +45,7 @@ def add_searches(runs: pd.DataFrame, designed: Collection[str], trials: Mapping[
 
 
 def _count(trials: Mapping[str, int], name: str) -> str:
-    return f"{trials[name]:,} trials" if name in trials else "several trials"
+    return f"{trials[name]:,} trial{'s' * (trials[name] != 1)}" if name in trials else "several trials"
 
 
 def is_named_by_search(variant: str, found_by: str) -> bool:

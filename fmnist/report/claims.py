@@ -56,7 +56,8 @@ def because(verdict: Verdict) -> str:
 def _missing(names: Sequence[str], epochs: Sequence[int] = ()) -> str:
     if not names:
         return "no seed that all sides share"
-    return f"no run yet of {' or '.join(names)}" + (f" at {' or '.join(map(str, epochs))} epochs" if epochs else "")
+    budgets = [*map(str, epochs[:-1]), *(plural(last, "epoch") for last in epochs[-1:])]
+    return f"no run yet of {' or '.join(names)}" + (f" at {' or '.join(budgets)}" if budgets else "")
 
 
 def _other_baseline(changes: str) -> str:
@@ -86,7 +87,7 @@ def _weakest(name: str, recall: float, other: str, other_recall: float) -> str:
 def _published(epochs: int, published: float, mean: float, low: float, high: float) -> str:
     within = interval(low, high)
     ours = f"one more run of ours lies within {within}" if within else f"ours {percent(mean)}"
-    return f"test accuracy {percent(published)} published for {epochs} epochs, {ours}"
+    return f"test accuracy {percent(published)} published for {plural(epochs, 'epoch')}, {ours}"
 
 
 _SENTENCES: dict[Kind, Callable[..., str]] = {

@@ -51,7 +51,7 @@ def lines(findings: Sequence[Finding]) -> list[str]:
 
 def _failed(subject: str, *, failed: int, ended: int, variants: dict[str, int]) -> str:
     names = ", ".join(f"{name} ({count})" for name, count in variants.items())
-    return f"{failed} of {ended} runs failed or diverged ({percent(failed / ended)}): {names}"
+    return f"{failed} of {plural(ended, 'run')} failed or diverged ({percent(failed / ended)}): {names}"
 
 
 def _improving(variant: str, *, epochs: int, since: int, rise: float, accuracy: float, p: float) -> str:
@@ -80,7 +80,7 @@ def _edge(axis: str, *, epochs: int, is_largest: bool, levels: Pair, accuracies:
     return (
         f"the {end} {axis} tried, {levels[0]:g}, is the best at {plural(epochs, 'epoch')}, with "
         f"{percent(accuracies[0])} validation accuracy against {percent(accuracies[1])} for {levels[1]:g} "
-        f"({_p(p)} over {seeds} seeds); {beyond} ones are untried"
+        f"({_p(p)} over {plural(seeds, 'seed')}); {beyond} ones are untried"
     )
 
 
@@ -98,7 +98,7 @@ def _shorter(
 
 
 def _classes(variant: str, *, epochs: int, seeds: int, changes: pd.DataFrame) -> str:
-    amount = f"paired t test over {seeds} seeds with Holm" if seeds > 1 else "one seed, which shows no luck"
+    amount = f"paired t test over {plural(seeds, 'seed')} with Holm" if seeds > 1 else "one seed, which shows no luck"
     return (
         f"against the baseline at {plural(epochs, 'epoch')} {variant} {_gains_and_losses(changes)} (test set; {amount})"
     )

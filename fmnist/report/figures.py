@@ -76,7 +76,8 @@ def _effect(axes: Axes, row: dict[Any, Any], place: float, longest: int) -> None
     if bounded:
         axes.plot([low, high], [place, place], color=colour, linewidth=2.2, solid_capstyle="round")
     numbers = points(effect) + (f"  [{points(low)}, {points(high)}]" if bounded else "  no interval")
-    said = f"{row['axis']}={row['level']}, {row['epochs']} epochs, {row['seeds']} seeds: {numbers} points"
+    counts = f"{plural(row['epochs'], 'epoch')}, {plural(row['seeds'], 'seed')}"
+    said = f"{row['axis']}={row['level']}, {counts}: {numbers} points"
     look: dict[str, Any] = {"color": colour, "markerfacecolor": colour if bounded else "none", "markersize": 6}
     axes.plot(effect, place, "o", gid=drawing.tip(f"{short_key(row['axis'])}={row['level']}", said), **look)
     level = short(row["level"], 20) + ("" if row["epochs"] == longest else f" · {row['epochs']} ep.")
@@ -123,7 +124,8 @@ def learning(content: Content, metric: str) -> Figure | None:
         axes.yaxis.set_major_formatter(PERCENT)
     title = METRICS[metric].label
     drawing.heading(axes, title, drawing.legend(baseline, best, len(seeds)))
-    figure.set_label(f"Learning curves of {len(seeds)} variants: {title} over {longest} epochs, mean over the seeds.")
+    over = f"{title} over {plural(longest, 'epoch')}, mean over the seeds"
+    figure.set_label(f"Learning curves of {plural(len(seeds), 'variant')}: {over}.")
     return figure
 
 
@@ -158,14 +160,15 @@ def rungs(content: Content) -> Figure | None:
     drawing.strokes(axes, np.tile(places, len(found)), every[:, 1:], inks)
     axes.set_xlabel("epochs trained" + drawing.limit(axes, every[:, 0], every[:, 1:]))
     for name, look in looks.items():
-        texts = [f"{name}, {epochs} epochs: {number(*at)}" for epochs, at in zip(table, found[name], strict=True)]
+        at = zip(table.columns.astype(int), found[name], strict=True)
+        texts = [f"{name}, {plural(epochs, 'epoch')}: {number(*values)}" for epochs, values in at]
         drawing.marks(axes, places, found[name][:, 0], name, texts, **{"s": 12, "alpha": 1, **look, "linewidth": 0})
     axes.set_xticks(places, [f"{epochs}" for epochs in table.columns])
     axes.set_xlim(-0.15, places[-1] + 0.05)
     axes.yaxis.set_major_formatter(PERCENT)
     drawing.ends(axes, named, places[-1], baseline, best)
     drawing.heading(axes, "validation accuracy", drawing.legend(baseline, best, len(last)))
-    budgets = f"{table.columns[0]} to {table.columns[-1]} epochs"
+    budgets = f"{table.columns[0]} to {plural(int(table.columns[-1]), 'epoch')}"
     figure.set_label(clean(f"Slope chart of {len(last)} variants from {budgets}; highest at the end: {last.index[0]}."))
     return figure
 
@@ -265,7 +268,8 @@ def pareto(content: Content, cost: str) -> Figure | None:
     strokes = [np.column_stack([x, y + part * (end - y)]) for end in spans.T for part in np.linspace(0, 1, 9)]
     drawing.label(axes, named, np.concatenate([*strokes, np.column_stack([x, y]), drawing.stairs(x[best], y[best])]))
     names = ", ".join(rows[i]["variant"] for i in best)
-    figure.set_label(clean(f"Validation accuracy against {what} of {len(rows)} rows; on the Pareto front: {names}."))
+    of_all = f"{what} of {plural(len(rows), 'row')}"
+    figure.set_label(clean(f"Validation accuracy against {of_all}; on the Pareto front: {names}."))
     return figure
 
 

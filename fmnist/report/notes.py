@@ -165,7 +165,7 @@ def _looks(tested: pd.DataFrame, rule: Rule) -> Iterator[str]:
             "if it was to have no more."
         )
     elif rule.first == rule.most:
-        yield f"p and interval are those of {rule.most} seeds, a number chosen before; fewer decide nothing."
+        yield f"p and interval are those of {plural(rule.most, 'seed')}, a number chosen before; fewer decide nothing."
     else:
         yield (
             f"p and interval hold for looking after every seed up to {rule.most} (study.most_seeds), and for stopping "
@@ -183,7 +183,7 @@ def _sources(runs: pd.DataFrame, pair_columns: Sequence[str]) -> Iterator[str]:
     if count := repeated(runs):
         yield f"{plural(count, 'run')} left out: a later one repeats the variant, its seed and its epochs."
     if pair_columns and (count := unlike(runs, pair_columns)):
-        yield f"Claims and effects leave out {plural(count, 'run')}: most have another precision, recipe or other data."
+        yield f"Claims and effects leave out {plural(count, 'run')} of another precision, recipe or data than most."
     if differences := mixed(runs):
         texts = "; ".join(f"{name}: {', '.join(values)}" for name, values in differences.items())
         yield f"The runs were not made alike: {texts}."
@@ -220,7 +220,7 @@ def _power(tested: pd.DataFrame, rule: Rule) -> Iterator[str]:
     tested = tested[tested["difference_sd"] > 0]
     spread = float(tested["difference_sd"].median())
     levels = {int(seeds): float(rule.level(alpha, seeds)) for seeds in sorted(set(tested["pairs"]))}
-    shown = [f"{seeds} seeds {100 * stats.detectable(spread, seeds, level):.2f}"
+    shown = [f"{plural(seeds, 'seed')} {100 * stats.detectable(spread, seeds, level):.2f}"
              for seeds, level in levels.items() if level]  # fmt: skip
     if shown:
         epochs = plural(int(tested["epochs"].max()), "epoch")

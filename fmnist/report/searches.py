@@ -65,10 +65,10 @@ def importance_warning(importance: Importance) -> str:
     """Why not to trust the importances of a search's dimensions; empty where there is no reason."""
     trials, dimensions = importance.trials, len(importance.shares)
     if not importance.is_known:
-        return f"{trials} trials say nothing about importance"
+        return f"nothing is known of importance from {plural(trials, 'trial')}"
     if trials < importance.needed:
-        beginning = f"{importance.needed} would be a beginning"
-        return f"too few to trust: {trials} trials for {dimensions} dimensions, {beginning}"
+        few = f"{plural(trials, 'trial')} for {plural(dimensions, 'dimension')}"
+        return f"too few to trust: {few}, {importance.needed} would be a beginning"
     if not importance.explained > 0:
         return "not to be trusted: the forest predicts trials that it has not seen no better than their mean"
     return ""

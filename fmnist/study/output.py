@@ -31,7 +31,7 @@ def _cut(findings: Findings) -> pd.DataFrame:
 def leaderboard_text(findings: Findings, format: str, fit: bool = False) -> str:
     """The leaderboard, and what it means where it is to be read; `fit` keeps a table within the terminal's width."""
     recorded = findings.selection.recorded
-    empty = f"none of the {plural(recorded, 'recorded run')} matches" if recorded else NO_RUNS
+    empty = f"of {plural(recorded, 'recorded run')} none matches" if recorded else NO_RUNS
     empty += f"; {findings.selection.elsewhere}" if findings.selection.elsewhere else ""
     table = render(_cut(findings), format, width=None if fit else 0, empty=empty)
     if format not in ("table", "md") or findings.leaderboard.empty:

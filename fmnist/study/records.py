@@ -65,8 +65,8 @@ class Records:
         exact = [run for run in found if letters in ids[run.run_id]]
         if len(exact or found) != 1 or not letters:
             begin = some([run.run_id for run in found], ", ")
-            several = f"{plural(len(found), 'run')} begin so: {begin}; write more letters"
-            none = f"no run of {plural(len(self._runs), 'recorded run')}; python -m fmnist.runs list shows them"
+            several = f"the beginning of {plural(len(found), 'run')}: {begin}; write more letters"
+            none = f"of {plural(len(self._runs), 'recorded run')} none begins so; python -m fmnist.runs list shows them"
             raise UserError(f"run '{shown(letters)}': {several if found else none}")
         return (exact or found)[0]
 

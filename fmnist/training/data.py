@@ -117,7 +117,7 @@ def check_sizes(config: Config, rows: int) -> None:
     training, _ = part_sizes(rows, config.data)
     if training < config.batch_size:
         raise UserError(
-            f"batch_size must be at most the {plural(training, 'row')} that train, but got {config.batch_size}"
+            f"batch_size must be at most {training:,}, the number of rows for training, but got {config.batch_size}"
         )
 
 
@@ -132,9 +132,9 @@ def _check_split(labels: Labels, options: DataConfig) -> None:
     names, counts = np.unique(labels, return_counts=True)
     if min(training, validating) < len(names):
         raise UserError(
-            f"{plural(training + validating, 'row')} with data.validation={options.validation} give {training} for "
-            f"training and {validating} for validation, but each needs at least one for each of {len(names)} classes; "
-            "use more rows"
+            f"data.validation={options.validation} of {plural(training + validating, 'row')} means {training:,} for "
+            f"training and {validating:,} for validation, but each needs at least one for each of {len(names)} "
+            "classes; use more rows"
         )
     if counts.min() < 2:
         raise UserError(

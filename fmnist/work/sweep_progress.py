@@ -69,8 +69,8 @@ def plan_summary(planned: list[PlannedRun], runs: pd.DataFrame) -> str:
     if len(earlier):
         recipes = ", ".join(str(recipe) for recipe in sorted(set(earlier["recipe"])))
         lines.append(
-            f"{words.plural(len(earlier), 'run')} in the store stay as they are and are not continued: of recipe "
-            f"{recipes}, they have other numbers than recipe {RECIPE} gives"
+            f"not continued, and left as recorded: {words.plural(len(earlier), 'run')} of recipe {recipes}, with other "
+            f"numbers than recipe {RECIPE} gives"
         )
     return "; ".join(lines)
 

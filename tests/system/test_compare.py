@@ -93,11 +93,11 @@ def test_a_condition_is_met_however_its_value_is_written(said, condition):
 
 def test_conditions_are_all_to_be_met_and_none_that_meets_them_is_said_so(said):
     assert names(said("--format", "json", "--where", "seed=1", "--where", "model.pooling=max")) == ["baseline"]
-    assert said("--where", "seed=1", "--where", "model.filters=3").startswith("none of the 6 recorded runs matches")
+    assert said("--where", "seed=1", "--where", "model.filters=3").startswith("of 6 recorded runs none matches")
 
 
 def test_epochs_metric_baseline_and_rows_by_run(said):
-    assert said("--epochs", 3).startswith("none of the 6 recorded runs matches")
+    assert said("--epochs", 3).startswith("of 6 recorded runs none matches")
     assert "val/loss" in said("--metric", "val/loss") and "in nats" in said("--metric", "val/loss")
     rows = json.loads(said(*POOLING, "--format", "json", "--baseline", "pooling=average"))
     assert {row["variant"]: row["verdict"] for row in rows}["pooling=average"] == "baseline"
@@ -117,7 +117,7 @@ def test_a_store_without_runs_is_no_mistake_and_stays_as_it_is(said, tmp_path):
 def test_a_store_where_nothing_has_finished_is_no_mistake(said, tmp_path):
     store = tracking.Store(str(tmp_path))
     store.client.create_run(store.id, run_name="killed at once", tags={"fmnist.signature": "s"})
-    assert "RUNNING" in said(where=tmp_path) and said(*POOLING, where=tmp_path).startswith("none of the 1 recorded run")
+    assert "RUNNING" in said(where=tmp_path) and said(*POOLING, where=tmp_path).startswith("of 1 recorded run none")
 
 
 # ---- Files ----------------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ def test_runs_of_an_earlier_recipe_are_neither_continued_nor_mixed_with_new_ones
     old = unpacked(1, tmp_path)
     study = ["study=smoke", f"data.dir={images}", "compute.precision=float32", f"store={old}"]
     printed = here("train", *study, "study.dry_run=true").stdout
-    assert "14 runs in the store stay as they are and are not continued: of recipe 1" in " ".join(printed.split())
+    assert "left as recorded: 14 runs of recipe 1" in " ".join(printed.split())
     assert printed.count("  new") == 3
     before = tracking.load(str(old))
     here("train", *study, "study.rungs=[1]")

@@ -50,7 +50,7 @@ SWEEPS = [  # arguments with a mistake, what the message says, the arguments tha
     (["study=pooling", "data.validation_rows=9"], r"or set (\S+)$", ["study=pooling", r"\1"]),
     (["study=pooling", "data.validation_rows=90"], r"needs (\S+=)ROWS", ["study=pooling", "data.validation_rows=90",
                                                                        r"\g<1>600"]),
-    (["study=pooling", "data.limit=600", "data.validation_rows=9"], r"at least the (\d+) rows",
+    (["study=pooling", "data.limit=600", "data.validation_rows=9"], r"at least (\d+),",
      ["study=pooling", "data.limit=600", r"data.validation_rows=\1"]),
     (["hydra.launcher.n_jobs=0", "study=pooling"], r"or (-1) for", [r"hydra.launcher.n_jobs=\1", "study=pooling"]),
 ]  # fmt: skip

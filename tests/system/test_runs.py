@@ -199,8 +199,8 @@ def test_the_difference_of_two_runs_is_what_was_asked_and_what_came_of_it(origin
 
 
 def test_a_run_that_is_not_there_or_not_named_clearly_is_refused(original, tmp_path):
-    assert "no run of 5 recorded runs" in mistake("runs", "show", "xyz", "--store", original)
-    assert "5 runs begin so: " in mistake("runs", "show", "", "--store", original)
+    assert "of 5 recorded runs none begins so" in mistake("runs", "show", "xyz", "--store", original)
+    assert "the beginning of 5 runs: " in mistake("runs", "show", "", "--store", original)
     assert "there are no runs in" in mistake("runs", "show", "a", "--store", tmp_path / "none")
 
 
@@ -331,7 +331,7 @@ def test_mistakes_are_named_in_a_line_and_leave_nothing(original, file, tmp_path
     assert "runs have no 'filters'; did you mean" in mistake(
         "runs", "export", tmp_path / "x.zip", "--store", original, "--where", "filters=3"
     )
-    assert "none of the 5 recorded runs matches" in mistake(
+    assert "of 5 recorded runs none matches" in mistake(
         "runs", "export", tmp_path / "x.zip", "--store", original, "--study", "smoke"
     )
     assert "needs --study" in mistake("runs", "export", tmp_path / "x.zip", "seed=1", "--store", original)

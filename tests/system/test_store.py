@@ -245,7 +245,7 @@ def test_runs_that_were_deleted_with_their_experiment_are_got_back_with_the_comm
     [
         (["train", "data.limit=9999999"], "data.limit must be at most the 600 training rows there are"),
         (["train", "-m", "data.limit=300,9999999"], "data.limit must be at most the 600 training rows there are"),
-        (["train", "-m", "batch_size=32,560"], "batch_size must be at most the 540 rows that train"),
+        (["train", "-m", "batch_size=32,560"], "batch_size must be at most 540, the number of rows for training"),
         (["train", "-m", "seed=0,4294967296"], "study.seeds must be at least 0 and at most 4294967295"),
         (["train", "study=smoke", "data.limit=9999"], "data.limit must be at most the 600 training rows there are"),
         (["train", "compute.backend=jax"], "compute.backend=jax needs the package jax"),

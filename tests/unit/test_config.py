@@ -59,7 +59,7 @@ def test_the_defaults_are_the_article_s_run():
         ({"data.limit": 50}, ["data.limit=50", "5 rows for validation", "100"]),
         ({"data.limit": 130}, ["data.limit=130", "117 rows", "batch of 128"]),
         ({"data.validation_rows": 10_000}, ["=10000 needs data.limit=ROWS", "set data.validation_rows=null"]),
-        ({"data.limit": 6000, "data.validation_rows": 599}, ["validation_rows", "at least the 600 rows", "got 599"]),
+        ({"data.limit": 6000, "data.validation_rows": 599}, ["validation_rows", "at least 600, ", "got 599"]),
         ({"data.limit": 6000, "data.validation_rows": 0}, ["data.validation_rows", "at least 1", "got 0"]),
         ({"data.limit": 6000, "data.validation_rows": 0.5}, ["data.validation_rows", "a whole number", "got 0.5"]),
         ({"data.validation": 10.0}, ["data.validation", "above 0 and below 1"]),

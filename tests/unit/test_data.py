@@ -398,7 +398,7 @@ def test_too_few_rows_to_split_are_refused_with_the_numbers() -> None:
 
     labels = np.arange(40) % 10
     assert "at most the 40 training rows there are, but got 41" in refusal(labels, 0.5, 41)
-    assert "40 rows with data.validation=0.1 give 36 for training and 4 for" in refusal(labels, 0.1, None)
+    assert "data.validation=0.1 of 40 rows means 36 for training and 4 for" in refusal(labels, 0.1, None)
     lonely = np.array([0] * 20 + [1] * 20 + [6])
     assert "class 'Shirt' has 1 row" in refusal(lonely, 0.2, None)
 
@@ -521,5 +521,5 @@ def test_too_few_rows_for_a_config_are_refused_before_anything_is_recorded(folde
         return message(lambda: data.check_rows(config, dataset))
 
     assert "at most the 40 training rows" in refusal(data__limit=9_999_999, batch_size=8)
-    assert "batch_size must be at most the 30 rows that train, but got 128" in refusal(data__validation=0.25)
+    assert "at most 30, the number of rows for training, but got 128" in refusal(data__validation=0.25)
     data.check_rows(from_flat(Config(), {"data.validation": 0.25, "batch_size": 30}), dataset)

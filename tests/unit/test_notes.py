@@ -127,7 +127,7 @@ def test_runs_that_do_not_count_and_what_made_the_others_is_said():
     plain = [{**each, "compute.threads": "1"} for each in (*BASELINE, *OPEN, *other)]
     text = said(plain, again)
     assert "1 run left out: a later one repeats the variant, its seed and its epochs." in text
-    assert "Claims and effects leave out 2 runs: most have another precision, recipe" in text
+    assert "Claims and effects leave out 2 runs of another precision, recipe" in text
     assert "The runs were not made alike: threads: 1, 2." in text
     assert "leave out" not in " ".join(notes(leaderboard(frame(plain)), frame(plain)))  # without a study nothing does
     assert "not made alike" not in said(plain) and "left out:" not in said(plain)

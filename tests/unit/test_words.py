@@ -1,6 +1,7 @@
 """How numbers, counts and typed values are told: in one way each."""
 
 import ast
+import itertools
 import re
 import subprocess
 
@@ -15,7 +16,6 @@ from fmnist.study.plan import PlannedRun
 from fmnist.work.sweep_progress import plan_summary, plan_table, run_table
 
 COUNTED = re.compile(r" (run|epoch|seed|trial|worker|row|minute|dimension|trajectory|trajectories|point of)s?\b")
-ELSEWHERE = ("analysis", "report", "tracking")
 
 
 @pytest.mark.parametrize(
@@ -30,20 +30,70 @@ def test_nouns_in_y_have_their_plural():
     assert words.plural(1, "trajectory") == "1 trajectory" and words.plural(0, "trajectory") == "0 trajectories"
 
 
+def messages():
+    """Where each f-string of the package stands, and its parts."""
+    for file in sorted(PACKAGE.rglob("*.py")):
+        for text in (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.JoinedStr)):
+            yield f"{file.relative_to(PACKAGE)}:{text.lineno}", text.values
+
+
 def test_every_count_in_a_message_is_told_by_that_helper():
     """An f-string that puts a number before a noun itself says `1 runs` some day."""
     found = []
-    for file in PACKAGE.rglob("*.py"):
-        if file.relative_to(PACKAGE).parts[0] in ELSEWHERE:
-            continue
-        for text in (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.JoinedStr)):
-            for number, noun in zip(text.values, text.values[1:], strict=False):
-                is_value = isinstance(number, ast.FormattedValue) and not re.search(
-                    "plural|[A-Z]{3}", ast.unparse(number)
-                )
-                if is_value and isinstance(noun, ast.Constant) and COUNTED.match(noun.value):
-                    found.append(f"{file.name}:{noun.lineno}: {ast.unparse(number)}{noun.value[:20]}")
+    for where, parts in messages():
+        if where.startswith("analysis/"):
+            continue  # values and names; the report makes sentences of them
+        for number, noun in itertools.pairwise(parts):
+            is_value = isinstance(number, ast.FormattedValue) and not re.search("plural|[A-Z]{3}", ast.unparse(number))
+            if is_value and isinstance(noun, ast.Constant) and COUNTED.match(noun.value):
+                found.append(f"{where}: {ast.unparse(number)}{noun.value[:20]}")
     assert found == []
+
+
+def told(parts, number):
+    """A message in which every count is this number and every other value is a word."""
+    text = ""
+    for part in parts:
+        counts = re.findall(r"plural\([^']*'([^']+)'\)", ast.unparse(part))
+        text += part.value if isinstance(part, ast.Constant) else words.plural(number, counts[0]) if counts else "word"
+    return text
+
+
+def told_by_the_page(number):
+    """The lines of the page's template, likewise."""
+    for index, line in enumerate((PACKAGE / "report/page.html.j2").read_text().splitlines()):
+        if "|plural(" in line:
+            text = re.sub(r'\{\{[^}]*\|plural\("(\w+)"\)[^}]*\}\}', lambda count: words.plural(number, count[1]), line)
+            yield f"page.html.j2:{index + 1}", re.sub(r"<[^>]*>|\{[{%].*?[}%]\}", " ", text)
+
+
+# What follows a count of one or of several, at once or after a word or two: `1 run are`, `2 runs that has`.
+OF_SEVERAL = r"are|were|have|(?<!to )do|stay|begin|match|give|get|train|come|need|wait|differ|fail|remain|rest|lack|say"
+OF_ONE = r"is|was|has|does|stays|begins|matches|gives|gets|trains|comes|needs|waits|differs|fails|remains|rests|lacks"
+
+
+def agrees(text, number):
+    """Whether no verb that follows a count is of another number."""
+    one, several = rf"\b1 [\w ]{{2,40}}\b(?:{OF_SEVERAL})\b", rf"\b[02] (?:\w+ ){{1,2}}(?:that |which )?(?:{OF_ONE})\b"
+    return not re.search(one if number == 1 else several, text)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_every_message_is_a_sentence_whatever_its_count_is(number):
+    """Each is printed with 0, 1 and 2: what follows a count agrees with it, or does not depend on it."""
+    texts = [
+        (where, told(parts, number)) for where, parts in messages() if any("plural(" in ast.unparse(p) for p in parts)
+    ]
+    texts += told_by_the_page(number)
+    print("\n".join(f"{where}: {text}" for where, text in texts))
+    assert len(texts) > 60 and [text for text in texts if not agrees(text[1], number)] == []
+
+
+@pytest.mark.parametrize(
+    "text", ["0 runs is left", "1 run are left", "1 row that train", "2 recorded seeds that was left"]
+)
+def test_a_count_that_does_not_agree_is_seen(text):
+    assert not agrees(text, int(text[0])) and agrees("1 run is left, 2 runs are", 1) and agrees("2 runs are left", 2)
 
 
 @pytest.mark.parametrize(
