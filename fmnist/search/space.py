@@ -3,7 +3,7 @@
 import math
 import re
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeGuard
+from typing import Any, ClassVar, TypeGuard
 
 import yaml
 
@@ -77,6 +77,7 @@ class SearchConfig(Config):
     """The run that a search starts from and compares with, and the search."""
 
     tuner: TunerConfig = field(default_factory=TunerConfig)
+    UNUSED: ClassVar = ("study.", "epochs")  # options that a search must leave alone
 
 
 TUNE = Application("tune", "tune", SearchConfig, "tuner.space")
@@ -97,8 +98,6 @@ def check_search(search: SearchConfig) -> None:
     """
     tuner = search.tuner
     check_options(tuner, "tuner.")
-    if search.study.name:
-        raise UserError("a search has no study: leave out study.name")
     if search.epochs != Config().epochs:
         raise UserError(f"a trial trains for tuner.max_epochs at most; set that instead of epochs={search.epochs}")
     if tuner.name and not _NAME.fullmatch(tuner.name):
@@ -109,9 +108,9 @@ def check_search(search: SearchConfig) -> None:
     if tuner.kind in ("random", "bayesian") and not (tuner.max_trials or tuner.epochs_budget or tuner.minutes):
         bounds = "tuner.max_trials, tuner.epochs_budget or tuner.minutes"
         raise UserError(f"a {tuner.kind} search has no end of its own; give {bounds}")
-    last = search.seed + tuner.executions_per_trial + tuner.confirm_seeds - 1
-    if last > MOST_SEED:
-        raise UserError(f"seed={search.seed} leads to seed {last} in this search, but at most {MOST_SEED} is possible")
+    most = MOST_SEED - (tuner.executions_per_trial + tuner.confirm_seeds - 1)
+    if search.seed > most:
+        raise UserError(f"seed must be at most {most}, since this search counts on from it, but got {search.seed}")
     check(base_of(search))
 
 
@@ -191,7 +190,9 @@ def _dimension(key: str, parts: dict[str, Any], before: list[str]) -> Dimension:
         raise UserError(f"tuner.space: no option '{shown(key)}' can vary{suggest_option(key, options)}")
     kind, values = parts.get("type"), parts.get("values")
     if kind not in TYPES:
-        raise UserError(f"tuner.space.{key}.type must be one of {', '.join(TYPES)}, but got {shown(kind)}; {_HOW}")
+        near = "" if key in options else suggest_option(key, options)
+        got = f"must be one of {', '.join(TYPES)}, but got {shown(kind)}"
+        raise UserError(f"tuner.space.{key}.type {got}; {_HOW}{near}")
     when = None
     if "when" in parts:
         parent, _, value = str(parts["when"]).partition("=")

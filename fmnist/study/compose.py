@@ -80,6 +80,8 @@ def to_config(composed: DictConfig, application: Application = TRAIN) -> Config:
     assert isinstance(config, Config)
     if unknown := next(_unknown(config), None):
         raise UserError(typed.no_option(unknown, application.schema, application.command))
+    if config.study != StudyConfig() and "study." in getattr(application.schema, "UNUSED", ()):
+        raise UserError(typed.no_option("study", application.schema, application.command))
     study = replace(config.study, dry_run=False, fail_fast=False, minutes=None)  # which are of use to a plain sweep too
     if not study.name and study != StudyConfig():
         raise UserError("options of a study need one: begin with study=NAME (a file of conf/study/)")

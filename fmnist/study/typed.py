@@ -41,7 +41,7 @@ def read(texts: Sequence[str], schema: type) -> list[Override]:
             raise UserError(_unreadable(text, schema, parser)) from error
         key = override.get_key_element().lstrip("+~")
         if not key:
-            raise UserError(f"'{shown(text)}' has no key; write KEY=VALUE, epochs=3")
+            raise UserError(f"'{shown(text)}' has no key{remedy('', schema)}")
         if not override.is_delete():
             _check_group(key, value)
         overrides.append(override)
@@ -101,13 +101,19 @@ def _left_open(value: str) -> str:
 
 
 def remedy(key: str, schema: type, value: str = "") -> str:
-    """`; write epochs=3`: the option that a key means, with a value that it may have; nothing if it means none."""
-    known = option_fields(schema)
+    """`; write epochs=3`: the option that a key means, with a value that it may have, or one for an example."""
+    known = _of_use(schema)
     option = nearest_option(key, known)
     if not option:
-        return "; write KEY=VALUE, epochs=3"
+        return f"; write KEY=VALUE, {next(each for each in known if each.endswith('epochs'))}=3"
     default = known[option].default if option in known else None
     return f"; write {option}={value or (default if isinstance(default, int | float | str) and default else 'VALUE')}"
+
+
+def _of_use(schema: type) -> dict[str, Any]:
+    """The options that may be advised."""
+    unused = getattr(schema, "UNUSED", ())
+    return {key: part for key, part in option_fields(schema).items() if not key.startswith(unused or "-")}
 
 
 def _check_group(key: str, values: Sequence[Any]) -> None:
@@ -149,8 +155,10 @@ def group_files(key: str) -> list[str]:
 
 def no_option(key: str, schema: type, command: str) -> str:
     """That there is no such option, with the nearest that there is."""
-    known = [*option_fields(schema), "hydra.launcher.n_jobs", *(key for key in ("augment",) if group_files(key))]
+    known = [*_of_use(schema), "hydra.launcher.n_jobs", *(key for key in ("augment",) if group_files(key))]
     group = key.rpartition(".")[0]
+    if f"{key}.".startswith(getattr(schema, "UNUSED", ()) or "-"):
+        return f"fmnist.{command} has no {shown(key)}: leave it out"
     if group in option_fields(schema) and kind(option_fields(schema)[group].type).startswith("a mapping"):
         return f"there is no '{shown(key)}' yet; write +{shown(key)}=VALUE to add it"
     near = nearest_option(key, known)

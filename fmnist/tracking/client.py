@@ -29,11 +29,27 @@ _AWAY = ("failed with exception", "Connection refused", "database is locked", "e
 
 _DAMAGED = ("database disk image is malformed", "file is not a database")
 SCHEME = "sqlite:///"
+_SCHEMES = ("http://", "https://", SCHEME, "postgresql", "mysql", "mssql", "file://", "databricks://")
 
 
 def address(folder: str | Path) -> str:
-    """The tracking URI of a store's folder: MLFLOW_TRACKING_URI where it is set, else the folder's database."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or SCHEME + quote(str(Path(folder).resolve() / "mlflow.db"))
+    """The tracking URI of a store's folder: MLFLOW_TRACKING_URI where it is set, else the folder's database.
+
+    Raises:
+        UserError: MLFLOW_TRACKING_URI is none that MLflow's servers and databases have.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    if uri and "://" in uri and not uri.startswith(_SCHEMES):
+        got = words.shown(words.without_passwords(uri))
+        raise UserError(f"MLFLOW_TRACKING_URI must begin with one of {', '.join(_SCHEMES)}, but got {got}")
+    return uri or SCHEME + quote(str(Path(folder).resolve() / "mlflow.db"))
+
+
+def elsewhere(error: Exception, folder: str | Path) -> str:
+    """`; start it, or ...`: the way out where the server does not answer that MLFLOW_TRACKING_URI names."""
+    if not isinstance(error, AwayError) or not os.environ.get("MLFLOW_TRACKING_URI"):
+        return ""
+    return f"; start it, or unset MLFLOW_TRACKING_URI to use the store in {folder}"
 
 
 def database_path(uri: str) -> Path:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fmnist import words
 from fmnist.config import UserError
 from fmnist.schema import COLUMNS, PER_EPOCH, VAL_ACCURACY, Status
-from fmnist.tracking.client import AwayError, Client, StoreError, address
+from fmnist.tracking.client import AwayError, Client, StoreError, address, elsewhere
 from fmnist.tracking.database import create, is_new, read, take_place
 from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter
 from fmnist.tracking.stored import StoredRun, as_tags, as_text, check_classes, condition, leave_out, readable
@@ -55,7 +55,7 @@ class Store:
                 self._sweeps = self.experiment(SWEEPS)
                 self.client.patience = patience
         except (StoreError, OSError) as error:
-            raise UserError(f"the store cannot be opened: {error}") from error
+            raise UserError(f"the store cannot be opened: {error}{elsewhere(error, folder)}") from error
 
     def experiment(self, name: str) -> str:
         """The id of an experiment, made if need be; its artifacts lie in the store's folder."""
@@ -249,7 +249,7 @@ def reading(folder: str | Path, name: str) -> Iterator[Experiment | None]:
         entity = client and client.get_experiment_by_name(name)
         yield Experiment(client, _living(entity, uri)) if client and entity else None
     except StoreError as error:
-        raise UserError(f"cannot read {uri}: {error}") from error
+        raise UserError(f"cannot read {uri}: {error}{elsewhere(error, folder)}") from error
 
 
 def experiment_id(folder: str | Path) -> str | None:

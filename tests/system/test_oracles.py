@@ -323,7 +323,7 @@ def test_importance_finds_what_matters_and_warns_of_few_trials():
     assert told.shares.sum() == pytest.approx(1) and told.explained > 0.7 and importance_warning(told) == ""
     assert "too few" in importance_warning(importance(points[:9], scores[:9]))
     assert "no better than" in importance_warning(importance(points, rng.uniform(size=60)))
-    assert "say nothing" in importance_warning(importance(points[:2], scores[:2]))
+    assert "nothing is known" in importance_warning(importance(points[:2], scores[:2]))
 
 
 def test_the_expected_best_of_two_scores_by_hand():

@@ -1,10 +1,12 @@
 """What a message advises works: each mistake is made, the advice is taken out of its message, and followed."""
 
+import importlib
 import itertools
 import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 
@@ -17,6 +19,8 @@ from mlflow.store.db.utils import _get_alembic_config
 
 from fmnist import tracking
 from fmnist.config import Config, StudyConfig, from_flat
+from fmnist.search.space import TUNE, check_search, dimensions
+from fmnist.study.compose import compose_config
 
 DRY = "study.dry_run=true"
 SWEEPS = [  # arguments with a mistake, what the message says, the arguments that follow from it
@@ -66,6 +70,47 @@ def test_the_advice_about_a_sweep_works(arguments, advice, followed, images, tmp
     assert found
     then = [found.expand(text) for text in followed]
     assert "epoch" in here("train", *then, *place, DRY, *([] if is_sweep else ["-m"])).stdout
+
+
+SEARCHES = [  # likewise of a search
+    (["tuner=hyperbnad"], r"did you mean '(\w+)'", [r"tuner=\1"]),
+    (["tuner/space=wid"], r"did you mean '(\w+)'", [r"tuner/space=\1"]),
+    (["tuner.kind=randm"], r"did you mean '(\w+)'", [r"tuner.kind=\1", "tuner.max_trials=3"]),
+    (["tuner.objective=val/acc"], r"did you mean '(\S+)'", [r"tuner.objective=\1"]),
+    (["tuner.max_trial=3"], r"did you mean '(\S+)'", [r"\1=3"]),
+    (["tuner.epochs=3"], r"did you mean '(\S+)'", [r"\1=3"]),
+    (["workers=2"], r"did you mean '(\S+)'", [r"\1=2"]),
+    (["--workers", "2"], r"write (\S+)$", [r"\1"]),
+    (["--seed", "2"], r"write (\S+)$", [r"\1"]),
+    (["random"], r"write KEY=VALUE, (\S+)$", [r"\1"]),
+    (["=3"], r"write KEY=VALUE, (\S+)$", [r"\1"]),
+    (["epochs=3"], r"for (\S+) at most; set that", [r"\1=3"]),
+    (["study=filters"], r"leave (it) out", []),
+    (["study.name=filters"], r"leave (it) out", []),
+    (["study.seeds=[1]"], r"leave (it) out", []),
+    (["study.dry_run=true"], r"leave (it) out", []),
+    (["tuner=random", "tuner.max_trials=null"], r"give (\S+),", ["tuner=random", "tuner.max_trials=null", r"\1=3"]),
+    (["tuner=random", "tuner.max_trials=null"], r"or (\S+)$", ["tuner=random", "tuner.max_trials=null", r"\1=3"]),
+    (["-m", "tuner.seed=1"], r"(tuner.space), without -m", [r"\1.model.kernel_size.values=[3]", "tuner.seed=1"]),
+    (["model.filters=16,32"], r"in \[(brackets)\]", ["model.filters=[16,32]"]),
+    (["hydra.mode=RUN"], r"needs (\S+),", [r"\1"]),
+    (["seed=4294967295"], r"at most (\d+)", [r"seed=\1"]),
+    (["tuner.space.batch_sise={type: choice, values: [32]}"], r"did you mean '(\S+)'",
+     [r"+tuner.space.\1={type: choice, values: [32]}"]),
+    (["tuner.space.optimizer.lr.min=0.1"], r"did you mean '(\S+)'", [r"tuner.space.\1.min=0.0001"]),
+    (["tuner.space.model.dropout=3"], r"or ({.*})", ["tuner.space.model.dropout={type: float, min: 0, max: 0.5}"]),
+    (["tuner.space.model.dropout.sampling=log"], r"(log) with min above",
+     [r"tuner.space.model.dropout.sampling=\1", "tuner.space.model.dropout.min=0.1"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "advice", "followed"), SEARCHES, ids=[" ".join(row[0]) for row in SEARCHES])
+def test_the_advice_about_a_search_works(arguments, advice, followed, tmp_path):
+    found = re.search(advice, mistake("tune", *arguments, f"store={tmp_path}").strip())
+    assert found
+    search = compose_config([found.expand(text) for text in followed], TUNE)
+    check_search(search)
+    assert dimensions(search.tuner.space)
 
 
 @pytest.mark.parametrize(
@@ -158,6 +203,52 @@ def test_a_study_of_chance_shows_how_much_each_source_brings_and_has_nothing_to_
     told = "\n".join(findings.notes)
     assert re.search(r"order: validation .*, 3 runs", told) and re.search(r"split: validation .*, 2 runs", told)
     assert "images: so many that validate (6,000) by themselves" in told
+
+
+# ---- Of a server ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", ["compare", "ui", "watch", "train"])
+def test_a_server_that_does_not_answer_is_done_without_as_advised(module, recorded, images, monkeypatch, capsys):
+    place = [f"store={recorded}", "study=pooling", DRY, f"data.dir={images}"]
+    arguments = place if module == "train" else ["--store", str(recorded)]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    monkeypatch.setattr("sys.argv", [f"fmnist.{module}", *arguments])
+    monkeypatch.setattr("fmnist.tracking.store.OPENING_SECONDS", 0.0)
+    assert importlib.import_module(f"fmnist.{module}").main() == 2
+    advice = re.search(r"start it, or unset (\w+) to use the store in (.*)$", capsys.readouterr().err.strip())
+    assert advice and advice[2] == str(recorded)
+    monkeypatch.delenv(advice[1])
+    assert "baseline" in here("compare", "--store", advice[2]).stdout
+
+
+def test_an_address_of_no_server_is_told_with_those_that_may_be(monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "htp://127.0.0.1:1")
+    monkeypatch.setattr("sys.argv", ["fmnist.compare"])
+    assert importlib.import_module("fmnist.compare").main() == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "htp://127.0.0.1:1" in error
+    assert {"http://", "sqlite:///"} <= set(re.search(r"one of (.*), but", error)[1].split(", "))
+
+
+def test_a_port_that_is_taken_is_followed_by_one_on_which_a_server_can_listen(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        told = mistake("ui", "--store", tmp_path, "--port", str(taken.getsockname()[1]))
+        advice = re.search(r"; (--port \d+) is free$", told.strip())
+        assert advice and "make sweep" in mistake("ui", "--store", tmp_path, *advice[1].split())  # past the port
+
+
+def test_a_host_that_is_none_is_followed_by_this_machine(tmp_path):
+    advice = re.search(r"; (--host \S+) serves", mistake("ui", "--store", tmp_path, "--host", "nowhere.invalid"))
+    assert advice and "make sweep" in mistake("ui", "--store", tmp_path, *advice[1].split(), "--port", str(free_port()))
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 # ---- Of a store ----------------------------------------------------------------------------------------
