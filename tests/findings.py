@@ -202,7 +202,8 @@ def effects(runs: pd.DataFrame, chosen: list[tuple[str, str, float, float]]) -> 
             row = means.loc[(f"{axis.split('.')[-1]}={level}", epochs)]
             numbers = [row[key] for key in ("seeds", "difference", "difference_low", "difference_high", "p_value")]
             rows.append((axis, level, epochs, *numbers))
-    return pd.DataFrame(rows, columns=["axis", "level", "epochs", "seeds", "effect", "low", "high", "p_value"])
+    frame = pd.DataFrame(rows, columns=["axis", "level", "epochs", "seeds", "effect", "low", "high", "p_value"])
+    return frame.assign(plain=(frame["high"] - frame["low"]) / 4)
 
 
 def claims(seeds: int, rungs: tuple[int, ...]) -> list[Verdict]:

@@ -13,9 +13,9 @@ from fmnist.analysis import stats
 from fmnist.analysis.rule import Rule
 from fmnist.schema import VAL_ACCURACY
 
-COLUMNS = ("axis", "level", "epochs", "seeds", "effect", "low", "high", "p_value")
+COLUMNS = ("axis", "level", "epochs", "seeds", "effect", "low", "high", "plain", "p_value")
 SHARE_COLUMNS = ("term", "kind", "share", "df", "F", "p")
-_OF_ROW = ("epochs", "pairs", "difference", "difference_low", "difference_high", "p_value")
+_OF_ROW = ("epochs", "pairs", "difference", "difference_low", "difference_high", "difference_sd", "p_value")
 Levels = Mapping[str, Mapping[str, str]]  # variant signature -> axis -> level
 
 
@@ -27,7 +27,8 @@ def one_at_a_time(rows: pd.DataFrame, levels: Levels) -> pd.DataFrame:
         levels: of each variant, the axis that it varies and the level; rows come in this order.
 
     Returns:
-        axis, level, epochs, seeds (that level and baseline share), effect, low, high (shares of accuracy), p_value.
+        axis, level, epochs, seeds (that level and baseline share), effect, low, high (shares of accuracy), plain (half
+        of the 95 % interval that looks once and allows for no other comparison), p_value.
     """
     place = {signature: number for number, signature in enumerate(levels)}
     rows = rows.assign(_place=rows["variant_signature"].map(place)).sort_values(["_place", "epochs"], kind="stable")
@@ -73,14 +74,17 @@ def main_effects(
         nothing = np.zeros(differences.shape[1])
         p = stats.paired(differences, nothing, rule=rule).p
         pairs = stats.paired(differences, nothing, stats.confidence_levels(p), rule)
-        numbers = zip(pairs.n, pairs.mean, pairs.low, pairs.high, stats.holm(p), strict=True)
+        numbers = zip(pairs.n, pairs.mean, pairs.low, pairs.high, pairs.sd, stats.holm(p), strict=True)
         effects += [(axis, level, epochs, *each) for (axis, level, _), each in zip(family, numbers, strict=True)]
     return _frame(effects)
 
 
 def _frame(effects: Sequence[tuple[object, ...]]) -> pd.DataFrame:
-    types = {"epochs": int, "seeds": int, "effect": float, "low": float, "high": float, "p_value": float}
-    return pd.DataFrame(effects, columns=list(COLUMNS)).astype(types)
+    """The table of effects, whose standard deviations stand in the place of the plain intervals."""
+    types = {name: int if name in ("epochs", "seeds") else float for name in COLUMNS[2:]}
+    frame = pd.DataFrame(effects, columns=list(COLUMNS)).astype(types)
+    plain = stats.half_width(frame["seeds"].to_numpy(), frame["plain"].to_numpy(), 0.95)
+    return frame.assign(plain=plain)
 
 
 def grid_effects(

@@ -46,14 +46,14 @@ class Paired(Means):
 def means(values: Array, confidence: ArrayLike = 0.95) -> Means:
     """Mean over the seeds, with Student's t interval (NaN with one run, or where all are equal)."""
     n, mean, sd = _moments(values, np.abs(values))
-    half = _half_width(n, sd, confidence)
+    half = half_width(n, sd, confidence)
     return Means(n, mean, sd, mean - half, mean + half)
 
 
 def prediction_interval(values: Array, confidence: float = 0.95) -> tuple[Array, Array]:
     """Low and high, each (rows,), of where one more run would lie: mean ± t · sd · √(1 + 1/n), NaN as in `means`."""
     n, mean, sd = _moments(values, np.abs(values))
-    half = _half_width(n, sd, confidence) * np.sqrt(n + 1)
+    half = half_width(n, sd, confidence) * np.sqrt(n + 1)
     return mean - half, mean + half
 
 
@@ -72,7 +72,7 @@ def paired(values: Array, reference: Array, confidence: ArrayLike = 0.95, rule: 
     """
     difference, scale = _differences(values, reference)
     n, mean, sd = _moments(difference, scale)
-    half = _half_width(n, sd, 1 - rule.level(1 - np.asarray(confidence), n))
+    half = half_width(n, sd, 1 - rule.level(1 - np.asarray(confidence), n))
     with np.errstate(divide="ignore", invalid="ignore"):
         p = 2 * stats.t.sf(np.abs(mean) / (sd / np.sqrt(n)), n - 1)
     equal = np.where(mean == 0, 1.0, 0.5 ** (n - 1.0))
@@ -99,7 +99,8 @@ def _moments(values: Array, scale: Array) -> tuple[NDArray[np.int64], Array, Arr
     return n, mean, np.where(sd <= _ROUNDING * largest, 0, sd)
 
 
-def _half_width(n: NDArray[np.int64], sd: Array, confidence: ArrayLike) -> Array:
+def half_width(n: NDArray[np.int64], sd: Array, confidence: ArrayLike) -> Array:
+    """Half of Student's t interval of a mean (rows,); NaN with one value, or where all are equal."""
     quantile = stats.t.isf((1 - np.asarray(confidence)) / 2, np.where(n > 1, n - 1, np.nan))
     return np.where((sd > 0) & np.isfinite(quantile), quantile * sd / np.sqrt(np.maximum(n, 1)), np.nan)
 

@@ -54,13 +54,14 @@ def forest(content: Content) -> Figure | None:
         for row in (row for row in rows if row["axis"] == name):
             _effect(axes, row, below + 7.5, effects["epochs"].max())
             below += 15
+    cut = _widths(axes, rows)
     axes.axvline(0, color=MUTED, linewidth=1)
     if content.margin:  # within which no difference matters
         axes.axvspan(-content.margin, content.margin, color=MUTED, alpha=0.12, linewidth=0, zorder=0)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_formatter(drawing.SIGNED)
-    axes.set_xlabel("validation accuracy minus the baseline's, percentage points")
+    axes.set_xlabel("validation accuracy minus the baseline's, percentage points" + cut)
     axes.text(0, -9, "baseline", ha="center", color=MUTED, fontsize=8.5)
     ends = [select(rows, key=lambda row: row["effect"]) for select in (min, max)]
     span = " to ".join(f"{row['axis']}={row['level']} {points(row['effect'])}" for row in ends)
@@ -75,6 +76,8 @@ def _effect(axes: Axes, row: dict[Any, Any], place: float, longest: int) -> None
     bounded = bool(np.isfinite(low) and np.isfinite(high))
     if bounded:
         axes.plot([low, high], [place, place], color=colour, linewidth=2.2, solid_capstyle="round")
+        plain = [effect - row["plain"], effect + row["plain"]]
+        axes.plot(plain, [place + 4, place + 4], color=MUTED, linewidth=0.8)
     numbers = points(effect) + (f"  [{points(low)}, {points(high)}]" if bounded else "  no interval")
     counts = f"{plural(row['epochs'], 'epoch')}, {plural(row['seeds'], 'seed')}"
     said = f"{row['axis']}={row['level']}, {counts}: {numbers} points"
@@ -83,6 +86,17 @@ def _effect(axes: Axes, row: dict[Any, Any], place: float, longest: int) -> None
     level = short(row["level"], 20) + ("" if row["epochs"] == longest else f" · {row['epochs']} ep.")
     drawing.beside(axes, 142, place, level, ha="right", fontsize=9)
     drawing.beside(axes, 480, place, numbers, fontsize=8.5, color=INK if significant else MUTED)
+
+
+def _widths(axes: Axes, rows: list[dict[Any, Any]]) -> str:
+    """Keep wide intervals from squeezing all effects into a line, and say how many go on beyond the scale."""
+    effect, low, high, plain = np.array([[row[key] for key in ("effect", "low", "high", "plain")] for row in rows]).T
+    moderate = 2.5 * float(np.max(np.abs(effect) + np.nan_to_num(plain)))
+    left, right = max(np.nanmin([*low, *effect, 0]), -moderate), min(np.nanmax([*high, *effect, 0]), moderate)
+    pad = 0.05 * (right - left) or 0.001
+    axes.set_xlim(left - pad, right + pad)
+    count = int(((low < left - pad) | (high > right + pad)).sum())
+    return f" ({plural(count, 'interval')} beyond the scale)" if count else ""
 
 
 # ---- Epochs ---------------------------------------------------------------------------------------------
@@ -319,7 +333,8 @@ FIGURES = (
           "Each level against the baseline on the same seeds, at the longest budget that it reached, with its "
           "interval, corrected for the other comparisons and for looking often, as its p-value is. Blue is better, "
           "orange worse, where the corrected p-value is below 0.05; grey cannot be told from luck; within the grey "
-          "band no difference matters. Positive: better than the baseline. Hollow points have no interval."),
+          "band no difference matters. Thin lines: the plain 95 % interval, on which no verdict rests. "
+          "Positive: better than the baseline. Hollow points have no interval."),
     Entry("learning_accuracy", "curves", partial(learning, metric=VAL_ACCURACY.key),
           f"Accuracy on images that were held back and not augmented. {_OVER_SEEDS}"),
     Entry("learning_loss", "curves", partial(learning, metric=VAL_LOSS.key),

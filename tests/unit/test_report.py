@@ -270,10 +270,21 @@ def test_a_forest_plot_shows_each_level_at_its_longest_budget_with_its_interval(
     last = found.effects[found.effects["epochs"] == 10]
     drawn = [line.get_xdata() for line in figure.axes[0].lines if line.get_gid()]
     np.testing.assert_array_equal(np.ravel(drawn), last["effect"])
-    spans = [line.get_xdata() for line in figure.axes[0].lines if len(line.get_xdata()) == 2 and not line.get_gid()][
-        :-1
-    ]
-    np.testing.assert_array_equal(spans, last[["low", "high"]])
+    spans = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 2 and not line.get_gid()][:-1]
+    valid, plain = ([line.get_xdata() for line in spans[first::2]] for first in (0, 1))
+    np.testing.assert_array_equal(valid, last[["low", "high"]])
+    np.testing.assert_allclose(np.diff(plain)[:, 0], 2 * last["plain"])
+    assert spans[0].get_linewidth() > 2 * spans[1].get_linewidth()
+
+
+def test_an_interval_that_is_far_too_wide_leaves_room_for_the_effects_and_is_counted(found: Content) -> None:
+    wide = found.effects.assign(low=lambda frame: frame["effect"] - 0.7, high=lambda frame: frame["effect"] + 0.7)
+    figure = figures.forest(replace(found, effects=wide))
+    assert figure
+    left, right = figure.axes[0].get_xlim()
+    assert -0.5 < left < wide["effect"].min() and wide["effect"].max() < right < 0.5
+    count = len(wide[wide["epochs"] == 10])
+    assert f"({count} intervals beyond the scale)" in figure.axes[0].get_xlabel()
 
 
 def test_learning_curves_are_means_over_seeds_with_baseline_and_best_marked(found: Content) -> None:
