@@ -13,6 +13,7 @@ from scipy import stats
 from fmnist.analysis.claims import Kind as ReasonKind
 from fmnist.analysis.claims import Reason, Verdict
 from fmnist.analysis.diagnosis import Finding, Kind
+from fmnist.analysis.noise import COLUMNS
 from fmnist.config import CLASSES
 from fmnist.report.content import Content
 from fmnist.schema import Judgement
@@ -75,6 +76,7 @@ def findings(
         "leaderboard": board(runs),
         "claims": claims(seeds, rungs),
         "effects": effects(runs, chosen),
+        "noise": pd.DataFrame(columns=list(COLUMNS)),
         "diagnosis": DIAGNOSIS,
         "runs": runs,
         "histories": histories,

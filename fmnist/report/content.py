@@ -28,6 +28,7 @@ class Content:
     leaderboard: pd.DataFrame
     claims: Sequence[Verdict]
     effects: pd.DataFrame  # as `fmnist.analysis.effects` returns them
+    noise: pd.DataFrame  # as `fmnist.analysis.noise.by_source` returns it
     diagnosis: Sequence[Finding]
     runs: pd.DataFrame  # that have finished
     histories: Mapping[str, pd.DataFrame]  # run_id -> metrics by epoch

@@ -10,6 +10,7 @@ from fmnist.analysis.budgets import common_budget
 from fmnist.analysis.claims import Verdict
 from fmnist.analysis.diagnosis import Finding
 from fmnist.analysis.leaderboard import ALPHA, measured, ranking_metric
+from fmnist.analysis.noise import IMAGES, ruler
 from fmnist.analysis.rule import Rule
 from fmnist.analysis.searches import is_named_by_search
 from fmnist.analysis.sources import mixed, repeated, unlike
@@ -54,28 +55,23 @@ def share_lines(shares: pd.DataFrame) -> list[str]:
     ]
 
 
-def noise_lines(table: pd.DataFrame, accuracy: float, images: int) -> list[str]:
-    """What each source of chance brings by itself, as `fmnist.analysis.noise.by_source` returned it.
-
-    Args:
-        table: a row a source.
-        accuracy: of the baseline in validation.
-        images: that validate it.
-    """
+def noise_lines(table: pd.DataFrame) -> list[str]:
+    """What each source of chance brings by itself, as `fmnist.analysis.noise.by_source` returned it."""
     if table.empty:
         return []
-    alone = 100 * (accuracy * (1 - accuracy) / images) ** 0.5
     return [
         "Scatter of accuracy by source, as standard deviations in points with 95 % intervals (chi-square), each source "
         "varied with the others held; all: everything drawn anew.",
         *(_scatter(row) for row in table.to_dict("records")),
-        f"images: so many that validate ({images:,}) by themselves leave {alone:.2f} points to chance.",
     ]
 
 
 def _scatter(row: dict[Any, Any]) -> str:
     validation, test = (" ".join((f"{100 * row[f'{part}_sd']:.2f}", f"({100 * row[f'{part}_low']:.2f} to "
                                   f"{100 * row[f'{part}_high']:.2f})")) for part in ("val", "test"))  # fmt: skip
+    if row["source"] == IMAGES:
+        alone = " and ".join(f"{100 * row[f'{part}_sd']:.2f}" for part in ("val", "test"))
+        return f"{IMAGES}: those that score leave {alone} points to chance by themselves, in validation and test."
     return f"{row['source']}: validation {validation}, test {test}, {plural(row['runs'], 'run')}."
 
 
@@ -90,7 +86,12 @@ def notes(
         pair_columns: of a study, which has claims and effects: what the runs of a pair share.
         rule: by which the leaderboard judged.
     """
-    return [*_statistics(rows, rule), *_searched(rows), *_sources(runs, pair_columns)]
+    return [
+        *_statistics(rows, rule),
+        *(_ruler(runs) if ranking_metric(rows) == VAL_ACCURACY else ()),
+        *_searched(rows),
+        *_sources(runs, pair_columns),
+    ]
 
 
 def _statistics(rows: pd.DataFrame, rule: Rule) -> Iterator[str]:
@@ -210,6 +211,15 @@ def _searched(rows: pd.DataFrame) -> Iterator[str]:
             f"{Comparison.CHOSEN}: trials of a search that no fresh seed has confirmed, neither ranked nor compared; "
             "tuner.confirm_seeds=3 has a search train its best on fresh seeds, beside the baseline."
         )
+
+
+def _ruler(runs: pd.DataFrame) -> Iterator[str]:
+    """What the images that validate bring to the scatter of accuracy, whatever is trained."""
+    images = sorted(set(runs[VAL_ACCURACY.images].astype(int))) if len(runs) else []
+    if images:
+        accuracy = float(runs[VAL_ACCURACY.key].astype(float).mean())
+        alone = " and ".join(f"{count:,} images {100 * ruler(accuracy, count):.2f}" for count in images if count)
+        yield f"What the images that validate leave of an accuracy to chance by themselves, in points: {alone}."
 
 
 def _power(tested: pd.DataFrame, rule: Rule) -> Iterator[str]:

@@ -112,17 +112,12 @@ class Findings:
         return self.study is not None and any(axis.startswith(noise.GROUP) for axis in self.study.axes)
 
     @cached_property
-    def noise(self) -> list[str]:
-        """Of a study that varies sources of chance: how much scatter each brings."""
+    def noise(self) -> pd.DataFrame:
+        """Of a study that varies sources of chance: how much scatter each brings, a row a source."""
+        if self.study is None or not self._varies_noise:
+            return pd.DataFrame(columns=list(noise.COLUMNS))
         runs = self._alike(self.selection.own)
-        if self.study is None or runs.empty or not self._varies_noise:
-            return []
-        runs = runs[runs["epochs"] == self.budget]
-        base = runs[runs["variant_signature"].isin(list(self.study.baseline.signatures))]
-        if base.empty:
-            return []
-        table = noise.by_source(runs, self.study.levels, self.study.baseline.signatures)
-        return noise_lines(table, float(base[VAL_ACCURACY.key].mean()), int(base["validation_images"].max()))
+        return noise.by_source(runs[runs["epochs"] == self.budget], self.study.levels, self.study.baseline.signatures)
 
     @cached_property
     def histories(self) -> dict[str, pd.DataFrame]:
@@ -158,7 +153,7 @@ class Findings:
         runs = self.selection.finished(self.selection.runs)
         pair_columns = self.selection.pair_columns if self.study else ()
         found = notes(self.leaderboard, runs, pair_columns, self.selection.rule)
-        found += self.noise
+        found += noise_lines(self.noise)
         return [*found, f"What is open, settle it with '{self.settling()}'."] if self.settling() else found
 
     @cached_property
@@ -198,6 +193,7 @@ class Findings:
             leaderboard=self.leaderboard,
             claims=self.claims,
             effects=self.effects,
+            noise=self.noise,
             diagnosis=self.diagnosis,
             runs=finished,
             histories=self.histories,

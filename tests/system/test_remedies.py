@@ -202,7 +202,7 @@ def test_a_study_of_chance_shows_how_much_each_source_brings_and_has_nothing_to_
     assert findings.settling() == ""
     told = "\n".join(findings.notes)
     assert re.search(r"order: validation .*, 3 runs", told) and re.search(r"split: validation .*, 2 runs", told)
-    assert "images: so many that validate (6,000) by themselves" in told
+    assert "images: those that score leave" in told
 
 
 # ---- Of a server ---------------------------------------------------------------------------------------

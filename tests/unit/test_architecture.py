@@ -49,7 +49,7 @@ LIBRARIES = {
         f"training.{name}"
         for name in ("engine", "model", "augment", "winograd", "tensorflow_loop", "jax_loop", "libraries")
     },
-    "matplotlib": {"report.drawing", "report.run_pictures", "report.svg", "report.figures"},
+    "matplotlib": {"report.drawing", "report.run_pictures", "report.svg", "report.figures", "report.intervals"},
     "rich": {
         "watch",
         "search.summary",

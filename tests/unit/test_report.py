@@ -13,10 +13,10 @@ from findings import EVIL, findings, matrices, renamed
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from fmnist import words
-from fmnist.analysis import classes
+from fmnist.analysis import classes, noise
 from fmnist.analysis.claims import Kind, Reason
 from fmnist.config import CLASSES
-from fmnist.report import drawing, figures, svg
+from fmnist.report import drawing, figures, intervals, svg
 from fmnist.report import page as report
 from fmnist.report.content import Content
 
@@ -265,7 +265,7 @@ def test_figures_are_named_and_the_same_file_each_time(found: Content) -> None:
 
 
 def test_a_forest_plot_shows_each_level_at_its_longest_budget_with_its_interval(found: Content) -> None:
-    figure = figures.forest(found)
+    figure = intervals.forest(found)
     assert figure
     last = found.effects[found.effects["epochs"] == 10]
     drawn = [line.get_xdata() for line in figure.axes[0].lines if line.get_gid()]
@@ -279,12 +279,25 @@ def test_a_forest_plot_shows_each_level_at_its_longest_budget_with_its_interval(
 
 def test_an_interval_that_is_far_too_wide_leaves_room_for_the_effects_and_is_counted(found: Content) -> None:
     wide = found.effects.assign(low=lambda frame: frame["effect"] - 0.7, high=lambda frame: frame["effect"] + 0.7)
-    figure = figures.forest(replace(found, effects=wide))
+    figure = intervals.forest(replace(found, effects=wide))
     assert figure
     left, right = figure.axes[0].get_xlim()
     assert -0.5 < left < wide["effect"].min() and wide["effect"].max() < right < 0.5
     count = len(wide[wide["epochs"] == 10])
     assert f"({count} intervals beyond the scale)" in figure.axes[0].get_xlabel()
+
+
+def test_scatter_by_source_has_intervals_but_for_what_the_images_alone_bring(found: Content) -> None:
+    assert intervals.scatter(found) is None  # which no study of chance is
+    rows = [
+        ("all", 9, 0.0147, 0.01, 0.028, 0.009, 0.006, 0.017),
+        ("images", 0, 0.0145, *2 * [np.nan], 0.0036, *2 * [np.nan]),
+    ]
+    figure = intervals.scatter(replace(found, noise=pd.DataFrame(rows, columns=list(noise.COLUMNS))))
+    assert figure
+    points = [line for line in figure.axes[0].lines if line.get_gid()]
+    assert np.ravel([line.get_xdata() for line in points]) == pytest.approx([1.47, 0.9, 1.45, 0.36])
+    assert [line.get_markerfacecolor() == "none" for line in points] == [False, False, True, True]
 
 
 def test_learning_curves_are_means_over_seeds_with_baseline_and_best_marked(found: Content) -> None:
