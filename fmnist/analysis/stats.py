@@ -102,7 +102,8 @@ def _moments(values: Array, scale: Array) -> tuple[NDArray[np.int64], Array, Arr
 def half_width(n: NDArray[np.int64], sd: Array, confidence: ArrayLike) -> Array:
     """Half of Student's t interval of a mean (rows,); NaN with one value, or where all are equal."""
     quantile = stats.t.isf((1 - np.asarray(confidence)) / 2, np.where(n > 1, n - 1, np.nan))
-    return np.where((sd > 0) & np.isfinite(quantile), quantile * sd / np.sqrt(np.maximum(n, 1)), np.nan)
+    known = (sd > 0) & np.isfinite(quantile)  # not where so few seeds may decide nothing
+    return np.where(known, np.where(known, quantile, 0) * sd / np.sqrt(np.maximum(n, 1)), np.nan)
 
 
 def bootstrap(values: Array, reference: Array, confidence: float = 0.95) -> tuple[Array, Array]:

@@ -3,6 +3,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from fmnist.analysis import stats
+from fmnist.analysis.rule import Rule
 
 NAN = float("nan")
 T2 = 4.302652729749462  # Student's t, 97.5 %, 2 degrees of freedom
@@ -263,3 +264,8 @@ def test_mcnemar_is_chi_square_with_continuity_correction_for_many():
 
 def test_runs_that_answer_alike_do_not_differ():
     assert stats.mcnemar(*answers(5, 0, 0, 5)) == 1
+
+
+def test_equal_differences_of_so_few_seeds_that_they_decide_nothing_have_no_interval():
+    pairs = stats.paired(np.array([[0.5, 0.5]]), np.zeros(2), rule=Rule(20))
+    assert np.isnan(pairs.low) and np.isnan(pairs.high) and pairs.mean == 0.5
