@@ -24,6 +24,7 @@ from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter
 from fmnist.tracking.stored import StoredRun, as_tags, as_text, check_classes, condition, leave_out, readable
 
 OPENING_SECONDS = 5.0  # that a store may take which has never answered
+CLOCKS_DIFFER_MS = 86_400_000  # at most: a day
 EXPERIMENT, SWEEPS = "fmnist", "fmnist sweeps"
 PLAN = "plan.json"
 
@@ -108,6 +109,16 @@ class Store:
         """All runs of ours that are not deleted, newest first, as fast as the store allows."""
         runs = read(self.uri, EXPERIMENT)
         return list(self.runs() if runs is None else readable(runs))
+
+    def ended_since(self, moment: int) -> list[StoredRun]:
+        """The runs that have ended since a moment (ms) by the clocks of other machines, and perhaps older ones.
+
+        A server that holds very many runs is asked for no more than these.
+        """
+        runs = read(self.uri, EXPERIMENT)
+        if runs is None:
+            return list(self.runs(f"attributes.end_time >= {moment - CLOCKS_DIFFER_MS}"))
+        return list(readable(runs))
 
     def progress(self, run_id: str) -> list[tuple[int, float, float]]:
         """Epoch, validation accuracy and seconds of every epoch that a run has logged."""

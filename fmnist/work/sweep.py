@@ -34,6 +34,7 @@ class Sweep:
     is_block: bool = False  # of a larger whole, which tells how it goes on
     _failed_before: frozenset[Attempt] = frozenset()
     _shown: set[int] = field(default_factory=set)  # rungs whose leaderboard has been printed
+    _ended: dict[str, StoredRun] = field(default_factory=dict)  # by signature, as the display has seen them
 
     def carry_out(self) -> None:
         """Launch, watch, launch again what was lost; close what was left open.
@@ -55,6 +56,7 @@ class Sweep:
         record = self.store.announce(self.study.name, announced)
         progress = SweepProgress.of(self.store, announced)
         try:
+            self._ended = progress.ended
             with showing(progress, self.launcher.console, lambda: self._on_end(progress.fresh)):
                 self._until_done(record)
             close_orphans(self.store, self.folder, CLOSING_SECONDS)
@@ -142,11 +144,12 @@ class Sweep:
         self._show_rungs()
 
     def _show_rungs(self) -> None:
-        """Print the leaderboard of every rung that has become complete."""
+        """Print the leaderboard of every rung that has become complete; the store's runs are read only for that."""
         if self.is_block:
             return
-        runs = tracking.frame(self.store)
-        finished, failed = _finished(runs), {run.trajectory for run in self.failed()}
+        finished = {run.signatures.run for run in self.planned if run.done}
+        finished |= {record.signature for record in self._ended.values() if record.status == Status.FINISHED}
+        failed = {record.trajectory for record in self._ended.values() if record.status == Status.FAILED}
         for rung in sorted({run.config.epochs for run in self.planned} - self._shown):
             of_rung = [run for run in self.planned if run.config.epochs == rung]
             if not all(run.signatures.run in finished or run.signatures.trajectory in failed for run in of_rung):
@@ -155,7 +158,7 @@ class Sweep:
             fresh = sum(not run.done for run in of_rung)
             after = f"{words.plural(fresh, 'run')}, {words.clock(time.time() - self.began / 1000)} after the start"
             self.launcher.console.print(f"\n[bold]Rung {rung}[/]: {after if fresh else 'nothing to do'}")
-            self.launcher.console.print(_leaderboard(of_rung, runs), markup=False, soft_wrap=True)
+            self.launcher.console.print(_leaderboard(of_rung, tracking.frame(self.store)), markup=False, soft_wrap=True)
 
     def _sum_up(self, failed: list[StoredRun]) -> None:
         if failed:

@@ -155,9 +155,10 @@ class SweepProgress:
         By signatures and statuses alone: clocks of machines differ, and order only what is shown.
         """
         signatures, failed_before = {run.signature for run in self.runs}, set(self.failed_before)
+        newest = max((record.ended for record in self.ended.values()), default=self.began)
         news = [
             record
-            for record in self.store.all_runs()
+            for record in self.store.ended_since(newest)
             if record.signature in signatures
             and record.status in (Status.FINISHED, Status.FAILED)
             and (record.run_id, record.ended) not in failed_before
