@@ -128,6 +128,36 @@ def interrupted_when(is_over: Callable[[], bool]) -> Iterator[None]:
         done.set()
 
 
+@contextmanager
+def interrupted_by_errors(*numbers: int) -> Iterator[None]:
+    """Have the error of a signal's handler, such as a cluster's at its time limit, interrupt what goes on.
+
+    It is raised at the end, when all that was open is closed as interrupted.
+    """
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    if threading.current_thread() is not threading.main_thread():
+        handlers = {}
+
+    def interrupt(number: int, frame: Any) -> None:
+        handler = handlers[number]
+        try:
+            if callable(handler):
+                handler(number, frame)
+        except Exception as error:
+            raise KeyboardInterrupt from error
+
+    for number, handler in handlers.items():
+        if callable(handler):
+            signal.signal(number, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt as interruption:
+        raise interruption.__cause__ or interruption from None
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
 def _watch(is_over: Callable[[], bool], done: threading.Event) -> None:
     while not done.wait(WATCH_SECONDS):
         if is_over():

@@ -188,7 +188,8 @@ def _cause(error: Exception, killed_for_memory: bool) -> str:
 
 def _carry_out(tasks: list[Task], is_over: Callable[[], bool] | None, composed: DictConfig) -> Any:
     """What a job of the launcher does: one of the tasks, by its number."""
-    with signals.interrupted_when(is_over) if is_over else nullcontext():
+    at_limits = signals.interrupted_by_errors(signal.SIGUSR1, signal.SIGUSR2)  # Slurm's, by submitit
+    with at_limits, signals.interrupted_when(is_over) if is_over else nullcontext():
         temporary.claim()
         logging.getLogger("fmnist.tracking.stored").setLevel(logging.ERROR)  # the command has said it already
         os.chdir(HydraConfig.get().runtime.cwd)  # where paths begin, whatever hydra.job.chdir says

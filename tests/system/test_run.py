@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,9 @@ import pytest
 import yaml
 from invented import configs, write
 from mlflow import MlflowClient
+from submitit.core.utils import UncompletedJobError
 
-from fmnist import machine, provenance, run, tracking
+from fmnist import machine, provenance, run, signals, tracking
 from fmnist.config import CLASSES, Config, DataConfig, ModelConfig, OptimizerConfig, UserError, from_flat
 from fmnist.identity import parameters, sign
 from fmnist.schema import PER_EPOCH, PICTURES
@@ -193,6 +195,27 @@ def test_an_interrupted_run_is_killed_and_goes_on_in_the_same_record_without_a_d
     assert steps(config, outcome.run_id, "val/accuracy") == [1, 2, 3]
     (finished,) = tracking.load(config.store).to_dict("records")
     assert finished["status"] == "FINISHED"
+
+
+def test_a_cluster_s_time_limit_within_training_interrupts_the_run_and_is_no_failure_of_it(images, tmp_path):
+    config = tiny(images, tmp_path, epochs=3)
+    before = signal.getsignal(signal.SIGUSR2)
+
+    def limit(number, frame):
+        raise UncompletedJobError("Job not requeued because: timed-out too many times.")
+
+    def at_the_limit(epoch, record):
+        os.kill(os.getpid(), signal.SIGUSR2)
+
+    signal.signal(signal.SIGUSR2, limit)
+    try:
+        with pytest.raises(UncompletedJobError), signals.interrupted_by_errors(signal.SIGUSR2):
+            run.execute(config, run.Listener(on_epoch=at_the_limit))
+        assert signal.getsignal(signal.SIGUSR2) is limit
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert list(tracking.load(config.store)["status"]) == ["KILLED"]
+    assert run.execute(config).trained == 2  # goes on after the epoch at which it was stopped
 
 
 def test_a_diverged_run_is_failed_and_keeps_its_traceback(images, tmp_path):
