@@ -141,7 +141,7 @@ def run_application(
 
     register(application, sweeper)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us whole instead of being printed
-    sys.argv[1:] = map(_with_places, sys.argv[1:])
+    sys.argv[1:] = sorted(map(_with_places, sys.argv[1:]), key=lambda text: text not in ("-m", "--multirun"))
     try:
         _check_command_line(application)
         main(version_base="1.3", config_path=str(CONF), config_name=application.name)(guarded)()
@@ -250,17 +250,20 @@ def explained(error: Exception, application: Application = TRAIN) -> UserError:
 
 
 _HYDRA_S = {  # what it says, and we
-    r"Could not delete (?:from config\. (?:The value of )?)?'([^']+)'": "~{} cannot be taken out",
-    r"Could not append to config\. .*\s+Either remove \+ prefix: '(.*)'": "{} is there already; write it without +",
-    r"force-add of config groups is not supported: '\+\+(.*)'": "{} is there already; write it without +",
+    r"Could not (?:load|find) 'hydra/launcher/((ray|submitit)(?:_local|_slurm)?)'": (
+        "hydra/launcher={} comes with the package hydra-{}-launcher, which is not installed"
+    ),
+    r"^Could not delete (?:from config\. (?:The value of )?)?'([^']+)'": "~{} cannot be taken out",
+    r"^Could not append to config\. .*\s+Either remove \+ prefix: '(.*)'": "{} is there already; write it without +",
+    r"^force-add of config groups is not supported: '\+\+(.*)'": "{} is there already; write it without +",
 }
 
 
 def _not_there(text: str, application: Application) -> str:
     """An option or a file that does not exist, or what is wrong within a file."""
     for pattern, message in _HYDRA_S.items():
-        if found := re.match(pattern, text):
-            return message.format(shown(found[1]))
+        if found := re.search(pattern, text):
+            return message.format(*map(shown, found.groups()))
     if option := re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", text):
         return typed.no_option(option[1] or option[2], application.schema, application.command)
     if wrong := re.search(r"In '([^']+)': \w+ raised while composing config:\n(.*)(?:\n\s+full_key: (\S+))?", text):

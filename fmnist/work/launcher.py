@@ -12,6 +12,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from functools import cache, partial
+from shutil import which
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from fmnist.tracking import Store
 
 WORKER_BYTES = 1_500_000_000  # what a worker takes for the baseline on all images
-RAY = {"log_to_driver": False, "object_store_memory": 78_643_200}  # the store says all there is; Ray's least
+RAY = {"object_store_memory": 78_643_200}  # the least: the store says all there is
 QUIET = "ignore:resource_tracker:UserWarning"  # joblib's, which cleans up after those that are killed
 MOST_JOBS = 512
 HOPELESS = 3  # launches in a row that end with dead workers and without progress
@@ -120,6 +121,10 @@ class LaunchingSweeper(Sweeper):
             launcher.joblib |= {"initializer": signals.end_with, "initargs": (os.getpid(),)}
         if config.hydra.launcher._target_.endswith(".RayLauncher"):
             _start_ray(launcher.ray_cfg.init)
+        if config.hydra.launcher._target_.endswith(".SlurmLauncher") and not which("sbatch"):
+            raise UserError(
+                "hydra/launcher: Slurm's sbatch is not on this machine; submit where it is, or leave it out"
+            )
         returned = launcher.launch([self._merged(label) for label in labels or [[]] * len(tasks)], initial_job_idx=0)
         for one in returned:
             if one.status == JobStatus.FAILED:
@@ -201,5 +206,6 @@ def _start_ray(options: DictConfig) -> None:
     ray: Any = importlib.import_module("ray")  # no package of ours
     if not ray.is_initialized():
         chosen: Any = OmegaConf.to_container(options, resolve=True)
+        ours = {} if chosen.get("address") else RAY  # a cluster that runs has its memory already
         with signals.preserved(signal.SIGTERM):
-            ray.init(**RAY | chosen)
+            ray.init(**{"log_to_driver": False} | ours | chosen)

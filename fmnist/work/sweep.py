@@ -78,7 +78,7 @@ class Sweep:
                     self.store.close(sweep, Status.KILLED)
 
     def _until_done(self, record: str) -> None:
-        lost: list[StoredRun] = []
+        lost, fewer = list[StoredRun](), "fewer with hydra.launcher.n_jobs=1"
 
         def recover() -> None:
             lost[:] = close_orphans(self.store, self.folder, CLOSING_SECONDS)
@@ -89,7 +89,7 @@ class Sweep:
                 recover,
                 count=self._epochs,
                 progress="finishing an epoch",
-                remedy="fewer with hydra.launcher.n_jobs=1",
+                remedy=fewer if self.launcher.is_local else "jobs with more memory or time",
             )
         except HopelessError:
             for run in lost:

@@ -2,15 +2,16 @@
 
 import shutil
 import time
+from importlib.util import find_spec
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
 
 import pytest
-from commands import mistake
+from commands import here, mistake
 
 from fmnist.config import CONF, Config, UserError, check_option, nearest_option, option_fields
 from fmnist.search.space import TUNE, SearchConfig, check_search, dimensions
-from fmnist.study import plan, typed
+from fmnist.study import compose, plan, typed
 from fmnist.study.compose import compose_config
 
 FOREIGN = ("Exception", "viable", "ListConfig", "Lexer", "full_key", "Traceback", "usage:", "Optional", "hydra.cc")
@@ -113,6 +114,7 @@ def test_what_cannot_be_is_said_in_words_of_this_project(override, words):
         (["--lr=0.1"], "write optimizer.learning_rate=0.1"),
         (["hydra.launcher.n_jobs=${oc.env:FMNIST_UNSET}"], "hydra.launcher.n_jobs: ${...} cannot be resolved"),
         (["hydra.launcher=3"], "hydra.launcher is a group of options, but got 3"),
+        (["hydra/launcher=ray_clusters"], "did you mean 'ray_cluster'"),
         (["hydra/sweeper=basic"], "hydra/sweeper is what fmnist is made of"),
         (["hydra.mode=SOMETIMES"], "hydra.mode"),
         (["hydra.searchpath=[file:///nope]"], "/nope is not available"),
@@ -235,3 +237,28 @@ def test_an_override_that_would_keep_a_parser_busy_is_refused():
 )
 def test_a_space_of_values_that_no_run_can_have_is_refused_before_a_trial_fails(override, words):
     assert words in refusal(space_of, override)
+
+
+@pytest.mark.parametrize("arguments", [["seed=1", "-m", "epochs=1,2"], ["-m", "seed=1", "epochs=1,2"]])
+def test_where_m_stands_makes_no_difference(arguments, images, tmp_path):
+    plan_only = ["study.dry_run=true", "model.filters=4", f"data.dir={images}", f"store={tmp_path}"]
+    assert "trains 2 epochs" in here("train", *arguments, *plan_only).stdout
+
+
+@pytest.mark.skipif(bool(find_spec("hydra_plugins.hydra_ray_launcher")), reason="Hydra's Ray launcher is installed")
+@pytest.mark.parametrize("launcher", ["ray", "ray_cluster"])
+def test_a_launcher_that_is_not_installed_is_told_with_its_package(launcher):
+    assert "comes with the package hydra-ray-launcher" in mistake("train", f"hydra/launcher={launcher}", "-m", "seed=1")
+
+
+def test_slurm_is_refused_where_there_is_none(tmp_path, monkeypatch, images):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    options = ["study=smoke", "hydra/launcher=slurm", f"data.dir={images}", f"store={tmp_path}"]
+    assert "sbatch is not on this machine" in here("train", *options, code=2).stderr
+
+
+def test_slurm_s_jobs_go_on_after_their_time_limit():
+    launcher = compose._composed(["hydra/launcher=slurm"], compose.TRAIN).hydra.launcher
+    assert (
+        launcher._target_.endswith(".SlurmLauncher") and launcher.max_num_timeout > 1 and launcher.signal_delay_s > 10
+    )
