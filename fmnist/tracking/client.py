@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,8 +15,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Run
 from mlflow.exceptions import MlflowException
 from requests import RequestException
-from sqlalchemy import Engine, event
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 from fmnist import words
 from fmnist.config import RunError, UserError
@@ -27,9 +28,12 @@ PAGE = 250  # runs of one answer: a busy server needs seconds for them, and 20 s
 BATCH = 1000  # metrics of one call
 _AWAY = ("failed with exception", "Connection refused", "database is locked", "error 502", "error 503", "error 504")
 
+_REFUSED = (r"(?:password|peer) authentication failed[^\n]*", "no password supplied", r'\w+ "[^"\n]*" does not exist',
+            "no pg_hba.conf entry", r"Access denied[^\n]*")  # fmt: skip
 _DAMAGED = ("database disk image is malformed", "file is not a database")
 SCHEME = "sqlite:///"
-_SCHEMES = ("http://", "https://", SCHEME, "postgresql", "mysql", "mssql", "file://", "databricks://")
+_DATABASES = ("postgresql", "mysql", "mssql")
+_SCHEMES = ("http://", "https://", SCHEME, *_DATABASES, "file://", "databricks://")
 
 
 def address(folder: str | Path) -> str:
@@ -99,6 +103,8 @@ class Client:
     def __init__(self, uri: str, patience: float) -> None:
         """Connect to a store; a call waits up to `patience` seconds for it, which may change while it waits."""
         self.uri, self.patience = uri, patience
+        if uri.startswith(_DATABASES):
+            self._waiting(_knock)(uri)
         self._client = self._waiting(MlflowClient)(uri)
 
     def __getattr__(self, name: str) -> Any:
@@ -170,6 +176,31 @@ def _stored(run: Run) -> StoredRun:
     info, data = run.info, run.data
     head = (info.run_id, info.run_name or "", info.status, info.start_time or 0, info.end_time or 0)
     return StoredRun(*head, data.tags, data.params, data.metrics)
+
+
+def _knock(uri: str) -> None:
+    """Open a database once: MLflow would try for minutes what a wrong password or a missing driver cannot give.
+
+    Raises:
+        UserError: there is no driver, or the database lets nobody in by that address.
+        SQLAlchemyError: it does not answer.
+    """
+    shown = words.without_passwords(uri)
+    try:
+        engine = create_engine(uri, connect_args={"connect_timeout": 10} if "postgres" in uri else {})
+    except ArgumentError as error:
+        raise UserError(f"MLFLOW_TRACKING_URI={words.shown(shown)} is no address of a database") from error
+    except ModuleNotFoundError as error:
+        package = "'fmnist[postgres]'" if error.name == "psycopg" else f"the package of module {error.name}"
+        raise UserError(f"MLFLOW_TRACKING_URI={words.shown(shown)} needs a driver; install {package}") from error
+    try:
+        engine.connect().close()
+    except OperationalError as error:
+        if refused := re.search("|".join(_REFUSED), str(error)):
+            raise UserError(f"{words.shown(shown)} refuses: {refused[0]}; mend MLFLOW_TRACKING_URI") from error
+        raise
+    finally:
+        engine.dispose()
 
 
 def _reason(error: Exception) -> str:

@@ -63,7 +63,7 @@ class Store:
         experiment = self.client.get_experiment_by_name(name)
         if experiment is not None:
             return _living(experiment, self.uri)
-        place = self._artifacts if self.uri.startswith("sqlite") else None
+        place = None if self.uri.startswith("http") else self._artifacts  # a server has a place of its own
         return str(self.client.create_experiment(name, artifact_location=place))
 
     @property

@@ -9,6 +9,8 @@ import shutil
 import socket
 import subprocess
 import sys
+import tomllib
+from importlib.util import find_spec
 
 import alembic.command
 import pytest
@@ -229,6 +231,19 @@ def test_an_address_of_no_server_is_told_with_those_that_may_be(monkeypatch, cap
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "htp://127.0.0.1:1" in error
     assert {"http://", "sqlite:///"} <= set(re.search(r"one of (.*), but", error)[1].split(", "))
+
+
+@pytest.mark.skipif(bool(find_spec("psycopg")), reason="PostgreSQL's driver is installed")
+@pytest.mark.parametrize("module", ["compare", "ui", "train"])
+def test_a_database_whose_driver_is_missing_is_told_with_what_installs_it(module, monkeypatch, capsys, images):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:secret@127.0.0.1/runs")
+    monkeypatch.setattr("sys.argv", [f"fmnist.{module}", *([f"data.dir={images}"] if module == "train" else [])])
+    assert importlib.import_module(f"fmnist.{module}").main() == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "secret" not in error
+    extra = re.search(r"install 'fmnist\[(\w+)\]'", error)[1]
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"][extra]
+    assert any(requirement.startswith("psycopg") for requirement in wanted)
 
 
 def test_a_port_that_is_taken_is_followed_by_one_on_which_a_server_can_listen(tmp_path):
