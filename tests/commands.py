@@ -28,7 +28,7 @@ def run(module: str, *arguments: str | Path, code: int = 0) -> Ended:
 def here(module: str, *arguments: str | Path, code: int | None = 0, **environment: str) -> Ended:
     """The same in this process, which has loaded the libraries already, for what starts no other; any code is None."""
     command, out, err = [f"fmnist.{module}", *map(str, arguments)], io.StringIO(), io.StringIO()
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.chdir(ROOT)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
