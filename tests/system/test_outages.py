@@ -20,6 +20,7 @@ from mlflow import MlflowClient
 from fmnist import run, tracking
 from fmnist.config import Config, DataConfig, ModelConfig, from_flat
 from fmnist.identity import sign
+from fmnist.tracking import store
 from fmnist.training import checkpoint
 from fmnist.training.data import load
 from fmnist.training.locking import checkpoint_folder
@@ -194,7 +195,9 @@ class Server:
 
 @pytest.fixture(scope="module")
 def the_server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("server")).start()
+    folder = tmp_path_factory.mktemp("server")
+    store.create(f"sqlite:///{folder}/mlflow.db")  # which the server would take seconds for
+    server = Server(folder).start()
     yield server
     server.kill()
 
