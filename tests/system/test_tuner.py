@@ -138,6 +138,7 @@ def test_a_search_of_two_workers_that_is_killed_and_then_hears_ctrl_c_goes_on_ea
     arguments, store, _ = hyperband
     arguments = [*arguments, f"store={tmp_path}", "tuner.confirm_seeds=0", "tuner.workers=2"]
     folder = tmp_path / "tuner" / "small"
+    tracking.Store(str(tmp_path))  # which a process would take a second for
     killed = started(folder, arguments, count=2)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate(timeout=60)
