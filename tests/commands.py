@@ -25,13 +25,15 @@ def run(module: str, *arguments: str | Path, code: int = 0) -> Ended:
     return done
 
 
-def here(module: str, *arguments: str | Path, code: int | None = 0) -> Ended:
+def here(module: str, *arguments: str | Path, code: int | None = 0, **environment: str) -> Ended:
     """The same in this process, which has loaded the libraries already, for what starts no other; any code is None."""
     command, out, err = [f"fmnist.{module}", *map(str, arguments)], io.StringIO(), io.StringIO()
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.chdir(ROOT)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        for name, value in environment.items():
+            patch.setenv(name, value)
         patch.setattr(sys, "argv", command)
         try:
             ended = import_module(f"fmnist.{module}").main()
@@ -42,9 +44,9 @@ def here(module: str, *arguments: str | Path, code: int | None = 0) -> Ended:
     return Ended(command, ended, out.getvalue(), err.getvalue())
 
 
-def mistake(module: str, *arguments: str | Path) -> str:
+def mistake(module: str, *arguments: str | Path, **environment: str) -> str:
     """The one line with which a command refuses these arguments."""
-    done = here(module, *arguments, code=2)
+    done = here(module, *arguments, code=2, **environment)
     assert done.stdout == "" and done.stderr.count("\n") == 1, done.stdout + done.stderr
     assert done.stderr.startswith(f"fmnist.{module}: ")
     return done.stderr

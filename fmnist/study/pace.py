@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -35,23 +35,9 @@ class Pace:
         """The pace of a config, interpolated between the costs whose pace is known; a guess where none is."""
         points = sorted(self._speeds[_computing(config)].items())
         if not points:
-            return self._guess
+            return _guess()
         costs, speeds = np.log(points).T
         return float(np.exp(np.interp(np.log(flops_per_image(config.model)), costs, speeds)))
-
-    @cached_property
-    def _guess(self) -> float:
-        """By what one thread achieves on a float32 matrix product, in a fifth of a second."""
-        from threadpoolctl import threadpool_limits
-
-        matrix = np.ones((512, 512), np.float32)
-        with threadpool_limits(1):
-            matrix @ matrix
-            began, count = time.perf_counter(), 0
-            while time.perf_counter() - began < 0.2:
-                matrix @ matrix
-                count += 1
-        return 0.6 * count * 2 * 512**3 / (time.perf_counter() - began)
 
     def unknown(self, configs: Sequence[Config]) -> list[Config]:
         """The cheapest and the dearest config of each way of computing, where no pace of a similar cost is known."""
@@ -78,6 +64,21 @@ class Pace:
         if measured:  # else it stays a guess
             for config, speed in zip(configs, np.mean(measured, axis=0).tolist(), strict=True):
                 self._speeds[_computing(config)][flops_per_image(config.model)] = speed
+
+
+@cache  # of a process: its machine stays the same
+def _guess() -> float:
+    """By what one thread achieves on a float32 matrix product, in a fifth of a second."""
+    from threadpoolctl import threadpool_limits
+
+    matrix = np.ones((512, 512), np.float32)
+    with threadpool_limits(1):
+        matrix @ matrix
+        began, count = time.perf_counter(), 0
+        while time.perf_counter() - began < 0.2:
+            matrix @ matrix
+            count += 1
+    return 0.6 * count * 2 * 512**3 / (time.perf_counter() - began)
 
 
 def _computing(config: Config) -> Computing:

@@ -1,6 +1,7 @@
 """What people type, overrides and YAML files: read with care, and refused in one line of our own."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,7 @@ class FileConfigSource(file_config_source.FileConfigSource):
             raise UserError(f"{name} cannot be read: {shown(error)}") from error
 
 
+@lru_cache  # Hydra loads the same files for every point
 def _check_events(text: str) -> None:
     """Count nodes and levels as a parser comes across them: nothing is built."""
     sizes = [0]  # of the document, and of each list or mapping that is open

@@ -11,7 +11,6 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from fmnist.training.libraries import pin_environment, pin_keras, quiet_stderr, 
 
 with quiet_stderr():
     pin_environment()
-    with nullcontext() if os.environ["KERAS_BACKEND"] == "jax" else without("jax"):
+    with without("sklearn", "matplotlib", "pandas", *["jax"] * (os.environ["KERAS_BACKEND"] != "jax")):
         import keras
 
         pin_keras()

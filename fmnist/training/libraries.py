@@ -44,15 +44,17 @@ def pin_keras() -> None:
 
 
 @contextmanager
-def without(module: str) -> Iterator[None]:
-    """Have a module not found that others would import if it is installed: JAX costs TensorFlow's users a second."""
-    hidden = module not in sys.modules
-    if hidden:
-        sys.modules[module] = None  # type: ignore[assignment]  # as Python has it
+def without(*modules: str) -> Iterator[None]:
+    """Have modules not found that others would import if they are installed: they cost seconds, and nothing uses them.
+
+    JAX beside TensorFlow, and what Keras has for those that plot with it or fit its networks in pipelines.
+    """
+    hidden = [module for module in modules if module not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # as Python has it
     try:
         yield
     finally:
-        if hidden:
+        for module in hidden:
             del sys.modules[module]
 
 

@@ -160,8 +160,9 @@ class Chaos:
         return self.finish(self.folder / "undisturbed", "hydra.launcher.n_jobs=1")
 
     def finish(self, store: Path, *more: str) -> dict[str, Any]:
-        """Start the sweep on a store a last time, leave it alone, and read what the store holds."""
-        last = self.start(store, *more)
+        """Leave a sweep on the store alone, the last one that is struck no more if it ended well; what it holds."""
+        is_over = bool(self.sweeps) and self.sweeps[-1].parent.poll() == 0
+        last = self.sweeps[-1] if is_over else self.start(store, *more)
         assert not self.pause(last, 240) and last.parent.returncode == 0, f"{last.parent.poll()}: {last.output}"
         assert wait_for(lambda: not any(sweep.processes() for sweep in self.sweeps), ORPHAN_SECONDS), self.left()
         self.watch_orphans()

@@ -15,7 +15,7 @@ from test_engine import (  # noqa: F401
     test_evaluation_counts_every_image_in_order_and_equals_predict,
     test_every_step_drops_other_units,
 )
-from test_engines import begin, engine, go_on, path
+from test_engines import ROWS, STEPS, WARPS, begin, engine, go_on, path
 
 from fmnist.config import from_flat
 from fmnist.training.engine import release, use_threads
@@ -61,7 +61,7 @@ def test_a_config_of_the_other_backend_is_refused() -> None:
 
 def test_nothing_of_an_engine_that_has_trained_stays_in_memory() -> None:
     one = engine("jax")
-    one.train(np.zeros((2, 32), np.int32), np.zeros((2, 32, 8), np.float32))
+    one.train(ROWS[:STEPS], WARPS[:STEPS])  # as many as before, for which XLA has compiled it
     one.logits(np.zeros((3, 28, 28, 1), np.uint8))
     images, loop = weakref.ref(one.loop.data[0]), weakref.ref(one.loop)
     del one

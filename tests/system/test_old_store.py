@@ -78,7 +78,7 @@ def test_runs_of_an_earlier_recipe_are_neither_continued_nor_mixed_with_new_ones
     assert "left as recorded: 14 runs of recipe 1" in " ".join(printed.split())
     assert printed.count("  new") == 3
     before = tracking.load(str(old))
-    here("train", *study, "study.rungs=[1]")
+    here("train", *study, "study.rungs=[1]", "study.axes.model.pooling=null", "study.axes.data.scale=null")
     after = tracking.load(str(old)).set_index("run_id")
     pd.testing.assert_frame_equal(after.loc[before["run_id"], ["status", "val/accuracy"]].reset_index(),
                                   before[["run_id", "status", "val/accuracy"]])  # fmt: skip

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from commands import ROOT, TINY, here
+from commands import ROOT, TINY, here, mistake
 from invented import write
 from mlflow import MlflowClient
 
 from fmnist import run, tracking
 from fmnist.config import Config, DataConfig, ModelConfig, from_flat
 from fmnist.identity import sign
+from fmnist.tracking import store
 from fmnist.training import checkpoint
 from fmnist.training.data import load
 from fmnist.training.locking import checkpoint_folder
@@ -195,7 +196,9 @@ class Server:
 
 @pytest.fixture(scope="module")
 def the_server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("server")).start()
+    folder = tmp_path_factory.mktemp("server")
+    store.create(f"sqlite:///{folder}/mlflow.db")  # which the server would take seconds for
+    server = Server(folder).start()
     yield server
     server.kill()
 
@@ -363,27 +366,34 @@ def test_a_run_gives_up_on_a_server_that_stays_away_and_its_record_is_completed_
     checkpoint.load(file)
     server.wait()
     assert statuses(tmp_path).count("RUNNING") == 1
-    out, _ = train(*arguments, server=server.uri)
-    assert "nothing was trained" in out
+    assert "nothing was trained" in here("train", *arguments, MLFLOW_TRACKING_URI=server.uri).stdout
     (record,) = tracking.load(str(tmp_path)).query("seed == 2").to_dict("records")
     assert record["status"] == "FINISHED" and steps(tmp_path, record["run_id"]) == list(range(1, 101))
 
 
-def test_who_is_interrupted_does_not_wait_for_a_server_that_is_away(server, images, tmp_path):
+def test_who_is_interrupted_does_not_wait_for_a_server_that_is_away(server, images, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")  # which an interruption makes shorter
     arguments = [*TINY_THREAD, f"data.dir={images}", f"store={tmp_path}", "seed=3", "epochs=9999"]
-    with started(*arguments, server=server.uri) as process:
+    moments = []
+
+    def interrupt():
         until(lambda: list(tmp_path.glob("checkpoints/*/epoch-0003.ckpt")))
         server.line.cut()
-        process.send_signal(signal.SIGINT)
-        _, err = ended(process, 130, seconds=10)
+        moments.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    err = here("train", *arguments, code=130, MLFLOW_TRACKING_URI=server.uri).stderr
+    assert time.monotonic() - moments[0] < 10
     assert "interrupted; the same command goes on where this stopped" in err and "Traceback" not in err
 
 
 @pytest.mark.parametrize("arguments", [[], ["study=smoke"]], ids=["run", "sweep"])
 def test_a_server_that_was_never_there_is_a_mistake_that_is_told_at_once(arguments, images, tmp_path):
-    with started(*arguments, f"data.dir={images}", f"store={tmp_path}", server="http://127.0.0.1:9") as process:
-        _, err = ended(process, 2, seconds=15)
-    assert "http://127.0.0.1:9 does not answer" in only_line(err)
+    began = time.monotonic()
+    place = [f"data.dir={images}", f"store={tmp_path}"]
+    said = mistake("train", *arguments, *place, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert "http://127.0.0.1:9 does not answer" in said and time.monotonic() - began < 15
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What a user's shell and home folder say of libraries changes no bit of a run."""
+"""What a user's shell and home folder say of libraries changes no bit of a run; and what training loads of them."""
 
 import json
 import os
@@ -6,12 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from commands import ROOT
 
 from fmnist.training.libraries import TAKEN_AWAY
 
 TRAIN = """
-import hashlib
+import hashlib, sys
 import numpy as np
 from fmnist.config import Config, from_flat
 from fmnist.training.engine import Engine
@@ -25,11 +26,12 @@ engine.train(np.arange(256, dtype=np.int32).reshape(2, 128), warps)
 digest = hashlib.sha256()
 for name, array in sorted(engine.state().items()):
     digest.update(array.tobytes())
-print(digest.hexdigest())
+print(digest.hexdigest(), *sorted({"jax", "matplotlib", "pandas", "sklearn"} & {*sys.modules}))
 """
 
 
-def digest(home: Path, **environment: str) -> str:
+def printed(home: Path, **environment: str) -> str:
+    """The digest of what a little training comes to, and which libraries are loaded that it does not need."""
     plain = {key: value for key, value in os.environ.items() if key not in TAKEN_AWAY}
     return subprocess.run(
         [sys.executable, "-c", TRAIN],
@@ -41,7 +43,16 @@ def digest(home: Path, **environment: str) -> str:
     ).stdout
 
 
-def test_settings_of_libraries_outside_a_config_change_no_bit(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return printed(tmp_path_factory.mktemp("home"))
+
+
+def test_training_loads_no_library_that_only_others_need(plain: str) -> None:
+    assert len(plain.split()) == 1, plain
+
+
+def test_settings_of_libraries_outside_a_config_change_no_bit(plain: str, tmp_path: Path) -> None:
     settings = {"floatx": "float16", "epsilon": 1e-3, "image_data_format": "channels_first", "backend": "tensorflow"}
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd" / "keras.json").write_text(json.dumps(settings))
@@ -51,4 +62,4 @@ def test_settings_of_libraries_outside_a_config_change_no_bit(tmp_path: Path) ->
         "ONEDNN_DEFAULT_FPMATH_MODE": "BF16",
         "ONEDNN_MAX_CPU_ISA": "SSE41",
     }
-    assert digest(tmp_path / "odd", **odd) == digest(tmp_path / "plain")
+    assert printed(tmp_path / "odd", **odd) == plain

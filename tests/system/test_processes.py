@@ -75,12 +75,23 @@ def test_importing_the_module_loads_no_heavy_library() -> None:
     assert not {"keras", "sklearn", "pandas", "tensorflow"} & set(done.stdout.split())
 
 
-def test_a_measurement_by_real_processes_gives_a_pace_for_each_config_from_any_folder(tmp_path, monkeypatch):
+def test_a_measurement_by_a_real_process_gives_a_pace_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    fewer = from_flat(SMALL, {"model.filters": 2})
     speed = pace.Pace(pd.DataFrame(), [SMALL])
-    speed.measure([SMALL, fewer], workers=1)
-    assert 1e6 < speed.of(fewer) < 1e13 and 1e6 < speed.of(SMALL) < 1e13 and speed.of(SMALL) != speed.of(fewer)
+    guess = speed.of(SMALL)
+    speed.measure([SMALL], workers=1)
+    assert 1e6 < speed.of(SMALL) < 1e13 and speed.of(SMALL) != guess
+    assert speed.unknown([SMALL]) == []
+
+
+def test_each_config_gets_the_mean_of_what_all_processes_have_measured(tmp_path, monkeypatch):
+    script, fewer = tmp_path / "python", from_flat(SMALL, {"model.filters": 2})
+    script.write_text(f'#!/bin/sh\nmkdir {tmp_path}/first 2> /dev/null && echo "[2e9, 4e9]" || echo "[4e9, 8e9]"\n')
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    speed = pace.Pace(pd.DataFrame(), [SMALL])
+    speed.measure([SMALL, fewer], workers=2)
+    assert [speed.of(SMALL), speed.of(fewer)] == pytest.approx([3e9, 6e9])
     assert speed.unknown([SMALL, fewer]) == []
 
 

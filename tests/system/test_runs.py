@@ -14,7 +14,7 @@ from filelock import FileLock
 from invented import configs, write
 from test_old_store import unpacked
 
-from fmnist import tracking
+from fmnist import artifacts, tracking
 from fmnist.config import UserError
 from fmnist.identity import parameters, run_name, sign
 from fmnist.run import describe
@@ -43,6 +43,21 @@ def filled(folder, chosen):
     description = describe(chosen[-1], signatures, data)
     store.begin(run_name(chosen[-1]), signatures.run, parameters(chosen[-1]), description).fail("too hot")
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def drawn_once():
+    """The pictures of a run, which every import draws alike, are drawn by the first."""
+    draw, drawn = artifacts.redrawn, {}
+
+    def once(run):
+        if run.facts.id not in drawn:
+            drawn[run.facts.id] = draw(run)
+        return drawn[run.facts.id]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(artifacts, "redrawn", once)
+        yield
 
 
 @pytest.fixture(scope="module")

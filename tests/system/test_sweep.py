@@ -1,6 +1,7 @@
 """Sweeps as a user starts them: real processes, Hydra's joblib launcher, a real store."""
 
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -10,12 +11,13 @@ from importlib.util import find_spec
 import pandas as pd
 import pytest
 from browser import BROWSER, FLAGS, NO_BROWSER
-from commands import ROOT, TINY, here, mistake, run
+from chaos import PARENT, TERM, WORKER, Chaos, compare, contents, study, write_images
+from commands import ROOT, TINY, here, mistake, run, work_here
 from playwright.sync_api import sync_playwright
 
 from fmnist import tracking
 
-EXACT = ["compute.precision=float32"]
+DECK = (WORKER, PARENT, TERM)
 
 
 def finals(store):
@@ -31,14 +33,34 @@ def tree():
 
 
 @pytest.fixture(scope="module")
-def smoke(images, tmp_path_factory):
-    """The arguments of study smoke on small data, the store where it has run, and what it printed."""
-    store = tmp_path_factory.mktemp("smoke")
-    study = ["study=smoke", f"data.dir={images}", *EXACT]
+def smoke(tmp_path_factory):
+    """The arguments of study smoke, the store where one process has carried it out, and what that printed."""
+    folder, store = tmp_path_factory.mktemp("images"), tmp_path_factory.mktemp("smoke")
+    write_images(folder)
+    arguments = study(folder, "1,2")
+    with pytest.MonkeyPatch.context() as patch:
+        work_here(patch)
+        return arguments, store, here("train", *arguments, f"store={store}").stdout
+
+
+def test_a_study_whose_workers_and_parents_are_killed_ends_bitwise_like_one_left_alone_to_one_process(
+    smoke, tmp_path, capsys
+):
+    """The short form of chaos.py: `make chaos` kills for longer, and by more kinds of signals."""
+    arguments, store, _ = smoke
     before = tree()
-    done = run("train", *study, f"store={store}")
+    chaos = Chaos(arguments, tmp_path, random.Random(0), longest=6.0, deck=DECK)
+    try:
+        survived = chaos.survive(len(DECK))
+        printed = chaos.sweeps[-1].output
+        compare(chaos.finish(survived), contents(store))
+    finally:
+        chaos.end()
+        with capsys.disabled():
+            print(f"\nchaos: {chaos}")
+    assert chaos.survived.total() >= len(DECK) and chaos.survived[WORKER] and chaos.survived[PARENT]
     assert tree() == before, "a sweep writes into its store alone"
-    return study, store, done.stdout
+    assert "Rung 1: " in printed and "Rung 2: " in printed and "\x1b" not in printed
 
 
 def test_a_study_prints_its_plan_then_a_leaderboard_for_each_rung(smoke):
@@ -68,7 +90,7 @@ RAY = pytest.param(
 CLUSTER = pytest.param("hydra/launcher=submitit_local", marks=pytest.mark.slow)
 
 
-@pytest.mark.slow  # the chaos test does this and worse
+@pytest.mark.slow  # the killed study does this and worse
 @pytest.mark.parametrize("launcher", ["hydra.launcher.n_jobs=2", CLUSTER, RAY])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_study_stopped_half_way_and_started_again_ends_bitwise_like_one_never_stopped(
@@ -93,7 +115,7 @@ def test_a_study_stopped_half_way_and_started_again_ends_bitwise_like_one_never_
     pd.testing.assert_frame_equal(finals(tmp_path), finals(store), check_exact=True)
 
 
-@pytest.mark.parametrize("launcher", [CLUSTER, RAY])  # one worker's bits are those of two in test_chaos
+@pytest.mark.parametrize("launcher", [CLUSTER, RAY])  # one process's bits are those of two above
 def test_a_cluster_s_jobs_give_the_same_bits_as_workers(launcher, smoke, tmp_path):
     study, store, _ = smoke
     run("train", *study, f"store={tmp_path}", launcher)
@@ -132,7 +154,7 @@ def test_commas_are_a_plain_sweep_in_which_a_run_that_fails_is_named_and_the_oth
 
 def test_a_single_run_shows_its_epochs_and_is_not_repeated(images, tmp_path):
     arguments = [*TINY, f"data.dir={images}", f"store={tmp_path}", "epochs=2", "compute.threads=1"]
-    first = run("train", *arguments)
+    first = here("train", *arguments)  # by a process of its own in test_installed
     assert "epoch 1/2" in first.stdout and "left" in first.stdout and "test accuracy " in first.stdout
     assert first.stderr == ""
     assert "nothing was trained" in here("train", *arguments).stdout
@@ -155,12 +177,13 @@ def test_a_mistake_is_one_line_before_anything_starts(arguments, words, tmp_path
 
 
 def test_compare_ranks_what_a_study_left(smoke):
-    _, store, _ = smoke
+    study, store, _ = smoke
     board = json.loads(here("compare", "--store", store, "--format", "json", "--epochs", "2").stdout)
     assert [row["rank"] for row in board] == [1, 2, 3]  # one seed: in the order of their accuracies
     accuracies = [row["val_accuracy"] for row in board]
     assert accuracies == sorted(accuracies, reverse=True)
-    same = here("compare", "--store", store, "--study", "smoke", "--epochs", "2", "--format", "json", "--top", "3")
+    options = ["--epochs", "2", "--format", "json", "--top", "3"]
+    same = here("compare", "--store", store, "--study", "smoke", *study[1:], *options)
     theirs = json.loads(same.stdout)
     # A study names variants by what they change of its own baseline, and compares with that.
     compared = [name for name in board[0] if name.startswith(("difference", "pairs", "verdict", "variant"))]

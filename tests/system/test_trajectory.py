@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -128,12 +129,20 @@ def test_a_path_that_is_interrupted_within_an_epoch_continues_from_the_one_befor
     assert outcome(go(path, LAST)) == whole["float32"]
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoints of a path that has gone three epochs."""
+    folder = tmp_path_factory.mktemp("begun")
+    go(path_of(folder, **VARIANTS["float32"]), 3)
+    assert names(folder) == ["epoch-0002", "rung-0003"]
+    return folder
+
+
 @pytest.mark.parametrize("harm", ["flipped byte", "cut short", "another format"])
 def test_a_damaged_checkpoint_is_reported_removed_and_the_one_before_it_used(
-    harm: str, tmp_path: Path, whole: dict[str, dict[str, bytes]], caplog: pytest.LogCaptureFixture
+    harm: str, begun: Path, tmp_path: Path, whole: dict[str, dict[str, bytes]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    go(path_of(tmp_path, **VARIANTS["float32"]), 3)
-    assert names(tmp_path) == ["epoch-0002", "rung-0003"]
+    shutil.copytree(begun, tmp_path, dirs_exist_ok=True)
     last = tmp_path / "rung-0003.ckpt"
     content = bytearray(last.read_bytes())
     if harm == "flipped byte":
@@ -387,19 +396,33 @@ def test_a_validation_loss_that_is_no_number_is_no_epoch_either(tmp_path: Path) 
 # ---- One source of chance at a time --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("source", ["split", "weights", "order", "warps", "masks"])
-def test_a_source_with_a_seed_of_its_own_changes_nothing_of_the_others(source: str, tmp_path: Path) -> None:
-    options = {**VARIANTS["float32 with everything"], "model.dropout": 0.5}
-    plain, other, same = (
-        path_of(tmp_path / str(seed), **options, **({} if seed is None else {f"noise.{source}": seed}))
-        for seed in (None, 7, plain_seed())
-    )
-    split_differs = (plain.train_rows != other.train_rows).any()
-    weights_differ = any((plain.engine.state()[key] != value).any() for key, value in other.engine.state().items())
-    assert (split_differs, weights_differ) == (source == "split", source == "weights")
-    ends = [outcome(go(path, 1)) for path in (plain, other, same)]
-    assert ends[0] == ends[2] != ends[1]
+SOURCES = ("split", "weights", "order", "warps", "masks")
+NOISY: dict[str, Any] = {**VARIANTS["float32 with everything"], "model.dropout": 0.5}
 
 
-def plain_seed() -> int:
-    return TINY.seed
+def ends_of(path: Trajectory) -> tuple[NDArray[np.int64], Arrays, dict[str, bytes]]:
+    """The training rows of a fresh path, its first weights, and what it comes to after an epoch."""
+    return path.train_rows, path.engine.state(), outcome(go(path, 1))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[NDArray[np.int64], Arrays, dict[str, bytes]]:
+    """Of a path whose sources of chance all have its seed."""
+    return ends_of(path_of(tmp_path_factory.mktemp("plain"), **NOISY))
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_source_with_a_seed_of_its_own_changes_nothing_of_the_others(
+    source: str, tmp_path: Path, plain: tuple[NDArray[np.int64], Arrays, dict[str, bytes]]
+) -> None:
+    rows, state, end = ends_of(path_of(tmp_path, **NOISY, **{f"noise.{source}": 7}))
+    weights_differ = any((plain[1][key] != value).any() for key, value in state.items())
+    assert ((rows != plain[0]).any(), weights_differ) == (source == "split", source == "weights")
+    assert end != plain[2]
+
+
+def test_sources_that_are_given_the_path_s_own_seed_change_nothing(
+    tmp_path: Path, plain: tuple[NDArray[np.int64], Arrays, dict[str, bytes]]
+) -> None:
+    _, _, end = ends_of(path_of(tmp_path, **NOISY, **{f"noise.{source}": TINY.seed for source in SOURCES}))
+    assert end == plain[2]

@@ -124,25 +124,28 @@ def assert_it_says_that_it_goes_on(search):
     assert said.decode().strip() == "fmnist.tune: interrupted; the same command goes on where this stopped"
 
 
-def assert_it_ends_like_one_that_was_not_stopped(arguments, folder, other):
+def assert_it_ends_like_one_that_was_not_stopped(arguments, folder, other, carry_out=run):
     done = [a.trial for a in trials.ended(trials.load_trials(folder / "tuner" / "small"))]
-    printed = run("tune", *arguments).stdout
+    printed = carry_out("tune", *arguments).stdout
     assert done and not [trial for trial in done if f"/6  trial {int(trial)}: " in printed]
     assert points(folder) == points(other)
     assert len(tracking.load(str(folder))) == 6
 
 
-def test_a_search_of_two_workers_that_is_killed_and_then_hears_ctrl_c_goes_on_each_time(hyperband, tmp_path):
+def test_a_search_of_two_workers_that_is_killed_and_then_hears_ctrl_c_goes_on_each_time(
+    hyperband, tmp_path, one_process
+):
     arguments, store, _ = hyperband
     arguments = [*arguments, f"store={tmp_path}", "tuner.confirm_seeds=0", "tuner.workers=2"]
     folder = tmp_path / "tuner" / "small"
+    tracking.Store(str(tmp_path))  # which a process would take a second for
     killed = started(folder, arguments, count=2)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate(timeout=60)
     stopped = started(folder, [*arguments[:-1], "tuner.workers=1"], count=len(trials.load_trials(folder)) + 1)
     os.killpg(stopped.pid, signal.SIGINT)  # as a terminal sends it: to the workers too
     assert_it_says_that_it_goes_on(stopped)
-    assert_it_ends_like_one_that_was_not_stopped(arguments, tmp_path, store)
+    assert_it_ends_like_one_that_was_not_stopped(arguments, tmp_path, store, carry_out=here)
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ import pytest
 from browser import BROWSER, FLAGS, NO_BROWSER
 from commands import ROOT, TINY, here, mistake
 from playwright.sync_api import FloatRect, Locator, Page, Request, sync_playwright
+
+from fmnist import signals
+from fmnist.cli import server
 
 POOLINGS = ("max", "average")
 HERE = "127.0.0.1"
@@ -103,9 +107,10 @@ def store(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def served(store: Path) -> Iterator[Served]:
+    """By a process that Ctrl-C ends at last, and the server and all that it started with it."""
     started = serve(store)
     yield started
-    assert started.stop(signal.SIGTERM) == (0, "")
+    assert started.stop(signal.SIGINT) == (0, "")
 
 
 @pytest.fixture(scope="module")
@@ -214,21 +219,34 @@ def test_it_says_where_the_charts_are_and_how_to_stop(served: Served) -> None:
     assert served.lines[1] == f"stop with Ctrl-C (or kill {served.process.pid})\n"
 
 
-def test_ctrl_c_ends_the_server_and_all_that_it_started(store: Path) -> None:
-    assert serve(store).stop(signal.SIGINT) == (0, "")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_server_ends_with_its_command_whatever_ends_that(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that starts at once; MLflow's ends with Ctrl-C, in `served`."""
+    (tmp_path / "health").touch()
+    small, port = [sys.executable, "-m", "http.server", "--bind", HERE, "--directory", str(tmp_path)], free_port()
+    monkeypatch.setattr(server, "_command", lambda host, port: [*small, str(port)])
+    with ExitStack() as stack:
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            stack.enter_context(signals.preserved(each))
+        signal.signal(number, signal.SIG_DFL)
+        server.serve("", HERE, port, lambda: os.kill(os.getpid(), number))
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((HERE, port))
 
 
 def test_the_charts_of_a_tracking_server_are_opened_there(served: Served, tmp_path: Path) -> None:
     script, opened = tmp_path / "browser", tmp_path / "opened"
     script.write_text(f'#!/bin/sh\nprintf %s "$1" > {opened}.part && mv {opened}.part {opened}\n')
     script.chmod(0o755)
-    server = f"http://127.0.0.1:{served.port}"
-    ended = run(MLFLOW_TRACKING_URI=server, BROWSER=f"{script} %s")
+    place = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{served.port}", "BROWSER": f"{script} %s"}
+    ended = run(**place)
     assert ended.returncode == 0 and not ended.stderr
     assert ended.stdout == f"compare the runs at {served.address}\n"
     assert until(opened.exists, "the browser") and opened.read_text() == served.address
     opened.unlink()
-    assert run("--no-browser", MLFLOW_TRACKING_URI=server, BROWSER=f"{script} %s").stdout == ended.stdout
+    assert here("ui", "--no-browser", **place).stdout == ended.stdout
     assert not opened.exists()
 
 
@@ -238,8 +256,9 @@ def test_a_browser_that_fails_is_no_failure(served: Served) -> None:
 
 
 def test_a_server_that_dies_at_its_start_shows_its_last_output(store: Path) -> None:
-    ended = run("--store", str(store), "--port", str(free_port()), UVICORN_SSL_KEYFILE="/no/such/file")
-    assert ended.returncode == 1 and not ended.stdout
+    place = ["--store", str(store), "--port", str(free_port())]
+    ended = here("ui", *place, code=1, UVICORN_SSL_KEYFILE="/no/such/file")
+    assert not ended.stdout
     assert ended.stderr.startswith("fmnist.ui: MLflow's server has ended") and "ssl_certfile" in ended.stderr
 
 
@@ -272,7 +291,5 @@ def test_a_host_that_cannot_be_is_a_mistake() -> None:
 
 
 def test_a_tracking_server_that_is_not_there_is_a_mistake() -> None:
-    server = f"http://{HERE}:{free_port()}"
-    ended = run(MLFLOW_TRACKING_URI=server)
-    assert ended.returncode == 2 and ended.stderr.count("\n") == 1
-    assert ended.stderr.startswith(f"fmnist.ui: cannot read {server}: ")
+    uri = f"http://{HERE}:{free_port()}"
+    assert mistake("ui", MLFLOW_TRACKING_URI=uri).startswith(f"fmnist.ui: cannot read {uri}: ")

@@ -67,35 +67,47 @@ def test_a_spread_that_is_not_measured_is_the_median_of_the_others_or_assumed():
 
 
 def settled(values, uniform=False):
-    """The seeds that a study spends and, by variant, its verdicts: +1, -1, 0 (no difference) or None (open).
+    """Of each study the seeds that it spends and, by variant, its verdicts: +1, -1, 0 (no difference) or None (open).
 
     Args:
-        values: (variants, seeds), minus the baseline's.
+        values: (studies, variants, seeds), minus the baseline's.
         uniform: every variant gets each seed.
     """
-    counts, verdicts, spent = np.zeros(len(values), int), [None] * len(values), 0
-    while True:
-        rows = np.array(
-            [np.where(np.arange(values.shape[1]) < n, row, np.nan) for n, row in zip(counts, values, strict=True)]
+    count, variants, most = values.shape
+    counts, spent = np.zeros((count, variants), int), np.zeros(count, int)
+    verdicts, going = [[None] * variants for _ in range(count)], list(range(count))
+    while going:  # all studies side by side, which takes a fraction of the time
+        rows = np.where(np.arange(most) < counts[going, :, None], values[going], np.nan).reshape(-1, most)
+        p = stats.paired(rows, np.zeros(most), rule=RULE).p.reshape(-1, variants)
+        levels = np.concatenate([stats.confidence_levels(of_study) for of_study in p])
+        pairs = stats.paired(rows, np.zeros(most), levels, RULE)
+        mean, sd, small = (
+            array.reshape(p.shape) for array in (pairs.mean, pairs.sd, RULE.is_small(pairs.low, pairs.high))
         )
-        p = stats.paired(rows, np.zeros(values.shape[1]), rule=RULE).p
-        pairs = stats.paired(rows, np.zeros(values.shape[1]), stats.confidence_levels(p), RULE)
-        sure, small = stats.holm(p) < 0.05, RULE.is_small(pairs.low, pairs.high)
-        for index in np.flatnonzero(sure | small):
-            verdicts[index] = (
-                verdicts[index] if verdicts[index] is not None else 0 if small[index] else np.sign(pairs.mean[index])
-            )
-        states = [
-            contrast(str(i), int(n), float(m), float(s), is_open=verdicts[i] is None)
-            for i, (n, m, s) in enumerate(zip(counts, pairs.mean, pairs.sd, strict=True))
-        ]
-        block = next_block(steps(states, RULE, seconds, 6000), RULE, least=2)
-        chosen = {int(point[0]) for (point, _) in block if point[0] != "baseline"}
-        if not chosen:
-            return spent, verdicts
-        for index in range(len(values)) if uniform else chosen:
-            counts[index] += counts[index] < values.shape[1]
-        spent += len(values) if uniform else len(chosen)
+        for place, study in enumerate(list(going)):
+            seen = (array[place] for array in (p, mean, sd, small))
+            chosen = look(verdicts[study], counts[study], *seen)
+            if not chosen:
+                going.remove(study)
+            for index in range(variants) if uniform and chosen else chosen:
+                counts[study, index] += counts[study, index] < most
+                spent[study] += 1
+    return list(zip(spent.tolist(), verdicts, strict=True))
+
+
+def look(verdicts, counts, *seen):
+    """Note what a study has settled by what it has seen, and return the variants that get a seed next."""
+    p, mean, sd, small = seen
+    sure = stats.holm(p) < 0.05
+    for index in np.flatnonzero(sure | small):
+        if verdicts[index] is None:
+            verdicts[index] = 0 if small[index] else np.sign(mean[index])
+    states = [
+        contrast(str(i), int(n), float(m), float(s), is_open=verdicts[i] is None)
+        for i, (n, m, s) in enumerate(zip(counts, mean, sd, strict=True))
+    ]
+    block = next_block(steps(states, RULE, seconds, 6000), RULE, least=2)
+    return {int(point[0]) for point, _ in block if point[0] != "baseline"}
 
 
 def studies(worths, seed, count, spread=0.003):
@@ -105,15 +117,16 @@ def studies(worths, seed, count, spread=0.003):
 
 
 def test_choosing_what_to_train_next_finds_in_95_of_100_studies_nothing_that_is_not_there():
-    false = sum(any(verdict in (1, -1) for verdict in settled(each)[1]) for each in studies([0.0] * 3, 0, STUDIES))
+    false = sum(any(verdict in (1, -1) for verdict in found) for _, found in settled(studies([0.0] * 3, 0, STUDIES)))
     assert false <= ALLOWED
-    small = sum(any(verdict == 0 for verdict in settled(each)[1]) for each in studies([RULE.margin] * 3, 1, STUDIES))
+    at_the_margin = settled(studies([RULE.margin] * 3, 1, STUDIES))
+    small = sum(any(verdict == 0 for verdict in found) for _, found in at_the_margin)
     assert small <= ALLOWED
 
 
 def test_it_settles_the_same_with_fewer_seeds_than_giving_each_to_all():
     worths = [0.0, 0.03, -0.03, 0.02, 0.004]
-    ours, uniform = ([settled(each, way) for each in studies(worths, 2, 20)] for way in (False, True))
+    ours, uniform = (settled(studies(worths, 2, 20), way) for way in (False, True))
     assert np.mean([spent for spent, _ in ours]) < 0.8 * np.mean([spent for spent, _ in uniform])
     assert np.mean([verdicts.count(None) for _, verdicts in ours]) <= 0.1 + np.mean(
         [verdicts.count(None) for _, verdicts in uniform]
