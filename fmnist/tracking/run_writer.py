@@ -106,7 +106,7 @@ class RunWriter:
             self._client.log_artifact(self.run_id, str(file))
 
     def model(self, model: Any, example: NDArray[Any], predictions: NDArray[Any], requirements: list[str]) -> None:
-        """Keep a Keras model with its signature; requirements are given since inferring them is slow.
+        """Keep a Keras model with its signature and an example; requirements are given since inferring them is slow.
 
         Not `mlflow.keras.log_model`: it sets the tracking address of the whole process and its children.
         """
@@ -123,12 +123,13 @@ class RunWriter:
             with quiet_stderr():  # Keras, computing with JAX, may load TensorFlow here
                 save_model(
                     model,
-                    f"{folder}/model",
+                    folder,
                     signature=infer_signature(example, predictions),
+                    input_example=example,
                     pip_requirements=requirements,
                     mlflow_model=Model(run_id=self.run_id, model_id=logged.model_id),
                 )
-            self._client.log_model_artifacts(logged.model_id, f"{folder}/model")
+            self._client.log_model_artifacts(logged.model_id, folder)
         self._client.finalize_logged_model(logged.model_id, "READY")
         self._client.log_outputs(self.run_id, [LoggedModelOutput(logged.model_id, step=0)])
 

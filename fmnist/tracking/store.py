@@ -154,9 +154,10 @@ class Store:
 
     def error(self, run_id: str) -> str:
         """The traceback that a failed run left, nothing if it left none."""
-        return self._text(run_id, ERROR)
+        return self.text(run_id, ERROR)
 
-    def _text(self, run_id: str, artifact: str) -> str:
+    def text(self, run_id: str, artifact: str) -> str:
+        """A text that a run has kept, nothing if it cannot be read."""
         with suppress(StoreError, OSError), tempfile.TemporaryDirectory() as folder:
             return Path(self.client.download_artifacts(run_id, artifact, folder)).read_text("utf-8", "replace")
         return ""
@@ -173,7 +174,7 @@ class Store:
 
     def plan(self, sweep: str) -> dict[str, Any] | None:
         """What a sweep was announced with; None if it was killed before it had, {} if that is damaged."""
-        text = self._text(sweep, PLAN)
+        text = self.text(sweep, PLAN)
         with suppress(ValueError, TypeError):
             return dict(json.loads(text)) if text else None
         return {}
