@@ -11,21 +11,12 @@ from fmnist.config import Config, UserError
 from fmnist.identity import command
 from fmnist.report.card import card, reasons
 from fmnist.report.formats import filled
-from fmnist.schema import Status
+from fmnist.schema import ALIASES, CANDIDATE, CHAMPION, Status
 from fmnist.study.findings import Findings
 from fmnist.study.records import PLACES, Records, data_of, options_of
 from fmnist.study.selection import Question, Selection, select
 from fmnist.tracking import Store, StoredRun
-from fmnist.tracking.registry import (
-    ALIASES,
-    CANDIDATE,
-    CHAMPION,
-    NAME,
-    Registry,
-    load_model,
-    model_of,
-    probabilities,
-)
+from fmnist.tracking.registry import NAME, Registry, load_model, model_of, probabilities
 from fmnist.words import plural, shown, visible
 
 # Of probabilities, as convolutions may be computed in another order than in training; the record rounds them too.

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from fmnist import machine
 from fmnist.config import Config, UserError
+from fmnist.schema import CANDIDATE, CHAMPION, PREVIOUS
 from fmnist.tracking.store import Store
 from fmnist.words import harmless
 
 NAME = "fashion-mnist"
-CHAMPION, PREVIOUS, CANDIDATE = ALIASES = ("champion", "previous", "candidate")
 
 
 @dataclass(frozen=True)

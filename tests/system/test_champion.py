@@ -1,15 +1,29 @@
 """The champion's way: chosen by a verdict, tried out, registered, shown, asked and served; and what is refused."""
 
+import io
+import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
-from commands import here, mistake
+import requests
+from commands import ROOT, here, mistake
 from idx import synthetic, write_idx
+from PIL import Image
 
 from fmnist import run, tracking
+from fmnist.config import CLASSES
 from fmnist.study.compose import compose_config
-from fmnist.tracking.registry import Registry, model_of
+from fmnist.study.prediction import in_use
+from fmnist.tracking.registry import Registry, load_model, model_of, probabilities
+from fmnist.training.data import load
 
 SMALL = ["model.filters=2", "model.kernel_size=3", "model.dense_units=8", "batch_size=32"]
 SETTLED = ["study.seeds=[0,1]", "study.most_seeds=2", "study.margin=100"]  # after two seeds no difference matters
@@ -95,7 +109,109 @@ def test_only_a_run_whose_predictions_its_model_repeats_is_promoted(store, tmp_p
 
 
 def test_a_run_without_its_model_is_refused_with_the_command_that_trains_it_with_one(original, tmp_path):
-    here("runs", "export", tmp_path / "runs.zip", "--store", original)
+    here(
+        "runs",
+        "export",
+        tmp_path / "runs.zip",
+        "--where",
+        "seed=0",
+        "--where",
+        "model.pooling=max",
+        "--store",
+        original,
+    )
     here("runs", "import", tmp_path / "runs.zip", "--store", tmp_path / "imported")
-    said = mistake("champion", *options(tmp_path / "imported", *SETTLED))
+    said = mistake("champion", *options(tmp_path / "imported"))
     assert "has no model in this store, as no imported run has; train it again, into another store: " in said
+
+
+# ---- Asked --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def champion(original):
+    """The store with a champion, its config, and what its run has recorded of the test images."""
+    here("champion", *options(original, *SETTLED))
+    _, version, config = in_use(original, "champion")
+    return original, version, config, tracking.Store(original).predictions(version.run_id)
+
+
+def picture(pixels, **how):
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, **{"format": "PNG", **how})
+    return stream.getvalue()
+
+
+def test_pictures_of_any_kind_are_predicted_as_the_images_were_and_damaged_ones_are_named(
+    champion, images, tmp_path, monkeypatch
+):
+    store, _, config, recorded = champion
+    pixels, folder = load(config.data).test_images[0, ..., 0], tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(picture(pixels))
+    (folder / "b.PNG").write_bytes(picture(255 - pixels))
+    (folder / "c.png").write_bytes(picture(pixels.astype(np.uint16) * 257))
+    (folder / "d.jpg").write_bytes(picture(255 - pixels, format="JPEG", quality=100))
+    (folder / "notes.txt").write_text("no picture")
+    (folder / "x.png").write_bytes(picture(pixels)[:300])
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(picture(np.zeros((9000, 9000), bool)))))
+    asked = ["predict", folder, "-", tmp_path / "none.png", "--store", store]
+    done = here("champion", *asked, "--json", code=2)
+    *said, damaged, bomb, missing = json.loads(done.stdout)
+    assert [row["inverted"] for row in said] == [False, True, False, True]
+    assert [row["class"] for row in said] == [CLASSES[recorded["test_predicted"][0]]] * 4
+    assert [row["probability"] for row in said[1:3]] == [said[0]["probability"]] * 2
+    assert said[0]["probability"] == pytest.approx(recorded["test_probabilities"][0].max(), abs=1e-3)
+    assert "damaged" in damaged["error"] and "pixels" in bomb["error"] and "No such file" in missing["error"]
+    assert done.stderr.count("\n") == 3
+    table = here("champion", *asked[:1], folder / "b.PNG", *asked[-2:]).stdout
+    assert "b.PNG" in table and "bright: inverted" in table
+
+
+def test_the_model_server_answers_as_the_model_does_and_refuses_what_is_no_picture(champion):
+    store, version, config, recorded = champion
+    pixels = load(config.data).test_images[:100]
+    with serving(store) as (process, address):
+        headers = {"content-type": "application/json"}
+
+        def post(inputs):
+            data = inputs if isinstance(inputs, bytes) else json.dumps({"inputs": inputs}).encode()
+            return requests.post(address, data, headers=headers, timeout=60)
+
+        def answers():
+            made = np.array(post(pixels.tolist()).json()["predictions"], np.float32)
+            model = load_model(tracking.address(store), version.place, config)
+            assert np.array_equal(made, probabilities(model, pixels))
+            assert np.array_equal(made.argmax(axis=1), recorded["test_predicted"][:100])
+
+        answers()
+        numbers = pixels[:1].astype(float)
+        wrong = [numbers[:, :27], numbers * np.nan, numbers - 1, np.zeros(0)]
+        refused = [post(each.tolist()) for each in wrong] + [
+            post("text"),
+            post(b""),
+            post(b"text"),
+            post(b"[" * 99_999),
+        ]
+        assert [each.status_code for each in refused] == [400] * 8
+        assert requests.post(address, b"{}", timeout=60).status_code == 400  # without a type
+        assert post(b" " * 65_000_000).status_code == 413
+        answers()
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        assert process.wait(20) == 0 and psutil.wait_procs(children, timeout=1)[1] == []
+
+
+@contextmanager
+def serving(store):
+    """The command as it serves a store's champion, and the address that it tells."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "fmnist.champion", "serve", "--port", str(port), "--store", str(store)]
+    surroundings = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    with subprocess.Popen(command, cwd=ROOT, env=surroundings, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process, process.stdout.readline().split()[-1]
+        finally:
+            process.terminate()
