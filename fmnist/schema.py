@@ -127,3 +127,4 @@ COLUMNS = {
         Column("recipe", int),
     )
 }
+LOCK = Column("lock")  # the digest of the lock file that a run's packages came from

@@ -133,4 +133,5 @@ def _limits(run: StoredRun) -> str:
 
 def _again(run: StoredRun, config: Config) -> str:
     code = f"commit `{run.commit}`" if run.commit else "a commit that is not known"
-    return f"Run `{run.run_id}`, of {code}:\n\n    {command(config)}"
+    again = f"    python -m fmnist.reproduce {run.run_id[:8]}\n    {command(config)}"
+    return f"Run `{run.run_id}`, of {code}; trained again and held against its record, and alone:\n\n{again}"

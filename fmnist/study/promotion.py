@@ -8,12 +8,11 @@ from numpy.typing import NDArray
 
 from fmnist.analysis.champion import Choice, choice_of, choose
 from fmnist.config import Config, UserError
-from fmnist.identity import command
 from fmnist.report.card import card, reasons
 from fmnist.report.formats import filled
 from fmnist.schema import ALIASES, CANDIDATE, CHAMPION, Status
 from fmnist.study.findings import Findings
-from fmnist.study.records import PLACES, Records, data_of, options_of
+from fmnist.study.records import Records, data_of, names_data
 from fmnist.study.selection import Question, Selection, select
 from fmnist.tracking import Store, StoredRun
 from fmnist.tracking.registry import NAME, Registry, load_model, model_of, probabilities
@@ -36,7 +35,7 @@ def promote(folder: str, study: str, overrides: Sequence[str], epochs: int | Non
     Raises:
         UserError: there is no such run, or its predictions cannot be repeated.
     """
-    places = [text for text in overrides if text.partition("=")[0] in [f"data.{place}" for place in PLACES]]
+    places = list(filter(names_data, overrides))
     if not study and (own := [text for text in overrides if text not in places]):
         raise UserError(f"'{shown(own[0])}' is about a study and needs --study NAME")
     records = Records(folder)
@@ -97,7 +96,7 @@ def _model(store: Store, run: StoredRun) -> tuple[str, str]:
 
 
 def _remedy(run: StoredRun) -> str:
-    return f"train it again, into another store: {command(options_of(run) or Config())} store=FOLDER"
+    return f"python -m fmnist.reproduce {run.run_id[:8]} --keep trains it again and keeps it"
 
 
 def _repeated(store: Store, run: StoredRun, config: Config, place: str) -> dict[str, NDArray[Any]]:

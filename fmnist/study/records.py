@@ -27,6 +27,11 @@ _CODE = {"recipe": COLUMNS["recipe"].tag, "data": COLUMNS["data_digest"].tag}
 _OF_A_VARIANT = {"variant": COLUMNS["variant"].tag, "study": COLUMNS["study"].tag, "search": COLUMNS["search"].tag}
 
 
+def names_data(override: str) -> bool:
+    """Whether an override says where the data are."""
+    return override.partition("=")[0] in [f"data.{place}" for place in PLACES]
+
+
 def listed(runs: pd.DataFrame) -> str:
     """A row a run, the latest first."""
     latest = runs.sort_values(["start_time", "run_id"], ascending=False)
@@ -51,8 +56,8 @@ def _date(moment: float) -> str:
 class Records:
     """The runs of a store by the first letters of their ids."""
 
-    def __init__(self, folder: str) -> None:
-        """Open a store.
+    def __init__(self, folder: str, also_changed: bool = False) -> None:
+        """Open a store, with or without the records that are not as they were written.
 
         Raises:
             UserError: nothing is recorded there, or it cannot be read.
@@ -60,7 +65,7 @@ class Records:
         if experiment_id(folder) is None:
             raise UserError(f"there are no runs in {folder} yet; start some with 'make sweep'")
         self.store = Store(folder)
-        self.runs = self.store.all_runs()
+        self.runs = self.store.all_runs(also_changed)
 
     def find(self, letters: str) -> StoredRun:
         """The run of that id, here or where it was made, or the only one whose id begins so.

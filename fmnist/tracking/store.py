@@ -104,10 +104,15 @@ class Store:
         """The runs whose last attempt has failed."""
         return list(self.runs(f"attributes.status = '{Status.FAILED}'"))
 
-    def all_runs(self) -> list[StoredRun]:
-        """All runs of ours that are not deleted, newest first, as fast as the store allows."""
-        runs = read(self.uri, EXPERIMENT)
-        return list(self.runs() if runs is None else readable(runs))
+    def all_runs(self, also_changed: bool = False) -> list[StoredRun]:
+        """All runs of ours that are not deleted, newest first, as fast as the store allows.
+
+        Args:
+            also_changed: those too that are not as they were written.
+        """
+        found = read(self.uri, EXPERIMENT)
+        runs = self.client.all_runs(self.id) if found is None else found
+        return list(runs if also_changed else readable(runs))
 
     def progress(self, run_id: str) -> list[tuple[int, float, float]]:
         """Epoch, validation accuracy and seconds of every epoch that a run has logged."""

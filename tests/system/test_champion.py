@@ -103,7 +103,7 @@ def test_only_a_run_whose_predictions_its_model_repeats_is_promoted(store, tmp_p
     _, place = model_of(opened, other)
     (file,) = (store / "artifacts").glob(f"**/{place.split('/')[-2]}/**/*.keras")
     file.write_bytes(file.read_bytes()[:1000])
-    remedy = "train it again, into another store: python -m fmnist.train model.filters=2"
+    remedy = f"python -m fmnist.reproduce {other[:8]} --keep trains it again and keeps it"
     assert remedy in mistake("champion", *options(store, other))
     assert aliases(store) == {}
 
@@ -122,7 +122,13 @@ def test_a_run_without_its_model_is_refused_with_the_command_that_trains_it_with
     )
     here("runs", "import", tmp_path / "runs.zip", "--store", tmp_path / "imported")
     said = mistake("champion", *options(tmp_path / "imported"))
-    assert "has no model in this store, as no imported run has; train it again, into another store: " in said
+    assert "has no model in this store, as no imported run has; python -m fmnist.reproduce " in said
+
+
+def test_the_champion_is_trained_again_from_its_registered_model_s_record(champion):
+    store, version, *_ = champion
+    said = here("reproduce", "champion", "--store", store).stdout
+    assert said.startswith(f"run {version.run_id[:8]}, made by commit ") and "bit-exact: 37 metrics" in said
 
 
 # ---- Asked --------------------------------------------------------------------------------------------
