@@ -67,18 +67,20 @@ def _body(argv: list[str] | None) -> int:
 
 def _train(records: "Records", run: "StoredRun", places: list[str], keep: bool) -> int:
     """Train a run again, saying before what differs here and afterwards what came out; returns the exit code."""
-    from fmnist import provenance
+    from fmnist import machine, provenance
     from fmnist.schema import Status
     from fmnist.study import reproduction
     from fmnist.study.records import data_of
     from fmnist.tracking.stored import faults
-    from fmnist.training.trajectory import DivergedError
     from fmnist.work.progress import showing
 
     if run.status != Status.FINISHED:
         raise UserError(f"run {run.run_id[:8]} has not finished ({run.status}): there is nothing to hold it against")
     config = records.config(run, places)
     dataset = data_of(run, config)
+    machine.use_backend(config)
+    from fmnist.training.trajectory import DivergedError  # with Keras, which takes that backend
+
     differences = reproduction.differs_here(records.store, run, config)
     print(f"run {run.run_id[:8]}, made by commit {run.commit or DASH}; ", end="")
     if differences:

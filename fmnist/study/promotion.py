@@ -10,7 +10,7 @@ from fmnist.analysis.champion import Choice, choice_of, choose
 from fmnist.config import Config, UserError
 from fmnist.report.card import card, reasons
 from fmnist.report.formats import filled
-from fmnist.schema import ALIASES, CANDIDATE, CHAMPION, Status
+from fmnist.schema import ALIASES, CANDIDATE, CHAMPION, COLUMNS, Status
 from fmnist.study.findings import Findings
 from fmnist.study.records import Records, data_of, names_data
 from fmnist.study.selection import Question, Selection, select
@@ -80,6 +80,12 @@ def _choice_of(run: StoredRun, selection: Selection) -> Choice:
         raise UserError(f"{name} {ended}; only a run that has finished can be promoted")
     if run.run_id not in set(selection.runs["run_id"]):
         raise UserError(f"{name} does not belong to study {selection.question.study}; leave out --study")
+    seen, usual = run.tags.get(COLUMNS["data_digest"].tag), selection.finished(selection.runs)["data_digest"].mode()
+    if seen not in set(usual):
+        most = f"most runs here ({usual.iloc[0]})"
+        raise UserError(
+            f"{name} saw other data (digest {seen}) than {most}; keep the runs of each in a store of their own"
+        )
     how = selection.baseline, selection.pair_columns, selection.rule
     choice = choice_of(run.run_id, selection.runs, *how)
     if choice is None:

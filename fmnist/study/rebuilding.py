@@ -26,14 +26,14 @@ def rebuild(run: StoredRun, folder: Path) -> str:
     lock, python = _lock(run), _python(run)
     uv = Path(sys.executable).with_name("uv")
     _call([python, "-m", "venv", *(["--without-pip"] if uv.exists() else []), str(folder)])
-    file, own = folder / provenance.LOCK, str(folder / "bin" / "python")
+    file, own = folder / provenance.LOCK, str(folder.resolve() / "bin" / "python")
     file.write_text(lock, "utf-8")
     pip = [str(uv), "pip", "install", "--python", own] if uv.exists() else [own, "-m", "pip", "install"]
     _call([*pip, "--quiet", "--require-hashes", "-r", str(file)])
     packages = plural(len(re.findall(r"^[\w.-]+==", lock, re.MULTILINE)), "package")
-    code = f"git worktree add CODE {run.commit or 'COMMIT'}"
-    again = f"{own} -m fmnist.reproduce {run.run_id[:8]} --store STORE"
-    return f"{folder}: {packages} of lock file {provenance.lock_digest(lock)}; its code: {code}; there: {again}"
+    code = f"its code: git worktree add CODE {run.commit or 'COMMIT'}"
+    again = f"in there: {own} -m fmnist.reproduce {run.run_id[:8]} --store STORE"
+    return "\n".join((f"{folder}: {packages} of lock file {provenance.lock_digest(lock)}", code, again))
 
 
 def _lock(run: StoredRun) -> str:

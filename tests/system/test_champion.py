@@ -16,6 +16,7 @@ import pytest
 import requests
 from commands import ROOT, here, mistake
 from idx import synthetic, write_idx
+from invented import configs, write
 from PIL import Image
 
 from fmnist import run, tracking
@@ -94,6 +95,8 @@ def test_only_a_run_that_has_finished_and_is_known_is_promoted(store):
 def test_only_a_run_whose_predictions_its_model_repeats_is_promoted(store, tmp_path):
     opened, (run_id, other) = tracking.Store(store), (row["run_id"] for row in runs(store))
     write_idx(tmp_path / "other", *synthetic(600, 200, seed=1))
+    foreign = write(opened, next(configs(1)))
+    assert f"run {foreign[:8]} saw other data (" in mistake("champion", "promote", foreign, "--store", store)
     elsewhere = options(store, run_id, f"data.dir={tmp_path / 'other'}")
     assert f"run {run_id[:8]} saw other data (digest " in mistake("champion", *elsewhere)
     arrays = opened.predictions(run_id)
