@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, ImageStat, UnidentifiedImageError
 
 from fmnist.config import IMAGE_SIZE, UserError
 from fmnist.words import harmless, shown
@@ -26,7 +26,7 @@ SUFFIXES = (
 )  # in folders
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 MOST_BYTES, MOST_PIXELS = 50_000_000, 50_000_000  # a small file may unpack to gigabytes
-FAINT = 16  # of 255: what differs less from the background is no cloth
+FAINT = 8  # of 255: what differs less from the background is no cloth, but noise of JPEG
 Grey = NDArray[np.uint8]  # (h, w)
 
 
@@ -101,10 +101,14 @@ def _grey(image: Image.Image) -> Grey:
         return np.clip(255 * values / top, 0, 255).round().astype(np.uint8)
     if "A" not in image.getbands() and "transparency" not in image.info:
         return np.asarray(image.convert("RGB").convert("L") if image.mode == "CMYK" else image.convert("L"))
-    grey, alpha = (np.asarray(band, np.float64) for band in image.convert("RGBA").convert("LA").split())
-    is_bright = (grey * alpha).sum() > 127.5 * alpha.sum()
-    background = 0 if is_bright else 255
-    return (background + (grey - background) * alpha / 255).round().astype(np.uint8)
+    opaque = image.convert("RGBA")
+    alpha, grey = opaque.getchannel("A"), opaque.convert("L")
+    if alpha.getbbox() is None:
+        raise ImageError("is all transparent")
+    is_bright = ImageStat.Stat(grey, alpha).mean[0] > 127.5
+    ground = Image.new("L", image.size, 0 if is_bright else 255)
+    ground.paste(grey, mask=alpha)
+    return np.asarray(ground)
 
 
 def _garment(name: str, grey: Grey) -> Garment:
@@ -119,8 +123,9 @@ def _garment(name: str, grey: Grey) -> Garment:
 
 def _fitted(cloth: Grey) -> Grey:
     """The cloth alone, its longer side 28 pixels, in the middle of a black square."""
-    box = Image.fromarray(np.where(cloth > FAINT, 255, 0).astype(np.uint8)).getbbox()
+    box = Image.fromarray((cloth > FAINT).astype(np.uint8)).getbbox()
     image = ImageOps.contain(Image.fromarray(cloth).crop(box), (IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BOX)
     square = Image.new("L", (IMAGE_SIZE, IMAGE_SIZE))
-    square.paste(image, ((IMAGE_SIZE - image.width) // 2, (IMAGE_SIZE - image.height) // 2))
+    left, top = ((IMAGE_SIZE + 1 - side) // 2 for side in image.size)  # the wider margin is there, as in the data set
+    square.paste(image, (left, top))
     return np.asarray(square)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import uvicorn
 
-from fmnist.config import ComputeConfig, Config
+from fmnist.config import ComputeConfig, Config, UserError
 from fmnist.signals import end_with
 from fmnist.tracking import address
 from fmnist.tracking.registry import load_model
@@ -98,7 +98,10 @@ def main() -> None:
     """Serve what the arguments name, of the store of MLFLOW_TRACKING_URI, as long as the parent process lives."""
     end_with(os.getppid())
     place, host, port, backend, threads = sys.argv[1:]
-    serve(place, host, int(port), Config(compute=ComputeConfig(backend=backend, threads=int(threads))))
+    try:
+        serve(place, host, int(port), Config(compute=ComputeConfig(backend=backend, threads=int(threads))))
+    except UserError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

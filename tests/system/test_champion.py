@@ -161,15 +161,17 @@ def test_pictures_of_any_kind_are_predicted_as_the_images_were_and_damaged_ones_
     (folder / "b.PNG").write_bytes(picture(255 - pixels))
     (folder / "c.png").write_bytes(picture(pixels.astype(np.uint16) * 257))
     (folder / "d.jpg").write_bytes(picture(255 - pixels, format="JPEG", quality=100))
+    large = Image.fromarray(255 - pixels).resize((280, 280), Image.Resampling.NEAREST).convert("RGBA")
+    (folder / "e.png").write_bytes(picture(np.asarray(large)))
     (folder / "notes.txt").write_text("no picture")
     (folder / "x.png").write_bytes(picture(pixels)[:300])
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(picture(np.zeros((9000, 9000), bool)))))
     asked = ["predict", folder, "-", tmp_path / "none.png", "--store", store]
     done = here("champion", *asked, "--json", code=2)
     *said, damaged, bomb, missing = json.loads(done.stdout)
-    assert [row["inverted"] for row in said] == [False, True, False, True]
-    assert [row["class"] for row in said] == [CLASSES[recorded["test_predicted"][0]]] * 4
-    assert [row["probability"] for row in said[1:3]] == [said[0]["probability"]] * 2
+    assert [row["inverted"] for row in said] == [False, True, False, True, True]
+    assert [row["class"] for row in said] == [CLASSES[recorded["test_predicted"][0]]] * 5
+    assert {said[number]["probability"] for number in (0, 1, 2, 4)} == {said[0]["probability"]}
     assert said[0]["probability"] == pytest.approx(recorded["test_probabilities"][0].max(), abs=1e-3)
     assert "damaged" in damaged["error"] and "pixels" in bomb["error"] and "No such file" in missing["error"]
     assert done.stderr.count("\n") == 3
