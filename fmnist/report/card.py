@@ -13,7 +13,7 @@ from fmnist.identity import command, default_parameters, differing, parameters
 from fmnist.report.formats import HARMLESS, difference, number
 from fmnist.schema import COLUMNS, TEST_ACCURACY, VAL_ACCURACY, Comparison
 from fmnist.tracking import StoredRun
-from fmnist.words import count, duration, p_value, percent, plural, some
+from fmnist.words import duration, p_value, percent, plural, some
 
 _WEAKEST = 3  # classes that are spoken of
 _VERDICTS = {
@@ -45,10 +45,10 @@ def reasons(choice: Choice, settling: str = "") -> Iterator[str]:
         yield f"So it is a candidate, not the champion{more}."
     if choice.equals:
         names = [f"{name} (the highest mean)" if name == choice.best else name for name in choice.equals]
-        cost = f"{count(row['flops_per_image'])} operations for an image in a training step"
+        cost = f"{plural(row['flops_per_image'], 'operation')} for an image in a training step"
         yield f"As good, as far as its seeds tell, but no cheaper: {some(names, ', ', most=5)}. It takes {cost}."
     if choice.is_median and row["seeds"] > 1:
-        yield f"Of its {row['seeds']} seeds this run is the nearest to their median in validation."
+        yield f"Of its {plural(row['seeds'], 'seed')} this run is the nearest to their median in validation."
 
 
 def card(
@@ -104,7 +104,7 @@ def _figures(run: StoredRun, choice: Choice, tested: int) -> str:
     low, high = wilson(run.metrics.get(TEST_ACCURACY.key, float("nan")), tested)
     return "\n".join(lines) + (
         f"\n\nWere the {tested:,} test images others, this run's test accuracy would be from {percent(float(low))} to "
-        f"{percent(float(high))} (Wilson, 95 %). {count(row['parameters'])} parameters, trained in "
+        f"{percent(float(high))} (Wilson, 95 %). {plural(row['parameters'], 'parameter')}, trained in "
         f"{duration(run.metrics.get('time/train_s'))}."
     )
 

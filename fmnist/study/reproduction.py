@@ -124,11 +124,11 @@ def deviations(store: Store, run: StoredRun, again: Again) -> tuple[list[Row], s
         if name in recorded:
             rows += _of_images(name.replace("_", " "), recorded[name], predictions[name])
             if name.endswith("_predicted"):
-                counted.append(f"{len(predictions[name]):,} predictions ({name[:-10]})")
+                counted.append(f"{plural(len(predictions[name]), 'prediction')} ({name[:-10]})")
     weights = _weights(store, run, again.trajectory.config)
     if weights is not None:
         rows += _of_weights(weights, again.trajectory.engine.model.get_weights())
-        counted.append(f"{len(weights)} arrays of its weights")
+        counted.append(f"{plural(len(weights), 'array')} of its weights")
     return rows, ", ".join(counted)
 
 
