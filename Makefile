@@ -1,7 +1,7 @@
 # `make` lists the targets. STUDY=NAME picks a study of conf/study/, ARGS="..." is handed on to the command.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup data plan sweep settle tune watch ui demo compare report test chaos lint bench lock clean
+.PHONY: help setup data plan sweep settle tune watch ui demo serve compare report test chaos lint bench lock clean
 
 PYTHON ?= python3
 STUDY ?=
@@ -26,6 +26,7 @@ USED_data = ARGS
 USED_watch = ARGS
 USED_ui = ARGS
 USED_demo = ARGS
+USED_serve = ARGS
 USED_test = ARGS
 USED_chaos = ARGS
 USED_bench = ARGS
@@ -97,6 +98,9 @@ ui: $(READY)  ## open the runs in MLflow's charts
 demo: $(RECORDED) $(READY)  ## open the recorded runs of study article in MLflow's charts; nothing is trained
 	@MLFLOW_TRACKING_URI= $(PY) -m fmnist.runs import $(RECORDED) --store mlruns/demo
 	@MLFLOW_TRACKING_URI= $(PY) -m fmnist.ui --store mlruns/demo $(ARGS)
+
+serve: $(READY)  ## have MLflow's model server answer for the champion, on this machine alone
+	@$(PY) -m fmnist.champion serve $(ARGS)
 
 $(RECORDED):
 	@echo "there is no $@ in this checkout; 'make sweep' trains the runs" >&2; exit 2

@@ -5,7 +5,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-from fmnist.cli.entry import Parser, condition, enter
+from fmnist.cli.entry import Parser, condition, enter, positive
 from fmnist.report.formats import FORMAT, FORMATS, SEARCH_FORMATS, put
 from fmnist.schema import RANKING, VAL_ACCURACY
 from fmnist.words import shown
@@ -26,14 +26,6 @@ examples:
 """
 
 
-def _positive(text: str) -> int:
-    if not text.lstrip("+-").isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number, but got '{shown(text)}'")
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, but got {shown(text)}")
-    return int(text)
-
-
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = Parser(
         "fmnist.compare",
@@ -43,14 +35,14 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--study", metavar="NAME", default="", help="only the variants of a study in conf/study/")
     parser.add_argument("--claims", action="store_true", help="the verdicts on the study's claims instead")
     parser.add_argument("--searches", action="store_true", help="a table of all searches instead")
-    parser.add_argument("--epochs", metavar="N", type=_positive, help="only runs of that many epochs")
+    parser.add_argument("--epochs", metavar="N", type=positive, help="only runs of that many epochs")
     parser.add_argument("--metric", choices=tuple(RANKING), default=VAL_ACCURACY.key, help="what ranks (val/accuracy)")
     parser.add_argument("--baseline", metavar="VARIANT", default="", help="compare with it (the study's baseline)")
     parser.add_argument("--by", choices=("variant", "run"), default="variant", help="what a row is (variant)")
     parser.add_argument("--rank-failed", action="store_true", help="rank variants too of which seeds failed")
     only = "only rows whose runs have this option; may be repeated, changes no statistics"
     parser.add_argument("--where", metavar="KEY=VALUE", type=condition, action="append", default=[], help=only)
-    parser.add_argument("--top", metavar="N", type=_positive, help="only the first N rows")
+    parser.add_argument("--top", metavar="N", type=positive, help="only the first N rows")
     parser.add_argument("--format", choices=(*FORMATS, "html"), help="default: as --out is called, else table")
     parser.add_argument("--out", metavar="PATH", type=Path, help="write to a file, or into a folder (no suffix)")
     parser.add_argument("--force", action="store_true", help="replace results of other runs that stand in the folder")

@@ -1,7 +1,9 @@
 """How a run was made: its options, the versions of what computed it, and the code as it stood."""
 
+import hashlib
 import importlib.metadata
 import json
+import re
 import subprocess
 from contextlib import suppress
 from dataclasses import asdict
@@ -17,6 +19,7 @@ SECRETS = (
     ".env*", "*.env", ".netrc", ".pgpass", ".pypirc", "*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore",
     "*.kdbx", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", "*credential*", "*secret*", "*token*", "*password*",
 )  # fmt: skip
+LOCK = "requirements.lock"
 PACKAGES = ("keras", "keras-tuner", "mlflow", "numpy", "pandas", "scikit-learn", "hydra-core")  # and the backend
 
 
@@ -41,6 +44,25 @@ def _uncommitted() -> str:
     secret = _git(*diff, "--name-only", "HEAD", "--", *(f":({pattern}" for pattern in everywhere)).splitlines()
     left_out = "".join(f"# left out, for it may hold secrets: {name}\n" for name in secret)
     return left_out + words.without_passwords(text)
+
+
+def lock_digest(text: str) -> str:
+    """16 hex digits of the SHA-256 of a lock file."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def lock_of(commit: str = "") -> str:
+    """The lock file of a commit, or that which stands in this checkout; empty where there is none."""
+    if commit:
+        return _git("show", f"{commit}:{LOCK}") if re.fullmatch("[0-9a-f]{7,40}", commit) else ""
+    file = PACKAGE.parent / LOCK
+    return file.read_text("utf-8") if file.is_file() else ""
+
+
+@cache  # of a process, as its packages
+def lock() -> str | None:
+    """The digest of the lock file that packages came from; None where there is no checkout."""
+    return lock_digest(lock_of()) if lock_of() else None
 
 
 def requirements(config: Config) -> list[str]:

@@ -20,6 +20,7 @@ from fmnist.training.data import Dataset, check_rows, load, part_sizes
 from fmnist.training.locking import checkpoint_folder, exclusively
 
 if TYPE_CHECKING:
+    from fmnist.training.evaluation import Evaluation
     from fmnist.training.trajectory import Trajectory
 
 
@@ -134,10 +135,8 @@ def _carry_out(
     trajectory.advance(config.epochs, listener.on_step, on_epoch)
     writer.epochs(trajectory.history, wait=True)  # what could not be sent while the store was away
     from fmnist import artifacts  # with Matplotlib, for which no first epoch has to wait
-    from fmnist.training.evaluation import evaluate
 
-    test = evaluate(trajectory.test_logits(), dataset.test_labels)
-    validation = evaluate(trajectory.validation_logits(), dataset.train_labels[trajectory.val_rows])
+    test, validation = scored(trajectory)
     for name, picture in artifacts.pictures(trajectory, test).items():
         writer.image(name, picture)
     writer.texts(artifacts.tables(trajectory, test))
@@ -151,6 +150,15 @@ def _carry_out(
     }
     writer.metrics(metrics, step=config.epochs)
     return Outcome(writer.run_id, {**trajectory.history[-1], **metrics}, trained=config.epochs - resumed)
+
+
+def scored(trajectory: "Trajectory") -> tuple["Evaluation", "Evaluation"]:
+    """What a trajectory is worth where it stands, on the test images and in validation."""
+    from fmnist.training.evaluation import evaluate
+
+    dataset = trajectory.dataset
+    validation = evaluate(trajectory.validation_logits(), dataset.train_labels[trajectory.val_rows])
+    return evaluate(trajectory.test_logits(), dataset.test_labels), validation
 
 
 def _times(trajectory: "Trajectory", resumed: int, wall: float) -> dict[str, float]:
@@ -182,6 +190,7 @@ def describe(config: Config, signatures: Signatures, dataset: Dataset) -> dict[s
         **machine.describe(),
         "source": "fmnist.train",
         "commit": provenance.commit(),
+        "lock": provenance.lock(),
         "note": f"Again: `{command(config)}`",
         "study": config.study.name or None,
     }

@@ -2,12 +2,10 @@
 
 import argparse
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fmnist.cli.entry import Parser, condition, enter
+from fmnist.cli.entry import Action, Parser, act, condition, enter
 from fmnist.config import UserError
 from fmnist.words import plural, shown
 
@@ -117,15 +115,6 @@ def _diff(arguments: argparse.Namespace) -> None:
     print(records.compared(records.find(arguments.run), records.find(arguments.other)))
 
 
-@dataclass(frozen=True)
-class Action:
-    """What the command can do."""
-
-    description: str
-    carry_out: Callable[[argparse.Namespace], None]
-    add: Callable[[Parser], None]  # its arguments
-
-
 def _zip(text: str) -> Path:
     """A file that may be replaced."""
     path = Path(text)
@@ -170,20 +159,12 @@ ACTIONS = {
 }
 
 
-def _body(argv: list[str]) -> None:
-    parser = Parser("fmnist.runs", "List and show recorded runs, and carry them to another store.", EXAMPLES)
-    parser.add_argument("action", choices=ACTIONS, help="what to do")
-    action = ACTIONS[parser.parse_args(argv[:1]).action]
-    own = Parser(f"fmnist.runs {argv[0]}", action.description)
-    action.add(own)
-    own.add_store()
-    action.carry_out(own.parse_intermixed_args(argv[1:]))
-
-
 def main(argv: list[str] | None = None) -> int:
     """Carry out the command line; see `fmnist.cli.entry` for the exit codes."""
+    description = "List and show recorded runs, and carry them to another store."
     again = "the same command goes on where an import stopped"
-    return enter("fmnist.runs", lambda: _body(sys.argv[1:] if argv is None else argv), again)
+    given = sys.argv[1:] if argv is None else argv
+    return enter("fmnist.runs", lambda: act("fmnist.runs", description, EXAMPLES, ACTIONS, given), again)
 
 
 if __name__ == "__main__":

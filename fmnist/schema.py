@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 BASELINE = "baseline"  # the variant that changes nothing
+ALIASES = CHAMPION, PREVIOUS, CANDIDATE = "champion", "previous", "candidate"  # of versions of the registered model
 
 
 class Status(StrEnum):
@@ -126,3 +127,4 @@ COLUMNS = {
         Column("recipe", int),
     )
 }
+LOCK = Column("lock")  # the digest of the lock file that a run's packages came from

@@ -1,6 +1,5 @@
 """The command that opens the charts: `python -m fmnist.ui` serves MLflow's UI, opened where the runs are compared."""
 
-import argparse
 import os
 import sys
 import webbrowser
@@ -10,7 +9,6 @@ from fmnist import words
 from fmnist.cli import server
 from fmnist.cli.entry import Parser, enter
 from fmnist.config import UserError
-from fmnist.words import shown
 
 EXAMPLES = """\
 examples:
@@ -19,12 +17,6 @@ examples:
   python -m fmnist.ui --host 0.0.0.0          ... to other machines too; there is no password
   MLFLOW_TRACKING_URI=http://tracking:5000 python -m fmnist.ui      open the comparison on that server
 """
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 65535, but got '{shown(text)}'")
-    return int(text)
 
 
 def show(store: str, host: str, port: int, *, with_browser: bool = True) -> None:
@@ -64,7 +56,7 @@ def show(store: str, host: str, port: int, *, with_browser: bool = True) -> None
     if is_remote:
         tell()
     else:
-        server.serve(uri, host, port, tell)
+        server.serve_ui(uri, host, port, tell)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -72,8 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     description = "Serve MLflow's UI over the recorded runs, opened at their curves and confusion matrices."
     parser = Parser("fmnist.ui", description, EXAMPLES)
     parser.add_store()
-    parser.add_argument("--port", metavar="N", type=_port, default=5000, help="port to serve on (5000)")
-    parser.add_argument("--host", default="127.0.0.1", help="address to serve on (127.0.0.1: this machine only)")
+    parser.add_place(5000)
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
 
     def body() -> None:

@@ -4,7 +4,8 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
 
@@ -28,9 +29,49 @@ class Parser(argparse.ArgumentParser):
         named = partial(folder, "--store")
         self.add_argument("--store", metavar="DIR", type=named, default="mlruns", help="folder of the runs (mlruns)")
 
+    def add_place(self, port: int) -> None:
+        """Add the options that say where a server listens, usually on this port."""
+        self.add_argument("--port", metavar="N", type=_port, default=port, help=f"port to serve on ({port})")
+        self.add_argument("--host", default="127.0.0.1", help="address to serve on (127.0.0.1: this machine only)")
+
     def error(self, message: str) -> NoReturn:
         """Raise UserError."""
         raise UserError(f"{harmless(message, 300)} ({self.prog} --help says more)")
+
+
+@dataclass(frozen=True)
+class Action:
+    """One of several things that a command can do."""
+
+    description: str
+    carry_out: Callable[[argparse.Namespace], int | None]  # returns the exit code, if it is another than 0
+    add: Callable[[Parser], None]  # its arguments, beside --store
+
+
+def act(command: str, description: str, examples: str, actions: Mapping[str, Action], argv: list[str]) -> int | None:
+    """Carry out the action that the first argument names; each has a --help of its own."""
+    parser = Parser(command, description, examples)
+    parser.add_argument("action", choices=actions, help="what to do")
+    action = actions[parser.parse_args(argv[:1]).action]
+    own = Parser(f"{command} {argv[0]}", action.description)
+    action.add(own)
+    own.add_store()
+    return action.carry_out(own.parse_intermixed_args(argv[1:]))
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 65535, but got '{shown(text)}'")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """A number of epochs or rows."""
+    if not text.lstrip("+-").isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number, but got '{shown(text)}'")
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, but got {shown(text)}")
+    return int(text)
 
 
 def condition(text: str) -> tuple[str, str]:
@@ -41,17 +82,17 @@ def condition(text: str) -> tuple[str, str]:
     return key, value
 
 
-def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
+def enter(name: str, body: Callable[[], int | None], interrupted: str = "") -> int:
     """Carry out a command and return its exit code; what the user has to know is one line on stderr.
 
     Args:
         name: of the command, `fmnist.train`.
-        body: what it does.
+        body: what it does; it may return an exit code of its own.
         interrupted: what to say after Ctrl-C or SIGTERM, of which a second one does not wait for anything to close.
 
     Returns:
-        0; 1 if runs failed; 2 after a mistake of the user, or for a file or folder that cannot be used; 130 if
-        interrupted. Other errors are ours and pass.
+        0, or what the body returned; 1 if runs failed; 2 after a mistake of the user, or for a file or folder that
+        cannot be used; 130 if interrupted. Other errors are ours and pass.
     """
     for stream in (sys.stdout, sys.stderr):  # what a terminal has no letters for
         if isinstance(stream, io.TextIOWrapper):
@@ -60,10 +101,10 @@ def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
         print(f"fmnist {__version__}")
         return 0
     farewell = f"\n{name}: interrupted; {interrupted}\n" if interrupted else ""
-    interruption = Interruption(farewell)
+    interruption, code = Interruption(farewell), None
     try:
         temporary.claim()
-        body()
+        code = body()
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
         interruption.end()
@@ -86,4 +127,4 @@ def enter(name: str, body: Callable[[], None], interrupted: str = "") -> int:
             raise
     finally:
         interruption.end()
-    return 0
+    return code or 0

@@ -1,4 +1,4 @@
-"""MLflow's server as a child of this process: where it may listen, when it answers, and that nothing of it is left."""
+"""A server of MLflow's as a child of this process: where it may listen, when it answers, that nothing of it is left."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from typing import IO
@@ -65,15 +65,24 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def serve(uri: str, host: str, port: int, on_ready: Callable[[], None]) -> None:
-    """Serve a store until a signal comes; `on_ready` is called once the server answers.
+def serve(
+    command: Sequence[str], settings: Mapping[str, str], host: str, port: int, on_ready: Callable[[], None]
+) -> None:
+    """Have a server serve until a signal comes.
+
+    Args:
+        command: what starts it, after `python -m`.
+        settings: variables of its environment, which only its user can read.
+        host: on which it listens.
+        port: likewise.
+        on_ready: is called once it answers.
 
     Raises:
         RunError: the server ended by itself, or did not answer in time.
     """
     # Looked at often, for an exception could come where the server would be left alone.
     received = signals.noted(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    with tempfile.TemporaryFile() as output, _running(uri, host, port, output) as server:
+    with tempfile.TemporaryFile() as output, _running(command, settings, output) as server:
         is_ready, began, wrong = False, time.monotonic(), ""
         while not (received or wrong):
             if server.poll() is not None:
@@ -91,13 +100,13 @@ def serve(uri: str, host: str, port: int, on_ready: Callable[[], None]) -> None:
 
 
 @contextmanager
-def _running(uri: str, host: str, port: int, output: IO[bytes]) -> Iterator["subprocess.Popen[bytes]"]:
+def _running(
+    command: Sequence[str], settings: Mapping[str, str], output: IO[bytes]
+) -> Iterator["subprocess.Popen[bytes]"]:
     """The server in a process group of its own, of which nothing is left at the end."""
-    settings = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    settings["MLFLOW_BACKEND_STORE_URI"] = uri  # not among the arguments, which all users of a machine can read
     server = subprocess.Popen(
-        _command(host, port),
-        env=os.environ | settings,
+        [sys.executable, "-m", *command],
+        env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", **settings},
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
@@ -115,8 +124,15 @@ def _running(uri: str, host: str, port: int, output: IO[bytes]) -> Iterator["sub
         server.wait()
 
 
-def _command(host: str, port: int) -> list[str]:
-    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
+def serve_ui(uri: str, host: str, port: int, on_ready: Callable[[], None]) -> None:
+    """The same of MLflow's UI over a store."""
+    settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    settings["MLFLOW_BACKEND_STORE_URI"] = uri  # not among the arguments, which all users of a machine can read
+    serve(_ui(host, port), settings, host, port, on_ready)
+
+
+def _ui(host: str, port: int) -> list[str]:
+    command = ["mlflow", "server", "--workers", "1"]
     command += ["--host", host, "--port", str(port), "--uvicorn-opts", "--log-level warning"]
     if host not in LOOPBACK:  # MLflow answers only browsers that name it by a name that it was given
         names = {socket.gethostname(), socket.getfqdn()} if host in EVERYWHERE else {_bracketed(host)}

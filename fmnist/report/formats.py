@@ -43,6 +43,10 @@ WORDS = (
     "because",
     "search",
     "what",
+    "file",
+    "class",
+    "runner-up",
+    "background",
 )  # the rest are numbers
 _MARKUP = {"table": "simple", "md": "github", "latex": "latex_booktabs"}
 _MARKDOWN = re.compile(r"[\\`*|~$]|(?<![^\W_])_|_(?![^\W_])|(?<=\])[(\[]|(?<=:)//|(?<=www)\.", re.IGNORECASE)

@@ -2,21 +2,34 @@
 
 import json
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import yaml
 
+from fmnist.checks import check
 from fmnist.config import Config, UserError, from_flat, option_fields
 from fmnist.identity import command
 from fmnist.report.formats import table
 from fmnist.schema import COLUMNS, TEST_ACCURACY, VAL_ACCURACY, Status
+from fmnist.study.compose import compose_config
 from fmnist.tracking import Store, StoredRun, experiment_id
 from fmnist.tracking.stored import value_of
 from fmnist.tracking.transfer import ORIGIN, texts
+from fmnist.training.data import Dataset, load
 from fmnist.words import DASH, duration, harmless, percent, plural, shown, some
 
+PLACES = ("source", "dir", "train_csv", "test_csv")  # options that say where the data are
 _CODE = {"recipe": COLUMNS["recipe"].tag, "data": COLUMNS["data_digest"].tag}
 _OF_A_VARIANT = {"variant": COLUMNS["variant"].tag, "study": COLUMNS["study"].tag, "search": COLUMNS["search"].tag}
+
+
+def names_data(override: str) -> bool:
+    """Whether an override says where the data are."""
+    return override.partition("=")[0] in [f"data.{place}" for place in PLACES]
 
 
 def listed(runs: pd.DataFrame) -> str:
@@ -43,8 +56,8 @@ def _date(moment: float) -> str:
 class Records:
     """The runs of a store by the first letters of their ids."""
 
-    def __init__(self, folder: str) -> None:
-        """Open a store.
+    def __init__(self, folder: str, also_changed: bool = False) -> None:
+        """Open a store, with or without the records that are not as they were written.
 
         Raises:
             UserError: nothing is recorded there, or it cannot be read.
@@ -52,7 +65,7 @@ class Records:
         if experiment_id(folder) is None:
             raise UserError(f"there are no runs in {folder} yet; start some with 'make sweep'")
         self.store = Store(folder)
-        self._runs = self.store.all_runs()
+        self.runs = self.store.all_runs(also_changed)
 
     def find(self, letters: str) -> StoredRun:
         """The run of that id, here or where it was made, or the only one whose id begins so.
@@ -60,15 +73,41 @@ class Records:
         Raises:
             UserError: there is none, or several.
         """
-        ids = {run.run_id: (run.run_id, run.tags.get(ORIGIN.tag, "")) for run in self._runs}
-        found = [run for run in self._runs if any(each.startswith(letters) for each in ids[run.run_id])]
+        ids = {run.run_id: (run.run_id, run.tags.get(ORIGIN.tag, "")) for run in self.runs}
+        found = [run for run in self.runs if any(each.startswith(letters) for each in ids[run.run_id])]
         exact = [run for run in found if letters in ids[run.run_id]]
         if len(exact or found) != 1 or not letters:
             begin = some([run.run_id for run in found], ", ")
             several = f"the beginning of {plural(len(found), 'run')}: {begin}; write more letters"
-            none = f"of {plural(len(self._runs), 'recorded run')} none begins so; python -m fmnist.runs list shows them"
+            none = f"of {plural(len(self.runs), 'recorded run')} none begins so; python -m fmnist.runs list shows them"
             raise UserError(f"run '{shown(letters)}': {several if found else none}")
         return (exact or found)[0]
+
+    def config(self, run: StoredRun, overrides: Sequence[str] = ()) -> Config:
+        """The config that a run was made with.
+
+        Args:
+            run: of the store.
+            overrides: that name its data, `data.dir=FOLDER`; none: those that it has seen, or the usual ones.
+
+        Raises:
+            UserError: it was killed before its options were recorded, or they are not possible.
+        """
+        config = options_of(run)
+        if config is None:
+            raise UserError(f"run {run.run_id[:8]} was killed before its options were recorded")
+        named = compose_config(overrides).data if overrides else None
+        places = {key: getattr(named, key) for key in PLACES} if named else self._places(run)
+        return check(from_flat(config, {f"data.{key}": value for key, value in places.items()}))
+
+    def _places(self, run: StoredRun) -> dict[str, Any]:
+        """Where the data of a run were, if they still are."""
+        with suppress(yaml.YAMLError, TypeError, KeyError, AttributeError, OSError):
+            data = yaml.safe_load(self.store.text(run.run_id, "config.yaml"))["data"]
+            places = {key: data.get(key) for key in PLACES}
+            if all(Path(places[key]).exists() for key in PLACES[1:] if places[key]):
+                return places
+        return {}
 
     def shown(self, run: StoredRun) -> str:
         """What a run is and how to repeat it."""
@@ -137,8 +176,27 @@ def _results(run: StoredRun) -> dict[str, str]:
     }
 
 
-def _repeat(run: StoredRun) -> str:
-    """The command line that gives the run again, of the code and on the data named below it."""
+def options_of(run: StoredRun) -> Config | None:
+    """A run's options as its record has them; None if it was killed before there were any."""
     options = option_fields(Config)
     given = {key: value_of(text) for key, text in run.params.items() if key in options}
-    return command(from_flat(Config(), given)) if given else ""
+    return from_flat(Config(), given) if given else None
+
+
+def _repeat(run: StoredRun) -> str:
+    """The command line that gives the run again, of the code and on the data named below it."""
+    config = options_of(run)
+    return command(config) if config else ""
+
+
+def data_of(run: StoredRun, config: Config) -> Dataset:
+    """The data that a run has seen, where its config says.
+
+    Raises:
+        UserError: they cannot be read, or are others.
+    """
+    dataset, seen = load(config.data), COLUMNS["data_digest"].read(run.tags)
+    if dataset.digest != seen:
+        here = f"those in {dataset.source} ({dataset.digest})"
+        raise UserError(f"run {run.run_id[:8]} saw other data (digest {seen}) than {here}; name them: data.dir=FOLDER")
+    return dataset

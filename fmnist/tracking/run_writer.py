@@ -105,15 +105,19 @@ class RunWriter:
             np.savez_compressed(file, **arrays, allow_pickle=False)
             self._client.log_artifact(self.run_id, str(file))
 
-    def model(self, model: Any, example: NDArray[Any], predictions: NDArray[Any], requirements: list[str]) -> None:
-        """Keep a Keras model with its signature; requirements are given since inferring them is slow.
+    def model(
+        self, model: Any, example: NDArray[Any], predictions: NDArray[Any], requirements: list[str], anew: bool = False
+    ) -> None:
+        """Keep a Keras model with its signature and an example; requirements are given since inferring them is slow.
+
+        A run that has one keeps it, unless it is to be written anew.
 
         Not `mlflow.keras.log_model`: it sets the tracking address of the whole process and its children.
         """
         from mlflow.keras import save_model
         from mlflow.models import Model, infer_signature
 
-        if self._has_model:
+        if self._has_model and not anew:
             return
         models = self._client.search_logged_models([self._experiment], f"source_run_id = '{self.run_id}'")
         logged = next(iter(models), None) or self._client.create_logged_model(
@@ -123,14 +127,16 @@ class RunWriter:
             with quiet_stderr():  # Keras, computing with JAX, may load TensorFlow here
                 save_model(
                     model,
-                    f"{folder}/model",
+                    folder,
                     signature=infer_signature(example, predictions),
+                    input_example=example,
                     pip_requirements=requirements,
                     mlflow_model=Model(run_id=self.run_id, model_id=logged.model_id),
                 )
-            self._client.log_model_artifacts(logged.model_id, f"{folder}/model")
+            self._client.log_model_artifacts(logged.model_id, folder)
         self._client.finalize_logged_model(logged.model_id, "READY")
-        self._client.log_outputs(self.run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        if not self._has_model:
+            self._client.log_outputs(self.run_id, [LoggedModelOutput(logged.model_id, step=0)])
 
     def fail(self, reason: str) -> None:
         """Close the run as failed, with a traceback if the store still takes one.

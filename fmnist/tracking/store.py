@@ -105,10 +105,15 @@ class Store:
         """The runs whose last attempt has failed."""
         return list(self.runs(f"attributes.status = '{Status.FAILED}'"))
 
-    def all_runs(self) -> list[StoredRun]:
-        """All runs of ours that are not deleted, newest first, as fast as the store allows."""
-        runs = read(self.uri, EXPERIMENT)
-        return list(self.runs() if runs is None else readable(runs))
+    def all_runs(self, also_changed: bool = False) -> list[StoredRun]:
+        """All runs of ours that are not deleted, newest first, as fast as the store allows.
+
+        Args:
+            also_changed: those too that are not as they were written.
+        """
+        found = read(self.uri, EXPERIMENT)
+        runs = self.client.all_runs(self.id) if found is None else found
+        return list(runs if also_changed else readable(runs))
 
     def ended_since(self, moment: int) -> list[StoredRun]:
         """The runs that have ended since a moment (ms) by the clocks of other machines, and perhaps older ones.
@@ -165,9 +170,10 @@ class Store:
 
     def error(self, run_id: str) -> str:
         """The traceback that a failed run left, nothing if it left none."""
-        return self._text(run_id, ERROR)
+        return self.text(run_id, ERROR)
 
-    def _text(self, run_id: str, artifact: str) -> str:
+    def text(self, run_id: str, artifact: str) -> str:
+        """A text that a run has kept, nothing if it cannot be read."""
         with suppress(StoreError, OSError), tempfile.TemporaryDirectory() as folder:
             return Path(self.client.download_artifacts(run_id, artifact, folder)).read_text("utf-8", "replace")
         return ""
@@ -184,7 +190,7 @@ class Store:
 
     def plan(self, sweep: str) -> dict[str, Any] | None:
         """What a sweep was announced with; None if it was killed before it had, {} if that is damaged."""
-        text = self._text(sweep, PLAN)
+        text = self.text(sweep, PLAN)
         with suppress(ValueError, TypeError):
             return dict(json.loads(text)) if text else None
         return {}

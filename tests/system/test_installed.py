@@ -11,7 +11,7 @@ from commands import ROOT, TINY
 from fmnist import __version__
 from fmnist.config import CONF
 
-COMMANDS = ("train", "tune", "compare", "watch", "ui", "runs")
+COMMANDS = ("train", "tune", "compare", "watch", "ui", "runs", "champion", "reproduce")
 BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
 SEARCH = ["tuner=random", "tuner.max_trials=1", "tuner.max_epochs=1", "tuner.confirm_seeds=0", "tuner/space=coarse"]
 

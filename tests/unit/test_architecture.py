@@ -14,12 +14,12 @@ MODULES = {
     for file in PACKAGE.rglob("*.py")
     if file.parent != PACKAGE or file.name != "__init__.py"
 }
-COMMANDS = {"train", "compare", "tune", "ui", "watch", "data", "runs"}
+COMMANDS = {"train", "compare", "tune", "ui", "watch", "data", "runs", "champion", "reproduce"}
 LEVELS = [  # a module imports from levels below its own, or from its own folder
     {"environment", "schema", "words", "signals", "temporary"},
     {"config"},
     {"network"},
-    {"identity", "checks"},
+    {"identity", "checks", "image_files"},
     {"machine", "provenance", "training"},
     {"tracking", "analysis", "cli"},
     {"report"},
@@ -38,6 +38,8 @@ LIBRARIES = {
         "tracking.frame",
         "tracking.searches",
         "tracking.run_writer",
+        "tracking.registry",
+        "tracking.scoring",
         "tracking.transfer",
     },
     "hydra": {"study.compose", "study.typed", "work.launcher", "work.sweeper"},

@@ -1,0 +1,228 @@
+"""The champion's way: chosen by a verdict, tried out, registered, shown, asked and served; and what is refused."""
+
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import numpy as np
+import psutil
+import pytest
+import requests
+from commands import ROOT, here, mistake
+from idx import synthetic, write_idx
+from invented import configs, write
+from PIL import Image
+
+from fmnist import run, tracking
+from fmnist.config import CLASSES
+from fmnist.study.compose import compose_config
+from fmnist.study.prediction import in_use
+from fmnist.tracking.registry import Registry, load_model, model_of, probabilities
+from fmnist.training.data import load
+
+SMALL = ["model.filters=2", "model.kernel_size=3", "model.dense_units=8", "batch_size=32"]
+SETTLED = ["study.seeds=[0,1]", "study.most_seeds=2", "study.margin=100"]  # after two seeds no difference matters
+
+
+@pytest.fixture(scope="module")
+def original(images, tmp_path_factory):
+    """Two seeds of each pooling after an epoch."""
+    folder = tmp_path_factory.mktemp("champion")
+    for pooling in ("max", "average"):
+        for seed in range(2):
+            options = [*SMALL, "compute.threads=1", "epochs=1", f"model.pooling={pooling}", f"seed={seed}"]
+            run.execute(compose_config(["study=pooling", *options, f"data.dir={images}", f"store={folder}"]))
+    return folder
+
+
+@pytest.fixture
+def store(original, tmp_path):
+    """The same elsewhere, to be changed."""
+    shutil.copytree(original, tmp_path / "store")
+    return tmp_path / "store"
+
+
+def options(store, *more, study=True):
+    """Of `promote`."""
+    return ["promote", *(["--study", "pooling", *SMALL] if study else []), *more, "--store", store]
+
+
+def runs(store, pooling="average"):
+    """The runs of a variant by seed."""
+    frame = tracking.load(store)
+    return frame[frame["model.pooling"] == pooling].sort_values("seed").to_dict("records")
+
+
+def aliases(store):
+    return {alias: version.run_id for alias, version in Registry(tracking.Store(store)).versions().items()}
+
+
+def test_what_a_verdict_supports_becomes_the_champion_and_the_one_before_stays_at_hand(store):
+    said = here("champion", *options(store)).stdout
+    assert "version 1 is the candidate" in said and "'make settle STUDY=pooling" in said
+    said = here("champion", *options(store, *SETTLED)).stdout
+    assert "version 1 is the champion" in said and "no difference from the baseline that matters" in said
+    assert "As good, as far as its seeds tell, but no cheaper: baseline." in said
+    champion, other = runs(store)[0]["run_id"], runs(store, "max")[1]["run_id"]
+    assert aliases(store) == {"champion": champion}
+    shown = here("champion", "show", "--store", store).stdout
+    assert shown.startswith(f"champion   version 1, run {champion[:8]}: ")
+    assert all(f"## {part}" in shown for part in ("Data", "Recipe", "Figures", "Weak classes", "Limits", "Again"))
+    assert "the champion stays what it is" in here("champion", *options(store)).stdout
+    assert "version 2 is the champion" in here("champion", *options(store, *SETTLED, other[:8])).stdout
+    assert aliases(store) == {"champion": other, "previous": champion}
+
+
+def test_only_a_run_that_has_finished_and_is_known_is_promoted(store):
+    assert "there are no runs in" in mistake("champion", "promote", "--store", store / "nowhere")
+    assert "fashion-mnist has no champion yet; python -m" in mistake("champion", "show", "--store", store)
+    assert "needs --study NAME" in mistake("champion", *options(store, "data.limit=300", study=False))
+    assert "none of the 4 recorded runs matches" in mistake("champion", *options(store, "--epochs", "7"))
+    assert "run 'zz': no run of 4 recorded runs" in mistake("champion", *options(store, "zz"))
+    first, second = (row["run_id"] for row in runs(store))
+    tracking.Store(store).close(first, "FAILED")
+    tracking.Store(store).close(second, "RUNNING")
+    assert f"run {first[:8]} has failed; only" in mistake("champion", *options(store, first))
+    assert f"run {second[:8]} has not finished (RUNNING); only" in mistake("champion", *options(store, second))
+
+
+def test_only_a_run_whose_predictions_its_model_repeats_is_promoted(store, tmp_path):
+    opened, (run_id, other) = tracking.Store(store), (row["run_id"] for row in runs(store))
+    write_idx(tmp_path / "other", *synthetic(600, 200, seed=1))
+    foreign = write(opened, next(configs(1)))
+    assert f"run {foreign[:8]} saw other data (" in mistake("champion", "promote", foreign, "--store", store)
+    elsewhere = options(store, run_id, f"data.dir={tmp_path / 'other'}")
+    assert f"run {run_id[:8]} saw other data (digest " in mistake("champion", *elsewhere)
+    arrays = opened.predictions(run_id)
+    arrays["test_predicted"][0] = (arrays["test_predicted"][0] + 1) % 10
+    np.savez(store / "artifacts" / run_id / "artifacts" / tracking.PREDICTIONS, **arrays)
+    assert "its model says otherwise of 1 of 200 test images" in mistake("champion", *options(store, run_id))
+    _, place = model_of(opened, other)
+    (file,) = (store / "artifacts").glob(f"**/{place.split('/')[-2]}/**/*.keras")
+    file.write_bytes(file.read_bytes()[:1000])
+    remedy = f"python -m fmnist.reproduce {other[:8]} --keep trains it again and keeps it"
+    assert remedy in mistake("champion", *options(store, other))
+    assert aliases(store) == {}
+
+
+def test_a_run_without_its_model_is_refused_with_the_command_that_trains_it_with_one(original, tmp_path):
+    here(
+        "runs",
+        "export",
+        tmp_path / "runs.zip",
+        "--where",
+        "seed=0",
+        "--where",
+        "model.pooling=max",
+        "--store",
+        original,
+    )
+    here("runs", "import", tmp_path / "runs.zip", "--store", tmp_path / "imported")
+    said = mistake("champion", *options(tmp_path / "imported"))
+    assert "has no model in this store, as no imported run has; python -m fmnist.reproduce " in said
+
+
+def test_the_champion_is_trained_again_from_its_registered_model_s_record(champion):
+    store, version, *_ = champion
+    said = here("reproduce", "champion", "--store", store).stdout
+    assert said.startswith(f"run {version.run_id[:8]}, made by commit ") and "bit-exact: 37 metrics" in said
+
+
+# ---- Asked --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def champion(original):
+    """The store with a champion, its config, and what its run has recorded of the test images."""
+    here("champion", *options(original, *SETTLED))
+    _, version, config = in_use(original, "champion")
+    return original, version, config, tracking.Store(original).predictions(version.run_id)
+
+
+def picture(pixels, **how):
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, **{"format": "PNG", **how})
+    return stream.getvalue()
+
+
+def test_pictures_of_any_kind_are_predicted_as_the_images_were_and_damaged_ones_are_named(
+    champion, images, tmp_path, monkeypatch
+):
+    store, _, config, recorded = champion
+    pixels, folder = load(config.data).test_images[0, ..., 0], tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(picture(pixels))
+    (folder / "b.PNG").write_bytes(picture(255 - pixels))
+    (folder / "c.png").write_bytes(picture(pixels.astype(np.uint16) * 257))
+    (folder / "d.jpg").write_bytes(picture(255 - pixels, format="JPEG", quality=100))
+    large = Image.fromarray(255 - pixels).resize((280, 280), Image.Resampling.NEAREST).convert("RGBA")
+    (folder / "e.png").write_bytes(picture(np.asarray(large)))
+    (folder / "notes.txt").write_text("no picture")
+    (folder / "x.png").write_bytes(picture(pixels)[:300])
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(picture(np.zeros((9000, 9000), bool)))))
+    asked = ["predict", folder, "-", tmp_path / "none.png", "--store", store]
+    done = here("champion", *asked, "--json", code=2)
+    *said, damaged, bomb, missing = json.loads(done.stdout)
+    assert [row["inverted"] for row in said] == [False, True, False, True, True]
+    assert [row["class"] for row in said] == [CLASSES[recorded["test_predicted"][0]]] * 5
+    assert {said[number]["probability"] for number in (0, 1, 2, 4)} == {said[0]["probability"]}
+    assert said[0]["probability"] == pytest.approx(recorded["test_probabilities"][0].max(), abs=1e-3)
+    assert "damaged" in damaged["error"] and "pixels" in bomb["error"] and "No such file" in missing["error"]
+    assert done.stderr.count("\n") == 3
+    table = here("champion", *asked[:1], folder / "b.PNG", *asked[-2:]).stdout
+    assert "b.PNG" in table and "bright: inverted" in table
+
+
+def test_the_model_server_answers_as_the_model_does_and_refuses_what_is_no_picture(champion):
+    store, version, config, recorded = champion
+    pixels = load(config.data).test_images[:100]
+    with serving(store) as (process, address):
+        headers = {"content-type": "application/json"}
+
+        def post(inputs):
+            data = inputs if isinstance(inputs, bytes) else json.dumps({"inputs": inputs}).encode()
+            return requests.post(address, data, headers=headers, timeout=60)
+
+        def answers():
+            made = np.array(post(pixels.tolist()).json()["predictions"], np.float32)
+            model = load_model(tracking.address(store), version.place, config)
+            assert np.array_equal(made, probabilities(model, pixels))
+            assert np.array_equal(made.argmax(axis=1), recorded["test_predicted"][:100])
+
+        answers()
+        numbers = pixels[:1].astype(float)
+        wrong = [numbers[:, :27], numbers * np.nan, numbers - 1, np.zeros(0)]
+        refused = [post(each.tolist()) for each in wrong] + [
+            post("text"),
+            post(b""),
+            post(b"text"),
+            post(b"[" * 99_999),
+        ]
+        assert [each.status_code for each in refused] == [400] * 8
+        assert requests.post(address, b"{}", timeout=60).status_code == 400  # without a type
+        assert post(b" " * 65_000_000).status_code == 413
+        answers()
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        assert process.wait(20) == 0 and psutil.wait_procs(children, timeout=1)[1] == []
+
+
+@contextmanager
+def serving(store):
+    """The command as it serves a store's champion, and the address that it tells."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "fmnist.champion", "serve", "--port", str(port), "--store", str(store)]
+    surroundings = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    with subprocess.Popen(command, cwd=ROOT, env=surroundings, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process, process.stdout.readline().split()[-1]
+        finally:
+            process.terminate()
