@@ -101,7 +101,8 @@ def _moments(values: Array, scale: Array) -> tuple[NDArray[np.int64], Array, Arr
 
 def _half_width(n: NDArray[np.int64], sd: Array, confidence: ArrayLike) -> Array:
     quantile = stats.t.isf((1 - np.asarray(confidence)) / 2, np.where(n > 1, n - 1, np.nan))
-    return np.where((sd > 0) & np.isfinite(quantile), quantile * sd / np.sqrt(np.maximum(n, 1)), np.nan)
+    is_known = (sd > 0) & np.isfinite(quantile)
+    return np.where(is_known, np.where(is_known, quantile, 0.0) * sd / np.sqrt(np.maximum(n, 1)), np.nan)
 
 
 def bootstrap(values: Array, reference: Array, confidence: float = 0.95) -> tuple[Array, Array]:

@@ -100,6 +100,64 @@ def confusion(matrix: NDArray[Any], classes: Sequence[str], title: str) -> Figur
     return figure
 
 
+def confusion_beside(
+    matrix: NDArray[Any], reference: NDArray[Any] | None, classes: Sequence[str], title: str
+) -> Figure:
+    """A mean confusion matrix, that of a reference, and what they differ by, in per cent of each actual class.
+
+    Args:
+        matrix: mean counts (n, n), actual by predicted.
+        reference: those of the baseline; none: the matrix stands alone.
+        classes: the n names, in the matrix's order.
+        title: what was run.
+    """
+    panels = {title: _percent(matrix)}
+    if reference is not None and not np.array_equal(matrix, reference):
+        panels |= {"baseline": _percent(reference), "difference in points": _percent(matrix) - _percent(reference)}
+    figure = _figure(7 * len(panels), 6.6, "", 1)
+    names = [name.replace(" ", "\n").replace("/", "/\n") for name in classes]
+    for place, (heading, shares) in enumerate(panels.items()):
+        axes = figure.add_subplot(1, len(panels), place + 1)
+        signed = place == 2
+        look: dict[str, Any] = {"cmap": _SHARES, "norm": PowerNorm(0.5, 0, 100)}
+        if signed:
+            look = {"cmap": "RdBu", "vmin": -10, "vmax": 10}
+        axes.imshow(shares, aspect="auto", **look)
+        axes.set_title(_wrapped(heading, 60), fontsize=13)
+        axes.set_xticks(range(len(names)), names, fontsize=9)
+        axes.set_yticks(range(len(names)), names if place == 0 else [""] * len(names), fontsize=9)
+        axes.tick_params(length=0)
+        for row, column in np.argwhere(np.abs(shares) >= 0.05):
+            share = shares[row, column]
+            colour = "white" if share > 30 and not signed else "#202020"
+            text = f"{share:+.1f}".replace("-", "−") if signed else f"{share:.1f}"
+            axes.text(column, row, text, ha="center", va="center", fontsize=10, color=colour)
+    figure.tight_layout()
+    return figure
+
+
+def _percent(counts: NDArray[Any]) -> NDArray[np.float64]:
+    """Of the actual class."""
+    return np.asarray(100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
+
+
+def small_confusion(matrix: NDArray[Any], classes: Sequence[str]) -> Figure:
+    """A confusion matrix of 304 pixels at 100 dots per inch, to be seen beside others: per cent of the actual class."""
+    shares = _percent(matrix)
+    figure = _figure(3.04, 3.04, "", 1)
+    axes = figure.add_axes((0.2, 0.22, 0.79, 0.77))
+    axes.imshow(shares, cmap=_SHARES, norm=PowerNorm(0.5, 0, 100), aspect="auto")
+    names = [name.split("/")[0].replace("Ankle boot", "Boot") for name in classes]
+    axes.set_xticks(range(len(names)), names, fontsize=7.5, rotation=90)
+    axes.set_yticks(range(len(names)), names, fontsize=7.5)
+    axes.tick_params(length=0, pad=2)
+    for row, column in np.argwhere(shares > 0.5):
+        share = shares[row, column]
+        look: dict[str, Any] = {"fontsize": 7.5, "color": "white" if share > 30 else "#202020"}
+        axes.text(column, row, f"{share:.0f}", ha="center", va="center", **look)
+    return figure
+
+
 def _cells(axes: Axes, counts: NDArray[Any], shares: NDArray[np.float64]) -> None:
     for row, column in np.argwhere(counts > 0):
         share = shares[row, column]

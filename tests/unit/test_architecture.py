@@ -39,6 +39,7 @@ LIBRARIES = {
         "tracking.searches",
         "tracking.run_writer",
         "tracking.transfer",
+        "tracking.chart_view",
     },
     "hydra": {"study.compose", "study.typed", "work.launcher", "work.sweeper"},
     "omegaconf": {"study.compose", "study.typed", "work.launcher"},
@@ -49,7 +50,7 @@ LIBRARIES = {
         f"training.{name}"
         for name in ("engine", "model", "augment", "winograd", "tensorflow_loop", "jax_loop", "libraries")
     },
-    "matplotlib": {"report.drawing", "report.run_pictures", "report.svg", "report.figures"},
+    "matplotlib": {"report.drawing", "report.run_pictures", "report.search_picture", "report.svg", "report.figures"},
     "rich": {
         "watch",
         "search.summary",
