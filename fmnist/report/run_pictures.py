@@ -117,23 +117,27 @@ def confusion_beside(
     figure = _figure(7 * len(panels), 6.6, "", 1)
     names = [name.replace(" ", "\n").replace("/", "/\n") for name in classes]
     for place, (heading, shares) in enumerate(panels.items()):
-        axes = figure.add_subplot(1, len(panels), place + 1)
-        signed = place == 2
-        look: dict[str, Any] = {"cmap": _SHARES, "norm": PowerNorm(0.5, 0, 100)}
-        if signed:
-            look = {"cmap": "RdBu", "vmin": -10, "vmax": 10}
-        axes.imshow(shares, aspect="auto", **look)
+        axes = figure.add_axes(((place + 0.12) / len(panels), 0.1, 0.86 / len(panels), 0.83))
+        _shares(axes, shares, is_difference=place == 2, digits=1, fontsize=10)
         axes.set_title(_wrapped(heading, 60), fontsize=13)
         axes.set_xticks(range(len(names)), names, fontsize=9)
-        axes.set_yticks(range(len(names)), names if place == 0 else [""] * len(names), fontsize=9)
+        axes.set_yticks(range(len(names)), names, fontsize=9)
         axes.tick_params(length=0)
-        for row, column in np.argwhere(np.abs(shares) >= 0.05):
-            share = shares[row, column]
-            colour = "white" if share > 30 and not signed else "#202020"
-            text = f"{share:+.1f}".replace("-", "−") if signed else f"{share:.1f}"
-            axes.text(column, row, text, ha="center", va="center", fontsize=10, color=colour)
-    figure.tight_layout()
     return figure
+
+
+def _shares(axes: Axes, shares: NDArray[np.float64], *, is_difference: bool, digits: int, fontsize: float) -> None:
+    """Per cent, or differences in points, as colours with numbers; those that round to 0 are left out."""
+    look: dict[str, Any] = {"cmap": _SHARES, "norm": PowerNorm(0.5, 0, 100)}
+    if is_difference:
+        look = {"cmap": "RdBu", "vmin": -10, "vmax": 10}
+    axes.imshow(shares, aspect="auto", **look)
+    for row, column in np.argwhere(np.round(np.abs(shares), digits) > 0):
+        share = shares[row, column]
+        text = f"{share:{'+' * is_difference}.{digits}f}".replace("-", "−")
+        is_dark = abs(share) > 6 if is_difference else share > 30
+        place: dict[str, Any] = {"ha": "center", "va": "center", "color": "white" if is_dark else "#202020"}
+        axes.text(column, row, text, fontsize=fontsize, **place)
 
 
 def _percent(counts: NDArray[Any]) -> NDArray[np.float64]:
@@ -141,20 +145,19 @@ def _percent(counts: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
 
 
-def small_confusion(matrix: NDArray[Any], classes: Sequence[str]) -> Figure:
-    """A confusion matrix of 304 pixels at 100 dots per inch, to be seen beside others: per cent of the actual class."""
-    shares = _percent(matrix)
+def small_confusion(matrix: NDArray[Any], classes: Sequence[str], reference: NDArray[Any] | None = None) -> Figure:
+    """A confusion matrix of 304 pixels at 100 dots per inch, to be seen beside others: per cent of the actual class.
+
+    Where there is a reference: what it differs by from that, in points.
+    """
+    shares = _percent(matrix) - (0 if reference is None else _percent(reference))
     figure = _figure(3.04, 3.04, "", 1)
     axes = figure.add_axes((0.2, 0.22, 0.79, 0.77))
-    axes.imshow(shares, cmap=_SHARES, norm=PowerNorm(0.5, 0, 100), aspect="auto")
+    _shares(axes, shares, is_difference=reference is not None, digits=0, fontsize=7.5)
     names = [name.split("/")[0].replace("Ankle boot", "Boot") for name in classes]
     axes.set_xticks(range(len(names)), names, fontsize=7.5, rotation=90)
     axes.set_yticks(range(len(names)), names, fontsize=7.5)
     axes.tick_params(length=0, pad=2)
-    for row, column in np.argwhere(shares > 0.5):
-        share = shares[row, column]
-        look: dict[str, Any] = {"fontsize": 7.5, "color": "white" if share > 30 else "#202020"}
-        axes.text(column, row, f"{share:.0f}", ha="center", va="center", **look)
     return figure
 
 

@@ -1,7 +1,6 @@
 """The page of a study in MLflow: a run below which the study's runs stand, with its verdicts, tables and pictures."""
 
-import numpy as np
-from numpy.typing import NDArray
+import re
 
 from fmnist.config import CLASSES
 from fmnist.report import claims, run_pictures
@@ -11,11 +10,10 @@ from fmnist.schema import BASELINE
 from fmnist.study.findings import Findings, answer
 from fmnist.study.output import leaderboard_text
 from fmnist.study.selection import Question
-from fmnist.study.views import choose
+from fmnist.study.views import of_runs
 from fmnist.tracking import Store, chart_view
 from fmnist.words import plural
 
-Matrix = NDArray[np.float64]  # (10, 10) counts, actual by predicted
 COLUMNS = ["variant", "seeds", "validation", "test", "difference", "verdict"]  # of the leaderboard that the page shows
 
 
@@ -26,8 +24,9 @@ def refresh(store: Store, question: Question) -> None:
         StoreError: the store refuses or does not answer.
         UserError: the study is no longer declared.
     """
-    chart_view.save(store.folder, store.id, choose(question.folder, question.study))
     findings = answer(question)
+    own = findings.selection.finished(findings.selection.own)
+    chart_view.save(store.folder, store.id, of_runs(own, question.study, findings.study))
     writer = store.page(question.study)
     writer.texts(
         {
@@ -38,12 +37,12 @@ def refresh(store: Store, question: Question) -> None:
     )
     matrices = findings.confusions()
     reference = matrices.get(BASELINE)
-    writer.pictures("confusion", {name: _picture(name, matrix, reference) for name, matrix in matrices.items()})
+    for name, matrix in matrices.items():
+        large = run_pictures.confusion_beside(matrix, reference, CLASSES, name)
+        small = run_pictures.small_confusion(matrix, CLASSES, None if name == BASELINE else reference)
+        pictures = run_pictures.to_image(large, 80), run_pictures.to_image(small, 100)
+        writer.image(re.sub(r"[^\w=., -]", "_", name)[:100], *pictures)
     writer.describe(_note(findings))
-
-
-def _picture(variant: str, matrix: Matrix, reference: Matrix | None) -> NDArray[np.uint8]:
-    return run_pictures.to_image(run_pictures.confusion_beside(matrix, reference, CLASSES, variant), 80)
 
 
 def _note(findings: Findings) -> str:
@@ -61,8 +60,8 @@ def _note(findings: Findings) -> str:
         f"Plan: {size}; seeds {study.seeds}, epochs {study.rungs}.",
         "\n".join(verdicts),
         f"At {plural(findings.budget, 'epoch')}:\n\n{table(texts(rows)[COLUMNS], 'md')}" if len(rows) else "",
-        f"Its runs: `tags.\"fmnist.study\" = '{study.name}'`. *Artifacts* has the whole leaderboard, and mean "
-        "confusion matrices beside the baseline's.",
+        f"Its runs: `tags.\"fmnist.study\" = '{study.name}'`. *Artifacts* has the whole leaderboard, *Model "
+        "metrics* how each variant's mean confusion matrix differs from the baseline's: a click shows both.",
         f"Again: `{findings.command()}`",
     ]
     return "\n\n".join(filter(None, parts))

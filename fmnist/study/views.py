@@ -31,9 +31,13 @@ def choose(folder: str, study: str = "", epochs: int | None = None) -> Choice:
         raise UserError(f"--study: no run of '{shown(study)}' has finished; {_there(studies)}{suggest(study, studies)}")
     budgets = sorted(set(own["epochs"]))
     if epochs is not None and epochs not in budgets:
-        raise UserError(
-            f"--epochs: no run{f' of {name}' if name else ''} with {epochs} epochs has finished; {_there(budgets)}"
-        )
+        of_study = f" of {name}" if name else ""
+        raise UserError(f"--epochs: no run{of_study} with {epochs} epochs has finished; {_there(budgets)}")
+    return of_runs(own, name, declared, epochs)
+
+
+def of_runs(own: pd.DataFrame, name: str, declared: DeclaredStudy | None, epochs: int | None = None) -> Choice:
+    """The choice of these runs of a study, which have finished."""
     if own.empty:
         return Choice()
     at = own[own["epochs"] == (common_budget(own) if epochs is None else epochs)]
@@ -43,7 +47,7 @@ def choose(folder: str, study: str = "", epochs: int | None = None) -> Choice:
     return Choice(
         study=name,
         question=declared.question if declared else "",
-        condition=_condition(at, finished, name),
+        condition=_condition(at, name),
         variants={variant: list(best.loc[best["variant"] == variant, "run_id"]) for variant in variants},
         seed=int(seeds.index[int(seeds.argmax())]),
         letters=int(best["run_name"].str.len().max()),
@@ -80,10 +84,8 @@ def _ranked(runs: pd.DataFrame) -> list[str]:
     return sorted(means.index, key=lambda name: name != BASELINE)[:MOST]
 
 
-def _condition(chosen: pd.DataFrame, runs: pd.DataFrame, study: str) -> str:
-    """MLflow's filter for these runs, with the study where they, and no others, are marked as its own."""
-    epochs = int(chosen["epochs"].iloc[0])
-    marked = runs[(runs["epochs"] == epochs) & (runs["study"] == study)]
-    is_marked = study and "'" not in study and set(marked["run_id"]) == set(chosen["run_id"])
-    of_study = f"tags.\"{Column('study').tag}\" = '{study}' and " if is_marked else ""
-    return f"{of_study}params.epochs = '{epochs}'"
+def _condition(runs: pd.DataFrame, study: str) -> str:
+    """MLflow's filter for these runs, with the study where all are marked as its own: beside the mark, for people."""
+    of_study = f"tags.\"{Column('study').tag}\" = '{study}' and "
+    is_marked = study and "'" not in study and (runs["study"] == study).all()
+    return f"{of_study if is_marked else ''}params.epochs = '{int(runs['epochs'].iloc[0])}'"

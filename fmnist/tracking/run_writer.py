@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 import tempfile
 import time
 import uuid
@@ -115,20 +114,13 @@ class RunWriter:
         name = f"{key}+step+0+timestamp+{self._began}+{number}"
         with tempfile.TemporaryDirectory() as folder:
             picture.save(f"{folder}/{name}.png")
-            if small is not None:
+            if small is None:
+                picture.thumbnail((GRID_PIXELS, GRID_PIXELS))
+            else:
                 picture = Image.fromarray(small)
-            picture.thumbnail((GRID_PIXELS, GRID_PIXELS))
             picture.save(f"{folder}/{name}+compressed.webp", quality=90)
             self._client.log_artifacts(self.run_id, folder, "images")
         self._client.set_tag(self.run_id, "mlflow.loggedImages", "True")
-
-    def pictures(self, folder: str, pictures: Mapping[str, NDArray[np.uint8]]) -> None:
-        """Keep pictures (h, w, 3) as files of a folder, by names that become those of files."""
-        with tempfile.TemporaryDirectory() as place:
-            for name, pixels in pictures.items():
-                file = re.sub(r"[^\w=., -]", "_", name)[:100]
-                Image.fromarray(pixels).save(f"{place}/{file}.png")
-            self._client.log_artifacts(self.run_id, place, folder)
 
     def describe(self, note: str) -> None:
         """Replace what the run's page says."""
