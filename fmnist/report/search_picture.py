@@ -27,10 +27,10 @@ def overview(
         shares: the importance of each dimension, the largest first.
         title: what was searched for.
     """
-    figure = Figure(figsize=(14, 8), facecolor="white")
+    figure = Figure(figsize=(9, 7), facecolor="white")
     FigureCanvasAgg(figure)
     figure.suptitle(clean(title), fontsize=13, parse_math=False)
-    grid = figure.add_gridspec(2, 2, left=0.07, right=0.97, top=0.9, bottom=0.09, hspace=0.35, wspace=0.45)
+    grid = figure.add_gridspec(2, 2, left=0.06, right=0.96, top=0.9, bottom=0.14, hspace=0.42, wspace=0.5)
     history, bars = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[0, 1])
     trials = np.arange(1, len(scores) + 1)
     history.plot(trials, scores, "o", color=MUTED, markersize=4, label="trial")
@@ -39,7 +39,8 @@ def overview(
     history.set_xlabel("trials that have ended")
     history.legend(frameon=False)
     shown = shares[shares > 0][::-1]
-    bars.barh([short(name, 28) for name in shown.index], 100 * shown.to_numpy(), color=BLUE)
+    bars.barh([short(name, 22) for name in shown.index], 100 * shown.to_numpy(), color=BLUE)
+    bars.tick_params(labelsize=8)
     bars.set_title("importance of each dimension, per cent", loc="left")
     _parallel(figure.add_subplot(grid[1, :]), points, np.asarray(scores, float), best[-1] if len(best) else np.nan)
     for axes in (history, bars):
@@ -56,7 +57,7 @@ def _parallel(axes: Axes, points: pd.DataFrame, scores: NDArray[np.float64], bes
         look: dict[str, Any] = {"color": BLUE, "alpha": 0.08 + 0.5 * rank**2}
         look = {"color": VERMILION, "linewidth": 2.2, "zorder": 3} if score == best else look
         axes.plot(range(len(varied)), line.to_numpy(float), **look)
-    axes.set_xticks(range(len(varied)), [short(name, 24) for name in varied], fontsize=9)
+    axes.set_xticks(range(len(varied)), [short(name, 20) for name in varied], fontsize=8, rotation=25, ha="right")
     axes.set_yticks([])
     axes.set_xlim(-0.2, max(len(varied) - 0.6, 0.5))
     axes.set_title("every trial across the dimensions that varied; the best in orange", loc="left")
@@ -70,9 +71,9 @@ def _places(axes: Axes, levels: pd.Series, number: int) -> NDArray[np.float64]:
     known = sorted(levels.dropna().unique(), key=str if is_word else float)
     order = {level: place / max(len(known) - 1, 1) for place, level in enumerate(known)}
     axes.axvline(number, color=RULE, zorder=0)
-    marked = known if len(known) <= 6 else [known[0], known[len(known) // 2], known[-1]]
+    marked = known if len(known) <= 4 else [known[0], known[len(known) // 2], known[-1]]
     for level in marked:
-        text = f"{level:.3g}" if isinstance(level, float) else str(level)
+        text = f"{level:.2g}" if isinstance(level, float) else str(level).lower()
         axes.text(
             number + 0.03, order[level], short(text, _MOST), fontsize=8, color=MUTED, va="center", parse_math=False
         )

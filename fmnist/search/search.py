@@ -157,7 +157,8 @@ class Search:
         for line in summary.importance_lines(importance):
             self.launcher.say(line)
         text = summary.page(records, self.space, direction, objective, importance, experiment=self.store.id)
-        record.picture("search", summary.picture(records, self.space, direction, self.name, importance))
+        shown = record.picture("search", summary.picture(records, self.space, direction, self.name, importance))
+        text = f"{shown}\n\n{text}"
         record.describe(text, search_trials=str(over), best_trial=leader.trial)
         verdict = self._confirm(leader, records, record)
         self.launcher.say(verdict)

@@ -104,7 +104,7 @@ def picture(
     leaders = [best(used[:number], direction) for number in range(1, len(used) + 1)]
     points = pd.DataFrame([{entry.key: trial.values.get(entry.key) for entry in space} for trial in used])
     scores, bests = ([trial.score or 0.0 for trial in each if trial is not None] for each in (used, leaders))
-    return to_image(overview(points, scores, bests, result.shares, f"search {name}: {plural(len(used), 'trial')}"), 100)
+    return to_image(overview(points, scores, bests, result.shares, f"search {name}: {plural(len(used), 'trial')}"), 95)
 
 
 def page(

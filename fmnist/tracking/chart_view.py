@@ -43,10 +43,10 @@ _FINAL = (  # single numbers, for each of which the UI would draw a chart
 )
 
 _DESCRIPTION = """\
-**Hyperparameters of a small network for Fashion-MNIST**; a run is a variant with a seed, trained for some epochs.
-Study{study}{question}
+{views}{study}{question}. Where this page shows GenAI's tabs, switch to *Model training* at its top left.
 
-- **Look**: {views}. Where this page shows GenAI's tabs, switch to *Model training* at its top left.
+Hyperparameters of a small network for Fashion-MNIST; a run is a variant with a seed, trained for some epochs.
+
 - **Repeat**: `make sweep{target}` trains what is missing, `make compare{target}` judges it, `make report{target}` \
 writes the report, `make ui ARGS="--study NAME --epochs N"` opens these views of another study.
 - **Search**, in the field above the runs; names with a dot or a slash stand in double quotes, our tags begin with \
@@ -139,8 +139,8 @@ def describe(choice: Choice, experiment: str) -> str:
     views = " and ".join(f"[{name}]({page('', experiment, key).lstrip('/')})" for key, name in VIEWS.items())
     target = f" STUDY={choice.study}" if choice.study else ""
     return _DESCRIPTION.format(
-        study=f" {choice.study}" if choice.study else "",
-        question=f": {choice.question}" if choice.question else "",
+        study=f" of study {choice.study}" if choice.study else "",
+        question=f" ({choice.question.rstrip('.')})" if choice.question else "",
         views=views,
         condition=choice.condition or "params.epochs = '10'",
         target=target,

@@ -122,6 +122,14 @@ class RunWriter:
             self._client.log_artifacts(self.run_id, folder, "images")
         self._client.set_tag(self.run_id, "mlflow.loggedImages", "True")
 
+    def picture(self, name: str, pixels: NDArray[np.uint8]) -> str:
+        """Keep a picture (h, w, 3) as a file, and return what shows it in a note, in Markdown."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / f"{name}.png"
+            Image.fromarray(pixels).save(file)
+            self._client.log_artifact(self.run_id, str(file))
+        return f"![{name}](get-artifact?path={name}.png&run_uuid={self.run_id})"
+
     def describe(self, note: str) -> None:
         """Replace what the run's page says."""
         self._client.log_batch(self.run_id, tags=_tags(note))

@@ -108,9 +108,9 @@ class SearchRecord:
         self._logged |= {(metric.key, metric.step): metric.value for metric in fresh}
         self._client.log_metrics(self.run_id, fresh)
 
-    def picture(self, name: str, pixels: NDArray[np.uint8]) -> None:
-        """Show a picture (h, w, 3) on the record's page."""
-        RunWriter(self._client, self.run_id).image(name, pixels)
+    def picture(self, name: str, pixels: NDArray[np.uint8]) -> str:
+        """Keep a picture, and return what shows it on the record's page; see `RunWriter.picture`."""
+        return RunWriter(self._client, self.run_id).picture(name, pixels)
 
     def describe(self, note: str, **description: str) -> None:
         """Replace what the record's page says (Markdown), and describe it by more columns."""

@@ -234,7 +234,8 @@ def test_means_are_grouped_by_variant_in_colours_that_can_be_told_apart(
 
 
 def test_the_experiment_says_what_it_is_and_links_to_both_views(page: Page) -> None:
-    assert page.get_by_text("Hyperparameters of a small network").first.is_visible()
+    for name in ("means over seeds", "runs side by side"):
+        assert "viewStateShareKey=" in (page.get_by_role("link", name=name).first.get_attribute("href") or "")
 
 
 def test_the_page_asks_nothing_of_other_machines(page: Page, foreign: list[str]) -> None:
