@@ -12,7 +12,7 @@ from fmnist.study.declared import DeclaredStudy, declare
 from fmnist.study.typed import group_files
 from fmnist.tracking import load
 from fmnist.tracking.chart_view import MOST, Choice
-from fmnist.words import shown
+from fmnist.words import plural, shown
 
 
 def choose(folder: str, study: str = "", epochs: int | None = None) -> Choice:
@@ -32,7 +32,7 @@ def choose(folder: str, study: str = "", epochs: int | None = None) -> Choice:
     budgets = sorted(set(own["epochs"]))
     if epochs is not None and epochs not in budgets:
         of_study = f" of {name}" if name else ""
-        raise UserError(f"--epochs: no run{of_study} with {epochs} epochs has finished; {_there(budgets)}")
+        raise UserError(f"--epochs: no run{of_study} with {plural(epochs, 'epoch')} has finished; {_there(budgets)}")
     return of_runs(own, name, declared, epochs)
 
 
