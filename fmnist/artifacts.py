@@ -1,7 +1,8 @@
 """What a finished run leaves in files: pictures, tables and predictions, each as its record keeps them."""
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,34 +15,43 @@ from fmnist.report import run_pictures
 from fmnist.schema import CONFUSION_MATRIX, CURVES, PER_EPOCH, SAMPLES
 from fmnist.training.evaluation import Evaluation
 
+Pictures = Mapping[str, Sequence[NDArray[np.uint8]]]
+
 if TYPE_CHECKING:
     from fmnist.tracking.portable import PortableRun
     from fmnist.training.trajectory import Trajectory
 
 
-def pictures(trajectory: "Trajectory", test: Evaluation) -> dict[str, NDArray[np.uint8]]:
-    """The pictures (h, w, 3) of a trajectory where it stands, by their names in `schema.PICTURES`."""
+def pictures(trajectory: "Trajectory", test: Evaluation) -> Pictures:
+    """The pictures (h, w, 3) of a trajectory where it stands, by their names in `schema.PICTURES`; see `_drawn`."""
     title = run_name(trajectory.config)
     names = [CLASSES[label] for label in trajectory.dataset.train_labels[trajectory.train_rows[:6]]]
     figures = {
-        CONFUSION_MATRIX: run_pictures.confusion(test.confusion, CLASSES, title),
         CURVES: run_pictures.curves(_history(trajectory), title),
         SAMPLES: run_pictures.samples(trajectory.augmented(len(names), versions=7), names, title),
     }
-    return {name: run_pictures.to_image(figure) for name, figure in figures.items()}
+    return _drawn(figures, test.confusion, title)
 
 
-def redrawn(run: "PortableRun") -> dict[str, NDArray[np.uint8]]:
+def _drawn(figures: Mapping[str, Any], counts: NDArray[np.int64] | None, title: str) -> Pictures:
+    """Each figure, and a confusion matrix of counts, which has a smaller one of its own to be seen beside others."""
+    drawn = {name: [run_pictures.to_image(figure)] for name, figure in figures.items()}
+    if counts is None:
+        return drawn
+    large, small = run_pictures.confusion(counts, CLASSES, title), run_pictures.small_confusion(counts, CLASSES)
+    return {CONFUSION_MATRIX: [run_pictures.to_image(large), run_pictures.to_image(small, 100)], **drawn}
+
+
+def redrawn(run: "PortableRun") -> Pictures:
     """The pictures of a run that can be drawn from its record alone: not its samples, which need the images."""
-    facts, figures = run.facts, {}
+    facts, figures, counts = run.facts, {}, None
     columns = {key: {step: value for step, _, value in facts.metrics.get(key, ())} for key in PER_EPOCH}
     history = pd.DataFrame(columns, dtype=float).sort_index().rename_axis("epoch")
     if len(history):
         figures[CURVES] = run_pictures.curves(history, facts.name)
     if "test_predicted" in run.predictions:
         counts = confusion(run.predictions["test_labels"], run.predictions["test_predicted"])
-        figures[CONFUSION_MATRIX] = run_pictures.confusion(counts, CLASSES, facts.name)
-    return {name: run_pictures.to_image(figure) for name, figure in figures.items()}
+    return _drawn(figures, counts, facts.name)
 
 
 def tables(trajectory: "Trajectory", test: Evaluation) -> dict[str, str]:

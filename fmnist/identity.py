@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
@@ -18,6 +18,7 @@ from fmnist.schema import BASELINE
 from fmnist.words import harmless, plural
 
 RECIPE = 2  # Raise it when the same configuration and data would give other numbers than before.
+AUGMENT, OWN = "augment", "own"  # the name of a run's augmentation, which its ranges determine: it is not signed
 # What every run has recorded since the first one; a record that lacks one of them was changed.
 FIRST_OPTIONS = frozenset(
     (
@@ -43,6 +44,18 @@ def parameters(config: Config) -> dict[str, Any]:
     flat["model.filters"] = first if first == second else [first, second]
     flat["compute.backend"] = config.compute.backend.replace("auto", "tensorflow")
     return flat
+
+
+def recorded(config: Config) -> dict[str, Any]:
+    """What a run is recorded with: its parameters, and the name of its augmentation beside the ranges."""
+    options = parameters(config)
+    return {**options, AUGMENT: augmentation(options)}
+
+
+def augmentation(options: Mapping[str, Any]) -> str:
+    """The file of conf/augment/ with the ranges of these options, or `own`."""
+    ranges = {key.rpartition(".")[2]: value for key, value in options.items() if key.startswith(f"{AUGMENT}.")}
+    return next((name for name, each in _presets().items() if asdict(each) == ranges), OWN)
 
 
 def default_parameters() -> Mapping[str, Any]:
@@ -80,7 +93,8 @@ def sign(config: Config, data_digest: str) -> Signatures:
 
 def sign_options(options: Mapping[str, Any], data_digest: str) -> Signatures:
     """Sign what `parameters` gives of a resolved config, as records keep it."""
-    content = {**differing(options, default_parameters()), "data": data_digest, "recipe": RECIPE}
+    signed = {key: value for key, value in options.items() if key != AUGMENT}
+    content = {**differing(signed, default_parameters()), "data": data_digest, "recipe": RECIPE}
     run = _digest(content)
     content.pop("epochs", None)
     trajectory = _digest(content)

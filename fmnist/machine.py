@@ -1,5 +1,6 @@
 """What this machine is: its cores, its memory, its processor, and the threads it suggests for a run."""
 
+import getpass
 import importlib.util
 import math
 import os
@@ -139,6 +140,13 @@ def is_gone(process: str) -> bool:
         return other.create_time() != float(created) or other.status() == psutil.STATUS_ZOMBIE
     except (psutil.NoSuchProcess, ValueError):  # or it is no name of a process
         return True
+
+
+def user() -> str | None:
+    """Who this process works for; None where the system has no name for that."""
+    with suppress(OSError, KeyError):
+        return getpass.getuser()
+    return None
 
 
 def describe() -> dict[str, str]:

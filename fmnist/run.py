@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,9 @@ import numpy as np
 from fmnist import machine, provenance, tracking, words
 from fmnist.checks import check
 from fmnist.config import Config
-from fmnist.identity import RECIPE, Signatures, command, parameters, run_name, sign, variant_name
+from fmnist.identity import RECIPE, Signatures, command, recorded, run_name, sign, variant_name
 from fmnist.network import flops_per_image, parameter_count
-from fmnist.schema import COLUMNS, Status
+from fmnist.schema import COLUMNS, TEST_ACCURACY, VAL_ACCURACY, Status
 from fmnist.training.data import Dataset, check_rows, load, part_sizes
 from fmnist.training.locking import checkpoint_folder, exclusively
 
@@ -32,6 +32,7 @@ class Listener:
     on_step: Callable[[int, int], None] = lambda step, steps: None
     on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, record: None
     on_same: Callable[[tracking.StoredRun], None] | None = None  # is told of such a run that was computed otherwise
+    reference: Callable[[], float | None] = lambda: None  # what the baseline's run of the same seed and epochs came to
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,9 @@ def execute(
     listener: Listener | None = None,
     wait: bool = True,
     store: tracking.Store | None = None,
+    *,
     variant: str = "",
+    parent: str = "",
 ) -> Outcome:
     """Carry out one run and leave it in the store; a run that is already there costs nothing.
 
@@ -59,6 +62,7 @@ def execute(
         wait: for another process that works on the run's trajectory.
         store: the config's, if it is open already.
         variant: what the run's study calls its variant.
+        parent: id of the record below which MLflow's UI is to show the run.
 
     Raises:
         BusyError: another process works on its trajectory, and we do not wait.
@@ -77,11 +81,14 @@ def execute(
         record = store.find(signatures.run)
         if record is not None and record.status == Status.FINISHED:
             return Outcome(record.run_id, record.metrics, trained=0, was_stored=True)
-        name, description = run_name(config, variant), describe(config, signatures, dataset)
+        name, description = (
+            run_name(config, variant),
+            describe(config, signatures, dataset) | {"parent": parent or None},
+        )
         if listener and listener.on_same and (same := _same(config, signatures, store)):
             listener.on_same(same)
-        writer = store.begin(name, signatures.run, parameters(config), description)
-        with _closing(writer, store):
+        writer = store.begin(name, signatures.run, recorded(config), description)
+        with _closing(config, writer, store):
             outcome = _carry_out(config, dataset, folder, writer, listener or Listener())
         from fmnist.training.engine import release
 
@@ -99,7 +106,7 @@ def _same(config: Config, signatures: Signatures, store: tracking.Store) -> trac
 
 
 @contextmanager
-def _closing(writer: tracking.RunWriter, store: tracking.Store) -> Iterator[None]:
+def _closing(config: Config, writer: tracking.RunWriter, store: tracking.Store) -> Iterator[None]:
     """Close a run's record with its true status, whatever becomes of the run."""
     try:
         yield
@@ -109,7 +116,8 @@ def _closing(writer: tracking.RunWriter, store: tracking.Store) -> Iterator[None
                 store.stop_waiting()
                 writer.end(Status.KILLED)
             elif not isinstance(error, tracking.AwayError):
-                writer.fail(words.without_passwords(traceback.format_exc()))
+                reason = words.harmless(words.without_passwords(f"{type(error).__name__}: {error}"))
+                writer.fail(words.without_passwords(traceback.format_exc()), note(config, f"**Failed**: {reason}"))
         raise
     writer.end(Status.FINISHED)
 
@@ -121,9 +129,8 @@ def _carry_out(
 
     began = time.monotonic()
     writer.texts(provenance.files(config))
-    sizes = {"train_images": len(dataset.train_labels), "test_images": len(dataset.test_labels)}
-    writer.dataset("fashion-mnist", dataset.digest, dataset.source, sizes)
     trajectory = Trajectory(config, dataset, folder)
+    writer.data(dataset.source, trajectory.parts())
     resumed = trajectory.resume(config.epochs)
     writer.epochs(trajectory.history)
     listener.on_start(resumed)
@@ -138,7 +145,7 @@ def _carry_out(
 
     test, validation = scored(trajectory)
     for name, picture in artifacts.pictures(trajectory, test).items():
-        writer.image(name, picture)
+        writer.image(name, *picture)
     writer.texts(artifacts.tables(trajectory, test))
     writer.arrays(tracking.PREDICTIONS, **artifacts.predictions(trajectory, test, validation))
     images = dataset.test_images[:2].astype(np.float32)
@@ -148,8 +155,9 @@ def _carry_out(
         "model/parameters": float(trajectory.engine.model.count_params()),
         **_times(trajectory, resumed, time.monotonic() - began),
     }
-    writer.metrics(metrics, step=config.epochs)
-    return Outcome(writer.run_id, {**trajectory.history[-1], **metrics}, trained=config.epochs - resumed)
+    came_to = {**trajectory.history[-1], **metrics}
+    writer.metrics(metrics, note(config, _result(came_to, config.epochs, listener.reference())))
+    return Outcome(writer.run_id, came_to, trained=config.epochs - resumed)
 
 
 def scored(trajectory: "Trajectory") -> tuple["Evaluation", "Evaluation"]:
@@ -189,8 +197,27 @@ def describe(config: Config, signatures: Signatures, dataset: Dataset) -> dict[s
         "flops_per_image": flops_per_image(config.model),
         **machine.describe(),
         "source": "fmnist.train",
+        "source_type": "LOCAL",
+        "user": machine.user(),
         "commit": provenance.commit(),
         "lock": provenance.lock(),
-        "note": f"Again: `{command(config)}`",
+        "note": note(config),
         "study": config.study.name or None,
     }
+
+
+def note(config: Config, came_to: str = "") -> str:
+    """What a run's page says, in Markdown: its result, its variant, how to repeat it."""
+    return "\n\n".join(filter(None, (came_to, f"Variant: {variant_name(config)}", f"Again: `{command(config)}`")))
+
+
+def _result(metrics: Mapping[str, float], epochs: int, reference: float | None) -> str:
+    """What a run came to, beside the baseline's of the same seed where that is known."""
+    accuracy, test = metrics[VAL_ACCURACY.key], metrics[TEST_ACCURACY.key]
+    text = f"**Validation accuracy {words.percent(accuracy)}** after {words.plural(epochs, 'epoch')}"
+    text += f", test accuracy {words.percent(test)}"
+    if reference is None:
+        return text
+    return (
+        f"{text}; {words.points(accuracy - reference)} points in validation against the baseline's run of the same seed"
+    )

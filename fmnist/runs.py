@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fmnist.cli.entry import Action, Parser, act, condition, enter
 from fmnist.config import UserError
-from fmnist.words import plural, shown
+from fmnist.words import harmless, plural, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +19,8 @@ actions (each has a --help of its own):
   list          a table of runs, the latest first
   show RUN      what a run is, and how to repeat it; RUN is its id, or the first letters of it
   diff RUN RUN  what differs: options, code, machine, results
+  remove RUN... delete runs, with their files and checkpoints
+  tidy          remove what nobody needs any more: files of deleted runs, checkpoints without a run
 
 examples:
   python -m fmnist.runs export runs.zip                       every run of mlruns/ that finished or failed
@@ -28,6 +30,8 @@ examples:
   python -m fmnist.runs list --where model.filters=64
   python -m fmnist.runs show 1f0c
   python -m fmnist.runs diff 1f0c 9ab2
+  python -m fmnist.runs remove 1f0c 9ab2
+  python -m fmnist.runs tidy --dry-run
 
 The file is a zip of JSON, texts and NumPy arrays; about.json in it says what is where.
 """
@@ -115,6 +119,48 @@ def _diff(arguments: argparse.Namespace) -> None:
     print(records.compared(records.find(arguments.run), records.find(arguments.other)))
 
 
+def _remove(arguments: argparse.Namespace) -> None:
+    from fmnist.study.records import Records
+    from fmnist.work import disposal
+
+    records = Records(arguments.store)
+    runs = list(dict.fromkeys(records.find(letters) for letters in arguments.runs))
+    disposal.check_free(records.store, runs)
+    files = disposal.files_of(records.store, runs)
+    for run in runs:
+        print(f"{run.run_id[:8]}  {harmless(run.name, 250)}")
+    size = f"{sum(file.bytes for file in files) / 1e6:,.1f} MB"
+    if _agreed(f"remove {plural(len(runs), 'run')} with artifacts, models and checkpoints, {size}?", arguments.yes):
+        print(f"{plural(len(runs), 'run')} removed, {disposal.remove(records.store, runs) / 1e6:,.1f} MB freed")
+
+
+def _tidy(arguments: argparse.Namespace) -> None:
+    from fmnist.study.records import Records
+    from fmnist.work import disposal
+
+    store = Records(arguments.store).store
+    files = disposal.leftovers(store)
+    if not files:
+        print("there is nothing to remove")
+        return
+    print(disposal.summary(files))
+    if not arguments.dry_run and _agreed("remove them?", arguments.yes):
+        print(f"{disposal.discard(store, files) / 1e6:,.1f} MB freed")
+
+
+def _agreed(question: str, is_sure: bool) -> bool:
+    """Whether the user wants it.
+
+    Raises:
+        UserError: there is nobody to ask.
+    """
+    if is_sure:
+        return True
+    if not sys.stdin.isatty():
+        raise UserError(f"{question} Nobody is here to be asked: add --yes")
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
+
 def _zip(text: str) -> Path:
     """A file that may be replaced."""
     path = Path(text)
@@ -150,12 +196,28 @@ def _add_runs(parser: Parser) -> None:
     parser.add_argument("other", metavar="RUN", help="the other's")
 
 
+def _add_certainty(parser: Parser) -> None:
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _add_remove(parser: Parser) -> None:
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="its id, or the first letters of it")
+    _add_certainty(parser)
+
+
+def _add_tidy(parser: Parser) -> None:
+    parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+    _add_certainty(parser)
+
+
 ACTIONS = {
     "export": Action("Put runs that finished or failed into one file, without models.", _export, _add_export),
     "import": Action("Add the runs of a file to a store, which keeps what it has.", _import, _add_import),
     "list": Action("A table of runs, the latest first.", _list, _add_choice),
     "show": Action("What a run is, and how to repeat it.", _show, _add_run),
     "diff": Action("What differs between two runs.", _diff, _add_runs),
+    "remove": Action("Delete runs, with artifacts, models and checkpoints.", _remove, _add_remove),
+    "tidy": Action("Remove files of deleted runs, and checkpoints that no run continues.", _tidy, _add_tidy),
 }
 
 

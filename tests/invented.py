@@ -25,7 +25,7 @@ from mlflow.entities import LoggedModelOutput
 from fmnist import run, tracking
 from fmnist.checks import check
 from fmnist.config import CLASSES, AugmentConfig, Config, DataConfig, from_flat
-from fmnist.identity import parameters, run_name, sign
+from fmnist.identity import parameters, recorded, run_name, sign
 from fmnist.network import flops_per_image, parameter_count
 from fmnist.schema import Status
 from fmnist.training.data import Dataset
@@ -109,13 +109,14 @@ def write(store: tracking.Store, config: Config) -> str:
     """Write a run as `fmnist.run` does; returns its id."""
     data, epochs = dataset(), history(config)
     signatures = sign(config, data.digest)
-    writer = store.begin(run_name(config), signatures.run, parameters(config), run.describe(config, signatures, data))
-    writer.dataset("fashion-mnist", data.digest, data.source, {"train_images": 60_000, "test_images": 10_000})
+    writer = store.begin(run_name(config), signatures.run, recorded(config), run.describe(config, signatures, data))
+    parts = {"training": 54_000, "validation": 6_000, "test": 10_000}
+    writer.data(data.source, {name: (f"{name[0]}{data.digest[1:]}", count) for name, count in parts.items()})
     writer.epochs(epochs)
     client = MlflowClient(store.uri)  # what `Writer.model` leaves in the database
     model = client.create_logged_model(store.id, name="model", source_run_id=writer.run_id)
     client.log_outputs(writer.run_id, [LoggedModelOutput(model.model_id, step=0)])
-    writer.metrics(final(config, epochs), step=config.epochs)
+    writer.metrics(final(config, epochs))
     writer.end(Status.FINISHED)
     return writer.run_id
 
@@ -138,10 +139,10 @@ class Copier:
         words = {
             **tracking.as_tags({**run.describe(config, signatures, data), "signature": signatures.run}),
             "mlflow.runName": run_name(config),
-            **{key: tracking.as_text(value) for key, value in parameters(config).items()},
+            **{key: tracking.as_text(value) for key, value in recorded(config).items()},
         }
         numbers = {(key, epoch): value for epoch, row in enumerate(epochs, 1) for key, value in row.items()}
-        numbers |= {(key, config.epochs): value for key, value in final(config, epochs).items()}
+        numbers |= {(key, 0): value for key, value in final(config, epochs).items()}
         if pattern not in self._patterns:
             self._patterns[pattern] = self._rows(pattern)
         for table, rows in self._patterns[pattern].items():

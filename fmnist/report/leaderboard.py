@@ -34,11 +34,11 @@ def render(rows: pd.DataFrame, format: str, width: int | None = None, empty: str
     if rows.empty:
         return empty
     if format != "table":
-        return formats.table(_texts(rows), format)
-    return _aligned(_texts(rows).map(formats.HARMLESS[format]), formats.terminal_width() if width is None else width)
+        return formats.table(texts(rows), format)
+    return _aligned(texts(rows).map(formats.HARMLESS[format]), formats.terminal_width() if width is None else width)
 
 
-def _texts(rows: pd.DataFrame) -> pd.DataFrame:
+def texts(rows: pd.DataFrame) -> pd.DataFrame:
     """Every cell as it is read, under short headings."""
     metric = ranking_metric(rows)
     ends = zip(rows["difference"], rows["difference_low"], rows["difference_high"], strict=True)

@@ -100,6 +100,67 @@ def confusion(matrix: NDArray[Any], classes: Sequence[str], title: str) -> Figur
     return figure
 
 
+def confusion_beside(
+    matrix: NDArray[Any], reference: NDArray[Any] | None, classes: Sequence[str], title: str
+) -> Figure:
+    """A mean confusion matrix, that of a reference, and what they differ by, in per cent of each actual class.
+
+    Args:
+        matrix: mean counts (n, n), actual by predicted.
+        reference: those of the baseline; none: the matrix stands alone.
+        classes: the n names, in the matrix's order.
+        title: what was run.
+    """
+    panels = {title: _percent(matrix)}
+    if reference is not None and not np.array_equal(matrix, reference):
+        panels |= {"baseline": _percent(reference), "difference in points": _percent(matrix) - _percent(reference)}
+    figure = _figure(7 * len(panels), 6.6, "", 1)
+    names = [name.replace(" ", "\n").replace("/", "/\n") for name in classes]
+    for place, (heading, shares) in enumerate(panels.items()):
+        axes = figure.add_axes(((place + 0.12) / len(panels), 0.1, 0.86 / len(panels), 0.83))
+        _shares(axes, shares, is_difference=place == 2, digits=1, fontsize=10)
+        axes.set_title(_wrapped(heading, 60), fontsize=13)
+        axes.set_xticks(range(len(names)), names, fontsize=9)
+        axes.set_yticks(range(len(names)), names, fontsize=9)
+        axes.tick_params(length=0)
+    return figure
+
+
+def _shares(axes: Axes, shares: NDArray[np.float64], *, is_difference: bool, digits: int, fontsize: float) -> None:
+    """Per cent, or differences in points, as colours with numbers; those that round to 0 are left out."""
+    look: dict[str, Any] = {"cmap": _SHARES, "norm": PowerNorm(0.5, 0, 100)}
+    if is_difference:
+        look = {"cmap": "RdBu", "vmin": -10, "vmax": 10}
+    axes.imshow(shares, aspect="auto", **look)
+    for row, column in np.argwhere(np.round(np.abs(shares), digits) > 0):
+        share = shares[row, column]
+        text = f"{share:{'+' * is_difference}.{digits}f}".replace("-", "−")
+        is_dark = abs(share) > 6 if is_difference else share > 30
+        place: dict[str, Any] = {"ha": "center", "va": "center", "color": "white" if is_dark else "#202020"}
+        axes.text(column, row, text, fontsize=fontsize, **place)
+
+
+def _percent(counts: NDArray[Any]) -> NDArray[np.float64]:
+    """Of the actual class."""
+    return np.asarray(100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
+
+
+def small_confusion(matrix: NDArray[Any], classes: Sequence[str], reference: NDArray[Any] | None = None) -> Figure:
+    """A confusion matrix of 304 pixels at 100 dots per inch, to be seen beside others: per cent of the actual class.
+
+    Where there is a reference: what it differs by from that, in points.
+    """
+    shares = _percent(matrix) - (0 if reference is None else _percent(reference))
+    figure = _figure(3.04, 3.04, "", 1)
+    axes = figure.add_axes((0.2, 0.22, 0.79, 0.77))
+    _shares(axes, shares, is_difference=reference is not None, digits=0, fontsize=7.5)
+    names = [name.split("/")[0].replace("Ankle boot", "Boot") for name in classes]
+    axes.set_xticks(range(len(names)), names, fontsize=7.5, rotation=90)
+    axes.set_yticks(range(len(names)), names, fontsize=7.5)
+    axes.tick_params(length=0, pad=2)
+    return figure
+
+
 def _cells(axes: Axes, counts: NDArray[Any], shares: NDArray[np.float64]) -> None:
     for row, column in np.argwhere(counts > 0):
         share = shares[row, column]

@@ -156,12 +156,13 @@ class Search:
         importance = summary.importances(records, self.space)
         for line in summary.importance_lines(importance):
             self.launcher.say(line)
-        text = summary.page(records, self.space, direction, objective, importance)
-        numbers = {f"importance/{key}": float(share) for key, share in importance.shares.items()}
-        record.describe(text, numbers, over, search_trials=str(over), best_trial=leader.trial)
+        text = summary.page(records, self.space, direction, objective, importance, experiment=self.store.id)
+        shown = record.picture("search", summary.picture(records, self.space, direction, self.name, importance))
+        text = f"{shown}\n\n{text}"
+        record.describe(text, search_trials=str(over), best_trial=leader.trial)
         verdict = self._confirm(leader, records, record)
         self.launcher.say(verdict)
-        record.describe(f"{verdict}\n\n{text}", {}, over, verdict=verdict)
+        record.describe(f"{verdict}\n\n{text}", verdict=verdict)
 
     def _confirm(self, leader: trials.TrialRecord, records: list[trials.TrialRecord], record: SearchRecord) -> str:
         """Train the best and the baseline on fresh seeds, and return the verdict in a sentence."""

@@ -4,10 +4,13 @@ import math
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from rich.table import Table
 
 from fmnist.analysis.importance import Importance, importance
 from fmnist.report.formats import HARMLESS
+from fmnist.report.run_pictures import to_image
+from fmnist.report.search_picture import overview
 from fmnist.report.searches import importance_warning
 from fmnist.schema import RANKING
 from fmnist.search.space import Dimension
@@ -16,7 +19,7 @@ from fmnist.tracking import SearchRecord
 from fmnist.words import percent, plural, score
 from fmnist.work.display import table
 
-TOP = 5  # trials that are named
+TOP, LINKED = 5, 30  # trials that are named, and that the record's page links to
 
 
 def log(record: SearchRecord, trials: list[TrialRecord], direction: str) -> None:
@@ -93,18 +96,37 @@ def importance_lines(result: Importance) -> list[str]:
     return [*lines, *([f"importance {warning}"] if warning else [])]
 
 
-def page(trials: list[TrialRecord], space: list[Dimension], direction: str, objective: str, result: Importance) -> str:
-    """What the record's page says, in Markdown: best trials, importance, space, failures."""
+def picture(
+    trials: list[TrialRecord], space: list[Dimension], direction: str, name: str, result: Importance
+) -> NDArray[np.uint8]:
+    """The history of a search, the importance of its dimensions, and its trials across them."""
+    used = scored(trials)
+    leaders = [best(used[:number], direction) for number in range(1, len(used) + 1)]
+    points = pd.DataFrame([{entry.key: trial.values.get(entry.key) for entry in space} for trial in used])
+    scores, bests = ([trial.score or 0.0 for trial in each if trial is not None] for each in (used, leaders))
+    return to_image(overview(points, scores, bests, result.shares, f"search {name}: {plural(len(used), 'trial')}"), 95)
+
+
+def page(
+    trials: list[TrialRecord],
+    space: list[Dimension],
+    direction: str,
+    objective: str,
+    result: Importance,
+    *,
+    experiment: str,
+) -> str:
+    """What the record's page says, in Markdown: trials with links to their runs, importance, space, failures."""
     over, plain = ended(trials), HARMLESS["md"]
     failures = [trial for trial in over if trial.status == FAILED]
     lines = [f"{plural(len(over), 'trial')}, {len(failures)} of them failed; {objective} ({direction})", ""]
-    lines += ["| trial | score | run | ids |", "|---|---|---|---|"]
-    for trial in ranked(trials, direction)[:TOP]:
+    lines += ["| trial | score | settings | runs |", "|---|---|---|---|"]
+    for trial in ranked(trials, direction)[:LINKED]:
         cells = (
             str(trial.number),
             score(trial.score, RANKING[objective].unit),
             plain(trial.name),
-            " ".join(trial.run_ids.values()),
+            " ".join(f"[{run_id[:8]}](#/experiments/{experiment}/runs/{run_id})" for run_id in trial.run_ids.values()),
         )
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "| dimension | space | importance |", "|---|---|---|"]

@@ -62,7 +62,7 @@ class TrialRunner(BaseTuner):  # type: ignore[misc]  # Keras Tuner has no types
         """A run, whose record is marked as the search's whatever becomes of it."""
         search = self.oracle.folder.name
         try:
-            outcome = run.execute(config, store=self.store)
+            outcome = run.execute(config, store=self.store, variant=f"{search}/{int(trial)}", parent=self.parent)
         except UserError as error:  # of the data or the store: no trial's fault
             raise RunError(str(error)) from error
         except Exception as error:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fmnist.analysis import claims, effects, noise
 from fmnist.analysis.budgets import common_budget, own_longest
 from fmnist.analysis.claims import Verdict
+from fmnist.analysis.classes import confusion
 from fmnist.analysis.diagnosis import Finding, diagnose
 from fmnist.analysis.leaderboard import leaderboard, measured
 from fmnist.analysis.searches import curves
@@ -146,6 +147,16 @@ class Findings:
             labels=labels,
             rule=self.selection.rule,
         )
+
+    def confusions(self) -> dict[str, NDArray[np.float64]]:
+        """Of each variant at the budget the confusion matrix, the mean over its seeds."""
+        rows = self.leaderboard[self.leaderboard["rank"].notna() & (self.leaderboard["epochs"] == self.budget)]
+        predictions, labels = self._predictions(_run_ids(rows))
+        of_variant = {
+            row["variant"]: [predictions[run_id] for run_id in row["run_id"].split() if run_id in predictions]
+            for _, row in rows.iterrows()
+        }
+        return {name: confusion(labels, np.stack(each)) / len(each) for name, each in of_variant.items() if each}
 
     @cached_property
     def notes(self) -> list[str]:

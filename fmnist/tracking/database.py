@@ -134,3 +134,18 @@ def _runs(database: sqlite3.Connection, experiment: str) -> list[StoredRun]:
     for run_id, key, value, is_nan in select("key, value, is_nan", "latest_metrics"):
         runs[run_id].metrics[key] = float("nan") if is_nan else value
     return list(runs.values())
+
+
+def lifecycles(uri: str) -> dict[str, str] | None:
+    """`active` or `deleted` by the id of every run and every model; a model goes with the run that made it.
+
+    None where only the owner of a server can tell.
+    """
+    if not uri.startswith(SCHEME):
+        return None
+    location = database_path(uri).absolute().as_uri() + "?mode=ro"
+    with closing(sqlite3.connect(location, uri=True)) as database:
+        runs = dict(database.execute("SELECT run_uuid, lifecycle_stage FROM runs"))
+        models = database.execute("SELECT model_id, source_run_id, lifecycle_stage FROM logged_models").fetchall()
+    gone = {model: "deleted" for model, run, stage in models if "deleted" in (stage, runs.get(run))}
+    return runs | {model: "active" for model, _, _ in models} | gone

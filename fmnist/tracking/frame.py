@@ -1,15 +1,18 @@
 """The runs of a store as a DataFrame."""
 
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from fmnist.identity import AUGMENT, augmentation
 from fmnist.schema import COLUMNS, TEST_ACCURACY, VAL_ACCURACY, Status
 from fmnist.tracking.client import address
 from fmnist.tracking.database import is_new, read
 from fmnist.tracking.store import EXPERIMENT, Store, reading
-from fmnist.tracking.stored import StoredRun, readable, with_defaults
+from fmnist.tracking.stored import StoredRun, readable, value_of, with_defaults
 
 
 def load(folder: str | Path) -> pd.DataFrame:
@@ -52,9 +55,20 @@ def _row(run: StoredRun) -> dict[str, Any]:
         "train_seconds": metrics.get("time/train_s", float("nan")),
         **metrics,
         **params,
+        **({AUGMENT: _augmentation(params)} if params else {}),
         "epochs": int(params.get("epochs", 0)),
         "seed": int(params.get("seed", 0)),
     }
+
+
+def _augmentation(params: Mapping[str, str]) -> str:
+    """By its ranges: not every run has recorded the name."""
+    return _named(tuple((key, text) for key, text in params.items() if key.startswith(f"{AUGMENT}.")))
+
+
+@cache
+def _named(ranges: tuple[tuple[str, str], ...]) -> str:
+    return augmentation({key: value_of(text) for key, text in ranges})
 
 
 def _frame(runs: list[StoredRun]) -> pd.DataFrame:

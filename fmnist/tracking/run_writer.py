@@ -5,24 +5,35 @@ import logging
 import tempfile
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mlflow.entities import Dataset as DatasetEntity
-from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, Metric
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, RunTag
 from numpy.typing import NDArray
 from PIL import Image
 
+from fmnist.config import IMAGE_SIZE
 from fmnist.schema import VAL_ACCURACY, Status
 from fmnist.tracking.client import AwayError, Client, StoreError
+from fmnist.tracking.stored import LONGEST_TAG, as_tags
 from fmnist.training.libraries import quiet_stderr
 
 log = logging.getLogger(__name__)
 ERROR, PREDICTIONS = "error.txt", "predictions.npz"
 GRID_PIXELS = 640  # of a picture's longer side in the chart view; MLflow's own 256 leave numbers unreadable
+_IMAGES = {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, IMAGE_SIZE, IMAGE_SIZE, 1]}}
+_LABELS = {"type": "tensor", "tensor-spec": {"dtype": "int64", "shape": [-1]}}
+SCHEMA = json.dumps(  # of data, as MLflow writes it
+    {"mlflow_tensorspec": {"features": json.dumps([_IMAGES]), "targets": json.dumps([_LABELS])}}
+)
 # Between two tries, times the time that all failed ones took: a server that hangs must not hold training up.
 PAUSE = 10.0
+
+
+def _tags(note: str) -> list[RunTag]:
+    return [RunTag(key, value) for key, value in as_tags({"note": note[:LONGEST_TAG] or None}).items()]
 
 
 class RunWriter:
@@ -63,23 +74,38 @@ class RunWriter:
             self._wasted = self._next_try = 0.0
             self._epochs = max(self._epochs, len(history))
 
-    def metrics(self, values: dict[str, float], step: int) -> None:
-        """Log final numbers."""
-        now = int(time.time() * 1000)
-        fresh = [Metric(key, float(value), now, step) for key, value in values.items() if key not in self._metrics]
-        self._client.log_metrics(self.run_id, fresh)
+    def metrics(self, values: dict[str, float], note: str = "") -> None:
+        """Log final numbers, and replace what the run's page says.
 
-    def dataset(self, name: str, digest: str, source: str, profile: dict[str, Any]) -> None:
-        """Name the data that the run saw."""
-        entity = DatasetEntity(name, digest, "local", json.dumps({"uri": source}), profile=json.dumps(profile))
-        inputs = [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])]
+        At step 0, where the UI takes them for single numbers: at a later one it would draw a curve of one dot for each.
+        """
+        now = int(time.time() * 1000)
+        fresh = [Metric(key, float(value), now, 0) for key, value in values.items() if key not in self._metrics]
+        self._client.log_batch(self.run_id, metrics=fresh, tags=_tags(note))
+
+    def data(self, source: str, parts: Mapping[str, tuple[str, int]]) -> None:
+        """Name the images that the run saw: of what each part of them is for, its digest and how many they are."""
+        inputs = [
+            DatasetInput(
+                Dataset(
+                    f"fashion-mnist {purpose}",
+                    digest,
+                    "local",
+                    json.dumps({"uri": source}),
+                    SCHEMA,
+                    json.dumps({"num_rows": count}),
+                ),
+                [InputTag("mlflow.data.context", purpose)],
+            )
+            for purpose, (digest, count) in parts.items()
+        ]
         try:
             self._client.log_inputs(self.run_id, inputs)
         except StoreError:  # two runs naming new data at once: the other's entry stands by now
             self._client.log_inputs(self.run_id, inputs)
 
-    def image(self, key: str, pixels: NDArray[np.uint8]) -> None:
-        """Log a picture (h, w, 3) to step 0 of an image grid, where the chart view shows it without a touch.
+    def image(self, key: str, pixels: NDArray[np.uint8], small: NDArray[np.uint8] | None = None) -> None:
+        """Log a picture (h, w, 3) to step 0 of an image grid, where the chart view shows the small one without a touch.
 
         As `MlflowClient.log_image` does, but for the size of what the grid shows, and for the name: it is the same
         in every attempt, so that a file that was broken off is replaced.
@@ -88,10 +114,25 @@ class RunWriter:
         name = f"{key}+step+0+timestamp+{self._began}+{number}"
         with tempfile.TemporaryDirectory() as folder:
             picture.save(f"{folder}/{name}.png")
-            picture.thumbnail((GRID_PIXELS, GRID_PIXELS))
-            picture.save(f"{folder}/{name}+compressed.webp")
+            if small is None:
+                picture.thumbnail((GRID_PIXELS, GRID_PIXELS))
+            else:
+                picture = Image.fromarray(small)
+            picture.save(f"{folder}/{name}+compressed.webp", quality=90)
             self._client.log_artifacts(self.run_id, folder, "images")
         self._client.set_tag(self.run_id, "mlflow.loggedImages", "True")
+
+    def picture(self, name: str, pixels: NDArray[np.uint8]) -> str:
+        """Keep a picture (h, w, 3) as a file, and return what shows it in a note, in Markdown."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / f"{name}.png"
+            Image.fromarray(pixels).save(file)
+            self._client.log_artifact(self.run_id, str(file))
+        return f"![{name}](get-artifact?path={name}.png&run_uuid={self.run_id})"
+
+    def describe(self, note: str) -> None:
+        """Replace what the run's page says."""
+        self._client.log_batch(self.run_id, tags=_tags(note))
 
     def texts(self, files: dict[str, str]) -> None:
         """Keep texts as artifacts by their paths."""
@@ -138,14 +179,16 @@ class RunWriter:
         if not self._has_model:
             self._client.log_outputs(self.run_id, [LoggedModelOutput(logged.model_id, step=0)])
 
-    def fail(self, reason: str) -> None:
-        """Close the run as failed, with a traceback if the store still takes one.
+    def fail(self, reason: str, note: str = "") -> None:
+        """Close the run as failed, with a traceback and what its page says if the store still takes them.
 
         Raises:
             StoreError: it does not even take the status.
         """
         try:
             self.texts({ERROR: reason})
+            if note:
+                self._client.log_batch(self.run_id, tags=_tags(note))
         except AwayError:
             raise
         except StoreError:  # of a full disk perhaps, where the status may still fit

@@ -1,20 +1,21 @@
 """The record of a search: the parent of its trials' runs, in an experiment of its own, so that it counts as no run."""
 
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mlflow.entities import Metric, Param, RunTag
+from numpy.typing import NDArray
 
 from fmnist.schema import RANKING, VAL_ACCURACY, Column, Status
 from fmnist.tracking.client import Client
-from fmnist.tracking.store import Experiment, Store, reading
-from fmnist.tracking.stored import StoredRun, as_tags, as_text, condition, leave_out, with_defaults
+from fmnist.tracking.run_writer import RunWriter
+from fmnist.tracking.store import SEARCHES, Experiment, Store, reading
+from fmnist.tracking.stored import LONGEST_TAG, StoredRun, as_tags, as_text, condition, leave_out, with_defaults
 
-SEARCHES = "fmnist searches"
 _BEST_TRIAL, _VERDICT = Column("best_trial"), Column("verdict")
 _VALUE = 500  # letters of a parameter that every server takes
 
@@ -107,14 +108,14 @@ class SearchRecord:
         self._logged |= {(metric.key, metric.step): metric.value for metric in fresh}
         self._client.log_metrics(self.run_id, fresh)
 
-    def describe(self, note: str, numbers: dict[str, float], step: int, **description: str) -> None:
-        """Replace what the record's page says (Markdown), log numbers at a step, and describe it by more columns."""
-        now = int(time.time() * 1000)
-        self._client.log_batch(
-            self.run_id,
-            metrics=[Metric(key, value, now, step) for key, value in numbers.items()],
-            tags=[RunTag(key, value) for key, value in as_tags({"note": note, **description}).items()],
-        )
+    def picture(self, name: str, pixels: NDArray[np.uint8]) -> str:
+        """Keep a picture, and return what shows it on the record's page; see `RunWriter.picture`."""
+        return RunWriter(self._client, self.run_id).picture(name, pixels)
+
+    def describe(self, note: str, **description: str) -> None:
+        """Replace what the record's page says (Markdown), and describe it by more columns."""
+        tags = as_tags({"note": note[:LONGEST_TAG], **description})
+        self._client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
     def end(self, status: str) -> None:
         """Close the record with its true status."""

@@ -21,11 +21,19 @@ from fmnist.schema import COLUMNS, PER_EPOCH, VAL_ACCURACY, Status
 from fmnist.tracking.client import AwayError, Client, StoreError, address, elsewhere
 from fmnist.tracking.database import create, is_new, read, take_place
 from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter
-from fmnist.tracking.stored import StoredRun, as_tags, as_text, check_classes, condition, leave_out, readable
+from fmnist.tracking.stored import PAGE_OF, StoredRun, as_tags, as_text, check_classes, condition, leave_out, readable
 
 OPENING_SECONDS = 5.0  # that a store may take which has never answered
 CLOCKS_DIFFER_MS = 86_400_000  # at most: a day
-EXPERIMENT, SWEEPS = "fmnist", "fmnist sweeps"
+EXPERIMENT, SWEEPS, SEARCHES = "fmnist", "fmnist sweeps", "fmnist searches"
+_DESCRIPTIONS = {  # that stand on their pages; a sweep and `make ui` say more about the first
+    EXPERIMENT: "Hyperparameters of a small network for Fashion-MNIST: `make ui` opens its charts. Where this page "
+    "shows GenAI's tabs, switch to *Model training* at its top left.",
+    SWEEPS: "What each sweep announced to those who watch it (`make watch`). The runs themselves are in the experiment "
+    f"*{EXPERIMENT}*.",
+    SEARCHES: "A run is a search by Keras Tuner: its page has the history, the importance of each dimension and links "
+    f"to the trials, whose runs are in the experiment *{EXPERIMENT}*. `make compare ARGS=--searches` lists all.",
+}
 PLAN = "plan.json"
 
 
@@ -64,7 +72,8 @@ class Store:
         if experiment is not None:
             return _living(experiment, self.uri)
         place = None if self.uri.startswith("http") else self._artifacts  # a server has a place of its own
-        return str(self.client.create_experiment(name, artifact_location=place))
+        tags = as_tags({"note": _DESCRIPTIONS[name]})
+        return str(self.client.create_experiment(name, artifact_location=place, tags=tags))
 
     @property
     def _artifacts(self) -> str:
@@ -125,6 +134,11 @@ class Store:
             return list(self.runs(f"attributes.end_time >= {moment - CLOCKS_DIFFER_MS}"))
         return list(readable(runs))
 
+    def models(self, run_id: str) -> list[str]:
+        """The ids of the models that a run has left."""
+        outputs = self.client.get_run(run_id).outputs
+        return [model.model_id for model in outputs.model_outputs] if outputs else []
+
     def progress(self, run_id: str) -> list[tuple[int, float, float]]:
         """Epoch, validation accuracy and seconds of every epoch that a run has logged."""
         accuracies, seconds = (self.client.by_step(run_id, key) for key in (VAL_ACCURACY.key, "time/epoch_s"))
@@ -183,6 +197,14 @@ class Store:
         run_id = self.client.new_run(self._sweeps, name)
         self.client.log_dict(run_id, plan, PLAN)
         return run_id
+
+    def page(self, study: str) -> RunWriter:
+        """The page of a study, below which MLflow's UI shows its runs; it is no run of ours."""
+        found = next(self.client.all_runs(self.id, condition(PAGE_OF, study)), None)
+        if found is None:
+            run_id = self.client.new_run(self.id, f"study {study}", as_tags({PAGE_OF: study}))
+            self.client.set_terminated(run_id)
+        return RunWriter(self.client, found.run_id if found else run_id)
 
     def sweeps(self) -> list[tuple[str, str]]:
         """Id and status of every sweep, the latest first."""

@@ -15,10 +15,14 @@ from fmnist.identity import FIRST_OPTIONS, RECIPE, default_parameters, sign_opti
 from fmnist.schema import COLUMNS, VAL_ACCURACY, Column, Status
 
 log = logging.getLogger(__name__)
+PAGE_OF = "page_of"  # the column of what stands among the runs and is none: the study that it is the page of
+LONGEST_TAG = 8000  # letters that every server takes
 
 _MLFLOW = {  # which its UI shows in places of their own
     "note": "mlflow.note.content",  # Markdown
     "source": "mlflow.source.name",
+    "source_type": "mlflow.source.type",
+    "user": "mlflow.user",
     "commit": "mlflow.source.git.commit",
     "parent": "mlflow.parentRunId",
 }
@@ -74,7 +78,7 @@ def with_defaults(params: Mapping[str, str]) -> dict[str, str]:
 
 
 def as_tags(description: Mapping[str, Any]) -> dict[str, str]:
-    """A description as tags by their keys: columns of `fmnist.schema`, and `note`, `source`, `commit`, `parent`.
+    """A description as tags by their keys: columns of `fmnist.schema`, and those of MLflow.
 
     What is None is left out.
     """
@@ -97,8 +101,10 @@ def leave_out(run_id: str, name: str, reason: str) -> None:
 
 
 def readable(runs: Iterable[StoredRun]) -> Iterator[StoredRun]:
-    """Those of the runs that are as they were written; each other one is named."""
+    """Those of the runs that are as they were written; each other one is named, but for pages of studies."""
     for run in runs:
+        if Column(PAGE_OF).tag in run.tags:
+            continue
         if reason := next(faults(run), ""):
             leave_out(run.run_id, run.name, reason)
         else:

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +14,17 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from fmnist.schema import Column, Status
+from fmnist.tracking.chart_view import COLOUR, SHOWN
 from fmnist.tracking.portable import SUFFIXES, DataSet, Facts, PortableRun, reason
 from fmnist.tracking.run_writer import PREDICTIONS, RunWriter
 from fmnist.tracking.store import Store
 from fmnist.tracking.stored import condition, leave_out
 
 ORIGIN = Column("exported_as")  # the id of a run where it was made: MLflow gives an imported one another
-_OF_THE_STORE = (ORIGIN.tag, "mlflow.loggedImages")  # tags that say nothing of the run
+# Tags that say nothing of the run, but where it stands and who has made it.
+_OF_THE_STORE = (ORIGIN.tag, SHOWN, COLOUR, "mlflow.loggedImages", "mlflow.user", "mlflow.parentRunId")
 HOME = os.environ.get("HOME", "").rstrip("/") or "~"  # which is nobody else's business
-Pictures = Callable[[PortableRun], Mapping[str, NDArray[np.uint8]]]
+Pictures = Callable[[PortableRun], Mapping[str, Sequence[NDArray[np.uint8]]]]  # as `RunWriter.image` takes each
 
 
 def take(store: Store, run_id: str, with_probabilities: bool = False) -> PortableRun | None:
@@ -121,7 +123,7 @@ def put(store: Store, run: PortableRun, pictures: Pictures) -> bool:
     if run.predictions:
         writer.arrays(PREDICTIONS, **run.predictions)
     for name, picture in pictures(run).items():
-        writer.image(name, picture)
+        writer.image(name, *picture)
     client.set_terminated(run_id, facts.status, facts.end)
     return True
 

@@ -1,5 +1,6 @@
 """A trajectory: fully determined from its first step on, and stopped and continued at any epoch bit for bit."""
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable
@@ -85,6 +86,19 @@ class Trajectory:
             checkpoint.save_epoch(self.folder, self.epoch, self.engine.state(), meta)
             on_epoch(self.epoch, self.history[-1])
         checkpoint.keep_rung(self.folder, to_epoch)
+
+    def parts(self) -> dict[str, tuple[str, int]]:
+        """The images that train, validate and test it, each part with a digest of its own and how many they are."""
+        rows = {
+            "training": self.train_rows,
+            "validation": self.val_rows,
+            "test": np.arange(len(self.dataset.test_labels)),
+        }
+        digest = self.dataset.digest.encode()
+        return {
+            name: (hashlib.sha256(digest + name.encode() + part.tobytes()).hexdigest()[:16], len(part))
+            for name, part in rows.items()
+        }
 
     def validation_logits(self) -> NDArray[np.float32]:
         """Logits (n, 10) of the validation rows at the present epoch."""

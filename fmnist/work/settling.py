@@ -61,7 +61,15 @@ class Settling:
 
     def _train(self, runs: list[PlannedRun]) -> list[str]:
         """Carry out a block; says what failed, and raises what is no failure of runs."""
-        sweep = Sweep(runs, int(time.time() * 1000), self.workers, self.launcher, self.until, is_block=True)
+        sweep = Sweep(
+            runs,
+            int(time.time() * 1000),
+            self.workers,
+            self.launcher,
+            self.until,
+            is_block=True,
+            question=self.question,
+        )
         try:
             sweep.carry_out()
         except (HopelessError, StoreError):

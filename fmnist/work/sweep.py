@@ -8,9 +8,10 @@ from functools import partial
 import pandas as pd
 
 from fmnist import machine, tracking, words
-from fmnist.config import RunError
-from fmnist.schema import Status
+from fmnist.config import RunError, UserError
+from fmnist.schema import BASELINE, Status
 from fmnist.study.plan import PlannedRun, estimate
+from fmnist.study.selection import Question
 from fmnist.tracking import Store, StoredRun, StoreError
 from fmnist.training import checkpoint
 from fmnist.training.locking import BusyError, checkpoint_folder, exclusively, was_used_here
@@ -32,6 +33,9 @@ class Sweep:
     launcher: LaunchingSweeper
     until: float = float("inf")  # time.time() after which no run is begun
     is_block: bool = False  # of a larger whole, which tells how it goes on
+    question: Question | None = (
+        None  # of the study that it carries out, if that is declared: it has a page in the store
+    )
     _failed_before: frozenset[Attempt] = frozenset()
     _shown: set[int] = field(default_factory=set)  # rungs whose leaderboard has been printed
     _ended: dict[str, StoredRun] = field(default_factory=dict)  # by signature, as the display has seen them
@@ -52,13 +56,14 @@ class Sweep:
         self.missing = [run for run in self.planned if not run.done]
         if not self.missing:
             return
+        page = self.store.page(self.question.study).run_id if self.question else ""
         announced = announcement(self.planned, self.workers, self.began, self._failed_before)
         record = self.store.announce(self.study.name, announced)
         progress = SweepProgress.of(self.store, announced)
         try:
             self._ended = progress.ended
             with showing(progress, self.launcher.console, lambda: self._on_end(progress.fresh)):
-                self._until_done(record)
+                self._until_done(record, page)
             close_orphans(self.store, self.folder, CLOSING_SECONDS)
             failed = self.failed()
         except BaseException:
@@ -67,6 +72,7 @@ class Sweep:
                 close_orphans(self.store, self.folder, CLOSING_SECONDS)
             raise
         self.store.close(record, Status.FAILED if failed else Status.FINISHED)
+        self._refresh_page()
         self._sum_up(failed)
 
     def _close_sweeps(self) -> None:
@@ -77,7 +83,7 @@ class Sweep:
                 if machine.is_gone(str(announced.get("process"))):
                     self.store.close(sweep, Status.KILLED)
 
-    def _until_done(self, record: str) -> None:
+    def _until_done(self, record: str, page: str) -> None:
         lost, fewer = list[StoredRun](), "fewer with hydra.launcher.n_jobs=1"
 
         def recover() -> None:
@@ -85,7 +91,7 @@ class Sweep:
 
         try:
             self.launcher.in_spite_of_deaths(
-                partial(self._launch, record),
+                partial(self._launch, record, page),
                 recover,
                 count=self._epochs,
                 progress="finishing an epoch",
@@ -96,10 +102,13 @@ class Sweep:
                 self.store.close(run.run_id, Status.FAILED)
             raise
 
-    def _launch(self, record: str) -> None:
+    def _launch(self, record: str, page: str) -> None:
         """Here as many workers as asked for, each with the whole list; on a cluster one for each trajectory."""
+        baselines = {
+            (run.config.seed, run.config.epochs): run.signatures.run for run in self.planned if run.variant == BASELINE
+        }
         while runs := self._left():
-            options = self._failed_before, self.study.fail_fast, self.until
+            options = self._failed_before, self.study.fail_fast, self.until, baselines, page
             if self.launcher.is_local:
                 self.launcher.launch([Worker(self.missing, *options)] * min(self.workers, len(runs)), record)
             else:
@@ -107,6 +116,14 @@ class Sweep:
                 of_path = [[run for run in self.missing if run.signatures.trajectory == path] for path in paths]
                 workers = [Worker(missing, *options) for missing in of_path]
                 self.launcher.launch(workers, record, [worker.label for worker in workers])
+
+    def _refresh_page(self) -> None:
+        """Have the study's page say what it has come to."""
+        if self.question:
+            from fmnist.study.record import refresh  # statistics and pictures, for which no worker has to wait
+
+            with suppress(StoreError, UserError):  # all runs are safe; the next sweep tries again
+                refresh(self.store, self.question)
 
     # ---- What the store says, by signatures and statuses alone: clocks of machines differ
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # pandas, which the others import, would make --help slow
     import pandas as pd
 
     from fmnist.study.plan import PlannedRun, Variant
+    from fmnist.study.selection import Question
     from fmnist.training.data import Dataset
 
 MOST_VALUES = 10_000  # of an option in a sweep
@@ -67,7 +68,7 @@ class StudySweeper(LaunchingSweeper):
         self.console.print(plan_table(planned, study, workers))
         self.say(plan_summary(planned, runs))
         if not study.dry_run:
-            Sweep(planned, began, workers, self, until).carry_out()
+            Sweep(planned, began, workers, self, until, question=self._question(study)).carry_out()
             self.say("\n  ".join(["next:", *self._next(study.name)]))
 
     def _settle(
@@ -75,7 +76,6 @@ class StudySweeper(LaunchingSweeper):
     ) -> None:
         """Train what settles the study's open questions soonest."""
         from fmnist.study.declared import declare
-        from fmnist.study.selection import Question
         from fmnist.study.settle import budgets
         from fmnist.training.data import part_sizes
         from fmnist.work.settling import Settling
@@ -83,7 +83,8 @@ class StudySweeper(LaunchingSweeper):
         if all(point.name != BASELINE for point in points):
             lacking = f"study {study.name} has no baseline to compare with"
             raise UserError(f"{lacking}: give each axis the level that the baseline has")
-        question = Question(self.config.store, study.name, self._options())
+        question = self._question(study)
+        assert question is not None  # `_check_settling` has looked
         _, epochs = budgets(declare(study.name, question.overrides, runs, dataset.digest))
         workers = self.workers(len(points))
         universe = replace(study, seeds=list(range(study.most_seeds)), rungs=epochs)
@@ -94,6 +95,13 @@ class StudySweeper(LaunchingSweeper):
         if not study.dry_run:
             settling.carry_out()
             self.say("\n  ".join(["next:", *self._next(study.name)]))
+
+    def _question(self, study: StudyConfig) -> "Question | None":
+        """What is asked of the store about a study; None of one that is not declared."""
+        from fmnist.study.selection import Question
+
+        is_declared = study.name in group_files("study")
+        return Question(self.config.store, study.name, self._options()) if is_declared else None
 
     def _options(self) -> list[str]:
         """Those that the study was run with."""

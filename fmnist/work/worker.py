@@ -1,11 +1,12 @@
 """What a worker of a sweep does: it takes the next run that no process works on, until the plan is done."""
 
 import time
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from fmnist.config import UserError
-from fmnist.run import execute
+from fmnist.run import Listener, execute
 from fmnist.schema import Status
 from fmnist.study.plan import PlannedRun
 from fmnist.tracking import AwayError, Store, StoredRun
@@ -27,6 +28,8 @@ class Worker:
     failed_before: frozenset[Attempt] = frozenset()  # the sweep; what has failed since is not tried again
     fail_fast: bool = False
     until: float = float("inf")  # time.time() after which no run is begun
+    baselines: Mapping[tuple[int, int], str] = field(default_factory=dict)  # seed, epochs -> its run's signature
+    page: str = ""  # id of the page of their study
     _finished: set[str] = field(default_factory=set)  # signatures, as far as this worker has looked
     _failed: set[str] = field(default_factory=set)  # trajectories
     _errors: dict[str, Exception] = field(default_factory=dict)  # by signature
@@ -71,12 +74,19 @@ class Worker:
         if signature in self._errors:
             raise self._errors[signature]
         try:
-            execute(planned.config, wait=False, store=store, variant=planned.variant)
+            heard = Listener(reference=partial(self._reference, planned, store))
+            execute(planned.config, heard, False, store, variant=planned.variant, parent=self.page)
             self._finished.add(signature)
         except (BusyError, UserError, AwayError):
             raise
         except Exception as error:  # whatever it is: the run is FAILED, and the other runs shall not suffer
             self._errors[signature] = error
+
+    def _reference(self, planned: PlannedRun, store: Store) -> float | None:
+        """What the baseline's run of the same seed and epochs came to, if it has finished."""
+        signature = self.baselines.get((planned.config.seed, planned.config.epochs), "")
+        same = store.find(signature) if signature not in ("", planned.signatures.run) else None
+        return same.val_accuracy if same is not None and same.status == Status.FINISHED else None
 
     def _has_failed(self, record: StoredRun) -> bool:
         return record.status == Status.FAILED and (record.run_id, record.ended) not in self.failed_before

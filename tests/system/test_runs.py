@@ -14,12 +14,13 @@ from filelock import FileLock
 from invented import configs, write
 from test_old_store import unpacked
 
-from fmnist import artifacts, tracking
+from fmnist import artifacts, machine, tracking
 from fmnist.config import UserError
 from fmnist.identity import parameters, run_name, sign
 from fmnist.run import describe
 from fmnist.tracking import transfer
 from fmnist.tracking.portable import RunFile
+from fmnist.training.locking import exclusively
 
 PREDICTIONS = {
     "test_labels": np.arange(200, dtype=np.uint8) % 10,
@@ -102,7 +103,8 @@ def test_runs_keep_all_that_is_recorded_of_them_and_get_their_pictures_again(ori
             run.name, run.status, run.start_time, run.ended
         )  # fmt: skip
         assert copy.params == run.params and copy.metrics == run.metrics
-        assert copy.tags[transfer.ORIGIN.tag] == run.run_id and run.tags.items() <= copy.tags.items()
+        own = {key: value for key, value in run.tags.items() if key != "mlflow.user"}  # who made it stays at home
+        assert copy.tags[transfer.ORIGIN.tag] == run.run_id and own.items() <= copy.tags.items()
     (first,) = (run for run in ours.values() if "seed 0 · 3 epochs" in run.name)
     copy = theirs[first.signature]
     histories = (store.histories([run.run_id]) for store, run in zip(stores, (first, copy), strict=True))
@@ -217,6 +219,88 @@ def test_a_run_that_is_not_there_or_not_named_clearly_is_refused(original, tmp_p
     assert "of 5 recorded runs none begins so" in mistake("runs", "show", "xyz", "--store", original)
     assert "the beginning of 5 runs: " in mistake("runs", "show", "", "--store", original)
     assert "there are no runs in" in mistake("runs", "show", "a", "--store", tmp_path / "none")
+
+
+# ---- Removing -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def full(tmp_path):
+    """A store of four runs that finished and one that failed, each with a checkpoint as a sweep leaves it."""
+    folder = filled(tmp_path / "full", list(configs(5)))
+    for run in tracking.Store(str(folder)).all_runs():
+        file = folder / "checkpoints" / run.trajectory / f"rung-{int(run.params['epochs']):04d}.ckpt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"0" * 1000)
+    return folder
+
+
+def checkpoints(folder):
+    return sorted(f"{file.parent.name[:4]} {file.stem}" for file in (folder / "checkpoints").rglob("*.ckpt"))
+
+
+def named(folder):
+    return {run.name: run for run in tracking.Store(str(folder)).all_runs()}
+
+
+def test_a_run_is_removed_with_its_files_and_no_other_is(full):
+    runs, before = named(full), checkpoints(full)
+    gone, kept = runs["baseline · seed 0 · 3 epochs"], runs["baseline · seed 0 · 10 epochs"]
+    said = here("runs", "remove", gone.run_id[:12], "--yes", "--store", full).stdout
+    assert said.startswith(f"{gone.run_id[:8]}  baseline · seed 0 · 3 epochs\n1 run removed, ")
+    assert named(full).keys() == runs.keys() - {gone.name}
+    assert set(before) - set(checkpoints(full)) == {f"{gone.trajectory[:4]} rung-0003"}
+    assert not (full / "artifacts" / gone.run_id).exists() and (full / "artifacts" / kept.run_id).exists()
+    assert here("runs", "tidy", "--yes", "--store", full).stdout == "there is nothing to remove\n"
+
+
+def test_the_last_runs_of_a_path_take_all_its_checkpoints_along(full):
+    runs = [run for run in named(full).values() if "seed 0" in run.name]
+    here("runs", "remove", *(run.run_id for run in runs), "--yes", "--store", full)
+    assert not (full / "checkpoints" / runs[0].trajectory).exists() and len(named(full)) == 2
+
+
+def test_nothing_is_removed_where_nobody_can_be_asked(full, monkeypatch):
+    run, before = named(full)["baseline · seed 0 · 3 epochs"], checkpoints(full)
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    ended = here("runs", "remove", run.run_id, "--store", full, code=2)
+    assert ended.stderr.count("\n") == 1 and "add --yes" in ended.stderr
+    assert checkpoints(full) == before and run.name in named(full)
+
+
+def test_files_of_runs_that_are_gone_are_tidied_away_and_those_of_others_stay(full):
+    store, run = tracking.Store(str(full)), named(full)["baseline · seed 1 · 1 epoch"]
+    for orphan in (full / "artifacts" / ("a" * 32), full / "checkpoints" / "b000"):
+        orphan.mkdir()
+        (orphan / "file.ckpt").write_bytes(b"0" * 1000)
+    store.client.delete_run(run.run_id)  # as MLflow's UI does it
+    before = checkpoints(full)
+    said = here("runs", "tidy", "--dry-run", "--store", full).stdout
+    assert "1 checkpoint that no run continues, 1 folder of a deleted run, 1 folder without a run: 0.0 MB" in said
+    assert checkpoints(full) == before
+    assert "MB freed" in here("runs", "tidy", "--yes", "--store", full).stdout
+    assert set(before) - set(checkpoints(full)) == {"b000 file"}  # the failed run of that path may be tried again
+    assert {path.name for path in (full / "artifacts").iterdir()} >= {run.run_id for run in named(full).values()} - {
+        failed(full)
+    }
+    assert not (full / "artifacts" / run.run_id).exists() and not (full / "artifacts" / ("a" * 32)).exists()
+
+
+def test_what_a_sweep_under_way_may_continue_is_never_removed(full):
+    store, runs = tracking.Store(str(full)), named(full)
+    run = runs["baseline · seed 0 · 3 epochs"]
+    plan = {"process": machine.this_process(), "runs": [{"trajectory": run.trajectory}, {"trajectory": "b000"}]}
+    record = store.announce("a sweep", plan)
+    (full / "checkpoints" / "b000").mkdir()
+    (full / "checkpoints" / "b000" / "epoch-0001.ckpt").write_bytes(b"0")
+    assert "is used by a sweep" in mistake("runs", "remove", run.run_id, "--yes", "--store", full)
+    assert here("runs", "tidy", "--yes", "--store", full).stdout == "there is nothing to remove\n"
+    store.close(record, "FINISHED")
+    with exclusively(str(full), "b000", wait=False):  # a single run
+        here("runs", "tidy", "--yes", "--store", full)
+        assert "b000 epoch-0001" in checkpoints(full)
+    here("runs", "tidy", "--yes", "--store", full)
+    assert "b000 epoch-0001" not in checkpoints(full)
 
 
 # ---- Bad files --------------------------------------------------------------------------------------------
@@ -362,6 +446,6 @@ def test_the_home_folder_of_who_made_a_run_does_not_travel(tmp_path, monkeypatch
     monkeypatch.setattr(transfer, "HOME", "/home/somebody")
     store = tracking.Store(str(tmp_path))
     writer = store.begin("run", "s1", {}, {})
-    writer.dataset("fashion-mnist", "digest", "/home/somebody/images", {"train_images": 1})
+    writer.data("/home/somebody/images", {"training": ("digest", 1)})
     (data,) = transfer._data(store.client.get_run(writer.run_id))
     assert "somebody" not in data.source and "~/images" in data.source

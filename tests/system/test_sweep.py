@@ -73,6 +73,24 @@ def test_a_study_prints_its_plan_then_a_leaderboard_for_each_rung(smoke):
     assert len(finals(store)) == 6
 
 
+def test_a_study_has_a_page_with_tables_and_pictures_above_its_runs(smoke):
+    store = tracking.Store(str(smoke[1]))
+    (page,) = store.client.search_runs([store.id], "tags.`fmnist.page_of` = 'smoke'")
+    runs = [store.client.get_run(run.run_id) for run in store.all_runs()]  # of which it is none
+    assert len(runs) == 6 and {run.data.tags["mlflow.parentRunId"] for run in runs} == {page.info.run_id}
+    note = page.data.tags["mlflow.note.content"]
+    assert note.startswith("**Does everything work?**") and "| pooling=average |" in note and "make sweep" in note
+    pictures = {
+        file.path.split("/")[1].split("+")[0] for file in store.client.list_artifacts(page.info.run_id, "images")
+    }
+    assert pictures == {"baseline", "pooling=average", "scale=unit"}
+    assert {"leaderboard.md", "claims.csv"} <= {file.path for file in store.client.list_artifacts(page.info.run_id)}
+    beside = "points in validation against the baseline's run of the same seed"
+    assert any(beside in run.data.tags["mlflow.note.content"] for run in runs)
+    described = store.client.get_experiment(store.id).tags
+    assert "of study smoke" in described["mlflow.note.content"] and "mlflow.sharedViewState.means" in described
+
+
 def test_a_finished_study_trains_nothing_again(smoke):
     study, store, _ = smoke
     before = tracking.load(str(store))

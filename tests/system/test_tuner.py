@@ -79,6 +79,8 @@ def test_trials_are_runs_of_the_book_with_the_search_as_their_parent(hyperband):
     page = parent.data.tags["mlflow.note.content"]
     assert "augment.rotation | 0 .. 16 where augmented=true" in page and "too few to trust" in page
     assert "on 2 fresh seeds" in printed and page.startswith("on 2 fresh seeds")
+    assert "![search](get-artifact?path=search.png&run_uuid=" in page and "](#/experiments/1/runs/" in page
+    assert any(name.startswith("small/") for name in runs["run_name"])
     (summed,) = tracking.searches(str(store))
     assert (summed.name, summed.trials, len(summed.scores)) == ("small", 6, 6) and "fresh seeds" in summed.verdict
     assert summed.reached == [1, 1, 1, 3, 3, 3] and (summed.failed, summed.epochs) == (0, 11)

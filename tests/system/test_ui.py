@@ -66,8 +66,13 @@ class Served:
     lines: list[str] = field(default_factory=list)
 
     @property
-    def address(self) -> str:
+    def means(self) -> str:
+        """The address of the first view."""
         return self.lines[0].split()[-1]
+
+    @property
+    def side_by_side(self) -> str:
+        return self.lines[1].split()[-1]
 
     def stop(self, number: signal.Signals) -> tuple[int, str]:
         """Its exit code and what it says on its way out, once neither it nor anything it started is left."""
@@ -83,15 +88,15 @@ class Served:
 
 
 def serve(store: Path) -> Served:
-    """Start the command over a store and wait for its two lines."""
+    """Start the command over a store and wait for its lines."""
     port = free_port()
     command = [sys.executable, "-m", "fmnist.ui", "--store", str(store), "--port", str(port)]
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     assert process.stdout
-    served = Served(process, port, [process.stdout.readline(), process.stdout.readline()])
-    assert served.lines[0].startswith("compare the runs at http"), "".join(served.lines) + process.stdout.read()
+    served = Served(process, port, [process.stdout.readline() for _ in range(3)])
+    assert served.lines[0].startswith("means over seeds: http"), "".join(served.lines) + process.stdout.read()
     return served
 
 
@@ -120,23 +125,32 @@ def foreign() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def page(served: Served, foreign: list[str]) -> Iterator[Page]:
-    """The printed address in a browser of the size of a laptop's screen."""
+def browser(served: Served, foreign: list[str]) -> Iterator[Callable[[str], Page]]:
+    """Opens an address in a browser of the size of a laptop's screen."""
     if BROWSER is None:
         pytest.skip(NO_BROWSER)
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=BROWSER, args=FLAGS)
-        opened = browser.new_page(viewport={"width": 1600, "height": 1000})
+        chromium = driver.chromium.launch(executable_path=BROWSER, args=FLAGS)
         ours = (f"http://127.0.0.1:{served.port}/", "data:", "blob:")
 
         def watch(request: Request) -> None:
             if not request.url.startswith(ours):
                 foreign.append(request.url)
 
-        opened.on("request", watch)
-        opened.goto(served.address)
+        def opened(address: str) -> Page:
+            page = chromium.new_page(viewport={"width": 1600, "height": 1000})
+            page.on("request", watch)
+            page.goto(address)
+            return page
+
         yield opened
-        browser.close()
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def page(served: Served, browser: Callable[[str], Page]) -> Page:
+    """The runs side by side."""
+    return browser(served.side_by_side)
 
 
 def card(page: Page, content: str) -> Locator:
@@ -197,12 +211,36 @@ def test_the_confusion_matrices_of_two_runs_stand_side_by_side(page: Page) -> No
         until(lambda: picture.evaluate("image => image.complete && image.naturalWidth > 0"), "the picture")  # noqa: B023
     until(
         lambda: is_alone(page) and sum(box["width"] > 200 for box in boxes(pictures)) == len(POOLINGS),
-        "matrices in full width",
+        "matrices in full size",
     )
     left, right = sorted(boxes(pictures), key=lambda box: box["x"])
     assert left["x"] + left["width"] <= right["x"]
     assert abs(left["y"] - right["y"]) < 5
     assert "model.kernel_size" not in card(page, "img[src*=confusion_matrix]").inner_text()  # no wall of options
+
+
+def test_single_numbers_get_no_charts(page: Page) -> None:
+    assert page.get_by_test_id("experiment-view-compare-runs-card").count() <= 5
+    assert not page.get_by_role("heading", name="test/").count()
+
+
+def test_means_are_grouped_by_variant_in_colours_that_can_be_told_apart(
+    served: Served, browser: Callable[[str], Page]
+) -> None:
+    means = browser(served.means)
+    groups = means.get_by_text(re.compile("^Group: "))
+    groups.nth(1).wait_for(timeout=30_000)
+    assert groups.count() == len(POOLINGS)
+    curves = card(means, "h4[title='val/accuracy']")
+    curves.locator(".scatterlayer .trace").nth(1).wait_for(state="attached")
+    styles = [line.get_attribute("style") or "" for line in curves.locator(".trace .lines path.js-line").all()]
+    colours = {found[1] for style in styles if (found := re.search(r"stroke: (rgb\(.*?\)); stroke-opacity: 1", style))}
+    assert colours == {"rgb(31, 39, 45)", "rgb(34, 114, 180)"}  # the first two of ours, not what the UI would choose
+
+
+def test_the_experiment_says_what_it_is_and_links_to_both_views(page: Page) -> None:
+    for name in ("means over seeds", "runs side by side"):
+        assert "viewStateShareKey=" in (page.get_by_role("link", name=name).first.get_attribute("href") or "")
 
 
 def test_the_page_asks_nothing_of_other_machines(page: Page, foreign: list[str]) -> None:
@@ -215,8 +253,8 @@ def test_the_page_asks_nothing_of_other_machines(page: Page, foreign: list[str])
 
 def test_it_says_where_the_charts_are_and_how_to_stop(served: Served) -> None:
     charts = f"http://127.0.0.1:{served.port}/#/experiments/1/runs?compareRunsMode=CHART&workflowType=machine_learning"
-    assert served.address.startswith(charts)
-    assert served.lines[1] == f"stop with Ctrl-C (or kill {served.process.pid})\n"
+    assert served.means == f"{charts}&viewStateShareKey=means" and served.side_by_side.endswith("=runs")
+    assert served.lines[2] == f"stop with Ctrl-C (or kill {served.process.pid})\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -243,8 +281,8 @@ def test_the_charts_of_a_tracking_server_are_opened_there(served: Served, tmp_pa
     place = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{served.port}", "BROWSER": f"{script} %s"}
     ended = run(**place)
     assert ended.returncode == 0 and not ended.stderr
-    assert ended.stdout == f"compare the runs at {served.address}\n"
-    assert until(opened.exists, "the browser") and opened.read_text() == served.address
+    assert ended.stdout == "".join(served.lines[:2])
+    assert until(opened.exists, "the browser") and opened.read_text() == served.means
     opened.unlink()
     assert here("ui", "--no-browser", **place).stdout == ended.stdout
     assert not opened.exists()
@@ -252,7 +290,7 @@ def test_the_charts_of_a_tracking_server_are_opened_there(served: Served, tmp_pa
 
 def test_a_browser_that_fails_is_no_failure(served: Served) -> None:
     ended = run(MLFLOW_TRACKING_URI=f"http://127.0.0.1:{served.port}", BROWSER="/no/such/browser %s")
-    assert ended.returncode == 0 and served.address in ended.stdout
+    assert ended.returncode == 0 and served.means in ended.stdout
 
 
 def test_a_server_that_dies_at_its_start_shows_its_last_output(store: Path) -> None:
@@ -279,6 +317,13 @@ def test_a_taken_port_is_named_with_a_free_one(tmp_path: Path) -> None:
         said = mistake("ui", "--store", str(tmp_path), "--port", str(port))
     offered = re.search(r"port (\d+) of 127.0.0.1 is taken; --port (\d+) is free", said)
     assert offered and int(offered[1]) == port < int(offered[2])
+
+
+def test_a_study_or_a_budget_without_runs_is_named_with_what_there_is(store: Path) -> None:
+    where = "--store", str(store), "--port", str(free_port())
+    assert "no run of 'artcle' has finished; there are none" in mistake("ui", *where, "--study", "artcle")
+    assert "no run with 7 epochs has finished; there are 3" in mistake("ui", *where, "--epochs", "7")
+    assert "--epochs: must be a whole number of epochs" in mistake("ui", *where, "--epochs", "ten")
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "web"])

@@ -41,6 +41,7 @@ LIBRARIES = {
         "tracking.registry",
         "tracking.scoring",
         "tracking.transfer",
+        "tracking.chart_view",
     },
     "hydra": {"study.compose", "study.typed", "work.launcher", "work.sweeper"},
     "omegaconf": {"study.compose", "study.typed", "work.launcher"},
@@ -51,7 +52,9 @@ LIBRARIES = {
         f"training.{name}"
         for name in ("engine", "model", "augment", "winograd", "tensorflow_loop", "jax_loop", "libraries")
     },
-    "matplotlib": {"report.drawing", "report.run_pictures", "report.svg", "report.figures", "report.intervals"},
+    "matplotlib": {
+        f"report.{name}" for name in ("drawing", "figures", "intervals", "run_pictures", "search_picture", "svg")
+    },
     "rich": {
         "watch",
         "search.summary",

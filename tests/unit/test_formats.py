@@ -264,6 +264,6 @@ def test_the_markdown_page_of_a_search_shows_names_and_messages_as_they_are():
         TrialRecord("0001", "COMPLETED", {}, 0.9, None, name="activation=<b>a|b</b>", run_ids={"0": "abc"}),
         TrialRecord("0002", "FAILED", {}, None, "out of\nmemory | `x`"),
     ]
-    text = summary.page(trials, [], "max", "val/accuracy", Importance(pd.Series(dtype=float), 0.5, 10))
-    assert r"| 1 | 90.00 % | activation=&lt;b>a\|b&lt;/b> | abc |" in text
+    text = summary.page(trials, [], "max", "val/accuracy", Importance(pd.Series(dtype=float), 0.5, 10), experiment="7")
+    assert r"| 1 | 90.00 % | activation=&lt;b>a\|b&lt;/b> | [abc](#/experiments/7/runs/abc) |" in text
     assert r"- trial 2 failed: out of\\nmemory \| \`x\`" in text

@@ -67,7 +67,6 @@ def store(tmp_path_factory):
                     "time/train_s": 10.0,
                     **{f"test/recall/{name}": recall for name, recall in recalls.items()},
                 },
-                step=epochs,
             )
             writer.end(Status.FINISHED)
     config = from_flat(replace(config, epochs=10, seed=9), {"model.filters": 128, "model.pooling": "average"})

@@ -48,7 +48,7 @@ def records(monkeypatch):
     store = Records()
     store.carried_out, store.failing = [], set()
 
-    def execute(config, wait, store, variant):
+    def execute(config, listener, wait, store, **marks):
         key = f"{config.epochs}-{config.seed}"
         store.carried_out.append(key)
         store.runs[key] = (Status.FAILED if key in store.failing else Status.FINISHED, 1000)
