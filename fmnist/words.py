@@ -56,7 +56,7 @@ def count(number: float | None) -> str:
 
 def plural(number: float, noun: str) -> str:
     """`1 run`, `2 runs`, `3 trajectories`."""
-    several = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    several = f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2] not in "aeou" else f"{noun}s"
     return f"{number:,.10g} {noun if number == 1 else several}"
 
 

@@ -34,6 +34,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """Make what many tests do cheap, once all is imported that they need."""
     gc.freeze()  # a million objects of libraries, which every collection would look through
+    if "tensorflow" in sys.modules:  # which takes no other number once it has computed anything
+        for kind in ("intra", "inter"):
+            getattr(sys.modules["tensorflow"].config.threading, f"set_{kind}_op_parallelism_threads")(1)
     if "fmnist.tracking.store" in sys.modules:
         _make_databases_once()
     if "fmnist.study.compose" in sys.modules:

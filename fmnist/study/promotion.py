@@ -64,7 +64,7 @@ def _best(selection: Selection) -> Choice:
     runs = selection.at_epochs(selection.runs)
     if selection.finished(runs).empty:
         more = f"; {selection.elsewhere}" if selection.elsewhere else ""
-        raise UserError(f"none of the {plural(selection.recorded, 'recorded run')} matches and has finished{more}")
+        raise UserError(f"of {plural(selection.recorded, 'recorded run')} none matches and has finished{more}")
     how = selection.baseline, selection.pair_columns, selection.rule
     choice = choose(runs, *how, selection.question.epochs)
     if choice is None:

@@ -32,7 +32,7 @@ def choose(folder: str, study: str = "", epochs: int | None = None) -> Choice:
     budgets = sorted(set(own["epochs"]))
     if epochs is not None and epochs not in budgets:
         of_study = f" of {name}" if name else ""
-        raise UserError(f"--epochs: no run{of_study} with {plural(epochs, 'epoch')} has finished; {_there(budgets)}")
+        raise UserError(f"--epochs: no finished run{of_study} has {plural(epochs, 'epoch')}; {_there(budgets)}")
     return of_runs(own, name, declared, epochs)
 
 

@@ -287,7 +287,7 @@ def metrics(client: MlflowClient, run: Any) -> dict[str, Any]:
     for key in run.data.metrics:
         history = client.get_metric_history(run.info.run_id, key)
         steps = sorted(metric.step for metric in history)
-        wanted = list(range(1, epochs + 1)) if key in PER_EPOCH else [epochs]
+        wanted = list(range(1, epochs + 1)) if key in PER_EPOCH else [0]
         assert steps == wanted, f"{run.info.run_name}: {key} has steps {steps}, not {wanted}"
         values = [metric.value for metric in sorted(history, key=lambda metric: metric.step)]
         found[key] = None if key.startswith("time/") else values

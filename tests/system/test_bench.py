@@ -99,6 +99,6 @@ def test_a_copied_run_reads_like_one_that_was_written(tmp_path):
     one, two = (store.client.get_run(run_id) for run_id in (written, copied))
     assert one.data.tags == two.data.tags
     for run in (one, two):
-        assert run.inputs.dataset_inputs[0].dataset.name == "fashion-mnist"
+        assert run.inputs.dataset_inputs[0].dataset.name == "fashion-mnist training"
         assert run.inputs.dataset_inputs[0].tags[0].value == "training"
         assert len(run.outputs.model_outputs) == 1

@@ -132,7 +132,7 @@ def test_the_packages_of_a_record_are_installed_from_its_lock_file_or_it_is_said
     [
         ([], "which run? Name it by its id"),
         (["champion"], "fashion-mnist has no champion yet"),
-        (["ffff"], "no run of 1 recorded run"),
+        (["ffff"], "of 1 recorded run none begins so"),
         (["--where", "seed=7"], "0 runs with these options; one is needed"),
         (["--where", "seed=0", "model.filters=3"], "but got 'model.filters=3' too"),
         (["--where", "seed=0", "data.dir=/nowhere"], "/nowhere"),

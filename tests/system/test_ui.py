@@ -258,18 +258,16 @@ def test_it_says_where_the_charts_are_and_how_to_stop(served: Served) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_server_ends_with_its_command_whatever_ends_that(
-    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_ends_with_its_command_whatever_ends_that(number: signal.Signals, tmp_path: Path) -> None:
     """One that starts at once; MLflow's ends with Ctrl-C, in `served`."""
     (tmp_path / "health").touch()
-    small, port = [sys.executable, "-m", "http.server", "--bind", HERE, "--directory", str(tmp_path)], free_port()
-    monkeypatch.setattr(server, "_command", lambda host, port: [*small, str(port)])
+    port = free_port()
+    small = ["http.server", "--bind", HERE, "--directory", str(tmp_path), str(port)]
     with ExitStack() as stack:
         for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             stack.enter_context(signals.preserved(each))
         signal.signal(number, signal.SIG_DFL)
-        server.serve("", HERE, port, lambda: os.kill(os.getpid(), number))
+        server.serve(small, {}, HERE, port, lambda: os.kill(os.getpid(), number))
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((HERE, port))
 
@@ -322,8 +320,8 @@ def test_a_taken_port_is_named_with_a_free_one(tmp_path: Path) -> None:
 def test_a_study_or_a_budget_without_runs_is_named_with_what_there_is(store: Path) -> None:
     where = "--store", str(store), "--port", str(free_port())
     assert "no run of 'artcle' has finished; there are none" in mistake("ui", *where, "--study", "artcle")
-    assert "no run with 7 epochs has finished; there are 3" in mistake("ui", *where, "--epochs", "7")
-    assert "--epochs: must be a whole number of epochs" in mistake("ui", *where, "--epochs", "ten")
+    assert "no finished run has 7 epochs; there are 3" in mistake("ui", *where, "--epochs", "7")
+    assert "--epochs: must be a whole number" in mistake("ui", *where, "--epochs", "ten")
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "web"])
