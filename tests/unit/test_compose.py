@@ -11,8 +11,6 @@ from fmnist.identity import variant_name
 from fmnist.study import plan
 from fmnist.study.compose import compose_config
 
-STUDIES = sorted(file.stem for file in (CONF / "study").glob("*.yaml") if file.stem != "none")
-
 
 def points(*overrides):
     config = compose_config(overrides)
@@ -39,14 +37,6 @@ def test_every_augmentation_sets_every_range(file):
     config = check(compose_config([f"augment={file.stem}"]))
     assert vars(config.augment) == yaml.safe_load(file.read_text())
     assert variant_name(config) in (f"augment={file.stem}", "baseline")
-
-
-@pytest.mark.parametrize("study", STUDIES)
-def test_every_study_says_what_it_asks_and_all_its_points_are_possible(study):
-    config, variants = points(f"study={study}")
-    assert config.study.name == study and config.study.question and config.study.command and config.study.expect
-    assert config.study.command.startswith("make sweep") and (study in config.study.command or study == "article")
-    assert len(variants) == len({variant_name(point.config) for point in variants})
 
 
 def test_one_axis_at_a_time_meets_the_baseline_once():

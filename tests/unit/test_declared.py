@@ -8,7 +8,8 @@ import yaml
 
 from fmnist.analysis.rule import Rule
 from fmnist.config import CONF, ComputeConfig, UserError
-from fmnist.identity import sign
+from fmnist.identity import sign, variant_name
+from fmnist.study import plan
 from fmnist.study.compose import compose_config
 from fmnist.study.declared import declare
 
@@ -46,6 +47,11 @@ def test_every_study_is_a_question_that_can_be_put(study):
     assert [claim.key for claim in asked.claims] == list(declared.get("claims", {}))
     assert asked.baseline.signatures <= set(asked.levels)
     assert asked.design == declared.get("design", "one_at_a_time")
+    config = compose_config([f"study={study}"])
+    variants = plan.variants(config.study, lambda more: compose_config([f"study={study}", *more]))  # all are possible
+    assert config.study.name == study and config.study.question and config.study.command and config.study.expect
+    assert config.study.command.startswith("make sweep") and (study in config.study.command or study == "article")
+    assert len(variants) == len({variant_name(point.config) for point in variants})
 
 
 def test_levels_are_by_signature_what_each_variant_changes():
