@@ -46,7 +46,8 @@ class Registry:
         """
         versions = self.versions()
         if alias not in versions:
-            there = f"; there is a {', a '.join(versions)} (--alias)" if versions else ""
+            other = next(iter(versions), "")
+            there = f"; there is a {other} (--alias {other}, or reproduce {other})" if other else ""
             raise UserError(f"{NAME} has no {alias} yet{there}; python -m fmnist.champion promote chooses one")
         return versions[alias]
 
