@@ -18,6 +18,7 @@ for _name in list(os.environ):
         del os.environ[_name]
 if os.path.expanduser("~") == "~":  # noqa: PTH111  # MLflow cannot be imported without a home folder
     os.environ["HOME"] = tempfile.gettempdir()
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # nothing is told to anybody, whoever asked for that
 os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] = "false"
 os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # two lines at the end of every run
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # by itself it would try for minutes: our client waits

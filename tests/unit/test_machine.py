@@ -1,6 +1,9 @@
 """What control groups leave a process of its machine, in folders that look like the kernel's."""
 
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -69,3 +72,10 @@ def test_the_system_says_how_many_processes_it_killed_for_memory(tmp_path):
     assert machine.killed_for_memory(tmp_path) == 2
     kernel(tmp_path, V1, **{"memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"})
     assert machine.killed_for_memory(tmp_path) == 3
+
+
+def test_nothing_that_is_done_here_is_told_to_mlflow_s_makers():
+    code = "import fmnist.environment, os; print(os.environ['MLFLOW_DISABLE_TELEMETRY'])"
+    plain = {key: value for key, value in os.environ.items() if key != "MLFLOW_DISABLE_TELEMETRY"}
+    done = subprocess.run([sys.executable, "-c", code], env=plain, capture_output=True, text=True, check=True)
+    assert done.stdout == "true\n"
