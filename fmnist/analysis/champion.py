@@ -24,9 +24,7 @@ class Choice:
     is_settled: bool  # a verdict supports the variant
     is_median: bool  # it is the nearest to the median of its seeds, not chosen by somebody
     best: str  # the variant with the highest mean of those that it was chosen from
-    equals: tuple[
-        str, ...
-    ] = ()  # dearer variants that cannot be told from the best, or make no difference that matters
+    equals: tuple[str, ...] = ()  # dearer variants that are as good, as far as their seeds tell
 
 
 def choose(

@@ -106,7 +106,7 @@ def _running(
     """The server in a process group of its own, of which nothing is left at the end."""
     server = subprocess.Popen(
         [sys.executable, "-m", *command],
-        env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", **settings},
+        env={**os.environ, **settings},
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,

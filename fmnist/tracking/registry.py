@@ -82,11 +82,8 @@ class Registry:
 
 def model_of(store: Store, run_id: str) -> tuple[str, str] | None:
     """Id and place of the model that a run has left; None if it has none."""
-    outputs = store.client.get_run(run_id).outputs
-    for output in outputs.model_outputs if outputs else ():
-        model = store.client.get_logged_model(output.model_id)
-        return model.model_id, model.artifact_location
-    return None
+    first = next(iter(store.models(run_id)), None)
+    return None if first is None else (first, store.client.get_logged_model(first).artifact_location)
 
 
 def load_model(uri: str, place: str, config: Config) -> Any:

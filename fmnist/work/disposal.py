@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,8 +18,14 @@ from fmnist.tracking import Store, StoredRun
 from fmnist.tracking.database import lifecycles
 from fmnist.training import checkpoint
 from fmnist.training.locking import BusyError, checkpoint_folder, exclusively
+from fmnist.words import plural
 
-CHECKPOINTS, DELETED, ORPHANED = "checkpoint that no run continues", "folder of a deleted run", "folder without a run"
+CHECKPOINTS, DELETED, ORPHANED = "checkpoint", "deleted", "orphaned"
+_KINDS = {  # how so many of a kind are told
+    CHECKPOINTS: ("checkpoint", "that no run continues"),
+    DELETED: ("folder", "of deleted runs"),
+    ORPHANED: ("folder", "without a run"),
+}
 
 
 @dataclass(frozen=True)
@@ -164,6 +171,6 @@ def _discard(leftover: Leftover) -> int:
 
 def summary(files: list[Leftover]) -> str:
     """How many of each kind, and how much they take: `3 checkpoints ..., 12.3 MB`."""
-    kinds = [kind for kind in (CHECKPOINTS, DELETED, ORPHANED) if any(each.kind == kind for each in files)]
-    counts = [f"{sum(each.kind == kind for each in files)} {kind}" for kind in kinds]
-    return f"{', '.join(counts)}: {sum(each.bytes for each in files) / 1e6:,.1f} MB"
+    counts = Counter(each.kind for each in files)
+    told = [f"{plural(counts[kind], noun)} {rest}" for kind, (noun, rest) in _KINDS.items() if counts[kind]]
+    return f"{', '.join(told)}: {sum(each.bytes for each in files) / 1e6:,.1f} MB"

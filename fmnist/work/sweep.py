@@ -33,9 +33,7 @@ class Sweep:
     launcher: LaunchingSweeper
     until: float = float("inf")  # time.time() after which no run is begun
     is_block: bool = False  # of a larger whole, which tells how it goes on
-    question: Question | None = (
-        None  # of the study that it carries out, if that is declared: it has a page in the store
-    )
+    question: Question | None = None  # of a study that is declared, which has a page in the store
     _failed_before: frozenset[Attempt] = frozenset()
     _shown: set[int] = field(default_factory=set)  # rungs whose leaderboard has been printed
     _ended: dict[str, StoredRun] = field(default_factory=dict)  # by signature, as the display has seen them
@@ -120,7 +118,7 @@ class Sweep:
     def _refresh_page(self) -> None:
         """Have the study's page say what it has come to."""
         if self.question:
-            from fmnist.study.record import refresh  # statistics and pictures, for which no worker has to wait
+            from fmnist.study.study_page import refresh  # statistics and pictures, for which no worker has to wait
 
             with suppress(StoreError, UserError):  # all runs are safe; the next sweep tries again
                 refresh(self.store, self.question)

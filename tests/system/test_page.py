@@ -8,21 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import BROWSER, FLAGS, NO_BROWSER
-from findings import EVIL, findings, matrices, renamed
+from findings import EVIL, matrices, renamed
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from fmnist.report import page as report
 from fmnist.report.content import Content
-
-
-@pytest.fixture(scope="module")
-def found() -> Content:
-    return findings(variants=6, seeds=2, rungs=(1, 3, 10))
-
-
-@pytest.fixture(scope="module")
-def text(found: Content) -> str:
-    return report.render(found)
 
 
 @pytest.fixture(scope="module")

@@ -35,16 +35,6 @@ class Tags(HTMLParser):
         self.found.append((tag, dict(attrs)))
 
 
-@pytest.fixture(scope="module")
-def found() -> Content:
-    return findings(variants=6, seeds=2, rungs=(1, 3, 10))
-
-
-@pytest.fixture(scope="module")
-def text(found: Content) -> str:
-    return report.render(found)
-
-
 # ---- The text -------------------------------------------------------------------------------------------
 
 

@@ -21,6 +21,7 @@ from fmnist.run import describe
 from fmnist.tracking import transfer
 from fmnist.tracking.portable import RunFile
 from fmnist.training.locking import exclusively
+from fmnist.work import disposal
 
 PREDICTIONS = {
     "test_labels": np.arange(200, dtype=np.uint8) % 10,
@@ -268,6 +269,13 @@ def test_nothing_is_removed_where_nobody_can_be_asked(full, monkeypatch):
     assert checkpoints(full) == before and run.name in named(full)
 
 
+def test_leftovers_are_counted_in_words_that_agree(tmp_path):
+    files = [
+        disposal.Leftover(tmp_path / "none", kind) for kind in (disposal.CHECKPOINTS, disposal.DELETED) for _ in "ab"
+    ]
+    assert disposal.summary(files) == "2 checkpoints that no run continues, 2 folders of deleted runs: 0.0 MB"
+
+
 def test_files_of_runs_that_are_gone_are_tidied_away_and_those_of_others_stay(full):
     store, run = tracking.Store(str(full)), named(full)["baseline · seed 1 · 1 epoch"]
     for orphan in (full / "artifacts" / ("a" * 32), full / "checkpoints" / "b000"):
@@ -276,7 +284,7 @@ def test_files_of_runs_that_are_gone_are_tidied_away_and_those_of_others_stay(fu
     store.client.delete_run(run.run_id)  # as MLflow's UI does it
     before = checkpoints(full)
     said = here("runs", "tidy", "--dry-run", "--store", full).stdout
-    assert "1 checkpoint that no run continues, 1 folder of a deleted run, 1 folder without a run: 0.0 MB" in said
+    assert "1 checkpoint that no run continues, 1 folder of deleted runs, 1 folder without a run: 0.0 MB" in said
     assert checkpoints(full) == before
     assert "MB freed" in here("runs", "tidy", "--yes", "--store", full).stdout
     assert set(before) - set(checkpoints(full)) == {"b000 file"}  # the failed run of that path may be tried again
