@@ -1,7 +1,7 @@
 """Whether a run is possible: each option by itself, and those that depend on each other."""
 
 from fmnist import network
-from fmnist.config import CLASS_COUNT, Config, UserError, check_options
+from fmnist.config import CLASS_COUNT, Config, UserError, check_options, validation_rows
 from fmnist.words import plural
 
 MOST_PARAMETERS = 100_000_000  # whose training takes some gigabytes; the baseline has 940,170
@@ -25,17 +25,13 @@ def check(config: Config) -> Config:
             f"the network would have {parameters:,} parameters, but at most {MOST_PARAMETERS:,} are possible; "
             "lower model.filters or model.dense_units"
         )
+    rows = validation_rows(config.data)
     if config.data.limit is not None:
-        _check_limit(config, config.data.limit)
-    elif config.data.validation_rows is not None:
-        raise UserError(
-            f"data.validation_rows={config.data.validation_rows} needs data.limit=ROWS, which leaves rows out; "
-            "give it, or set data.validation_rows=null"
-        )
+        _check_limit(config, config.data.limit, rows)
     return config
 
 
-def _check_limit(config: Config, limit: int) -> None:
+def _check_limit(config: Config, limit: int, rows: int | None) -> None:
     validation = round(limit * config.data.validation)
     if validation < CLASS_COUNT:
         raise UserError(
@@ -48,8 +44,8 @@ def _check_limit(config: Config, limit: int) -> None:
             f"data.limit={limit} leaves {plural(limit - validation, 'row')} for training, less than one batch of "
             f"{config.batch_size}; raise data.limit or lower batch_size"
         )
-    if config.data.validation_rows is not None and config.data.validation_rows < validation:
+    if rows is not None and config.data.validation_rows != "auto" and rows < validation:
         raise UserError(
             f"data.validation_rows must be at least {validation:,}, which is "
-            f"data.validation={config.data.validation} of data.limit={limit}, but got {config.data.validation_rows}"
+            f"data.validation={config.data.validation} of data.limit={limit}, but got {rows}"
         )

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from fmnist.config import CONF, AugmentConfig, Config, flatten
+from fmnist.config import CONF, AugmentConfig, Config, DataConfig, flatten, validation_rows
 from fmnist.network import filters_per_convolution
 from fmnist.schema import BASELINE
 from fmnist.words import harmless, plural
@@ -35,13 +35,14 @@ _NOT_NUMBERS = ("data.source", "data.dir", "data.train_csv", "data.test_csv", "s
 def parameters(config: Config) -> dict[str, Any]:
     """All options that determine a run's numbers, flat, in one spelling.
 
-    Filters are one number if equal, 0 is 0.0 where the default is a float, and TensorFlow is the backend of `auto`.
+    Filters are one number if equal, 0 is 0.0 where the default is a float, and what stands for `auto` is named.
     """
     flat = {key: value for key, value in flatten(config).items() if not key.startswith(_NOT_NUMBERS)}
     floats = [key for key, default in flatten(Config()).items() if isinstance(default, float)]
     flat |= {key: float(flat[key]) for key in floats if key in flat}
     first, second = filters_per_convolution(config.model)
     flat["model.filters"] = first if first == second else [first, second]
+    flat["data.validation_rows"] = validation_rows(config.data)
     flat["compute.backend"] = config.compute.backend.replace("auto", "tensorflow")
     return flat
 
@@ -120,11 +121,16 @@ def differences(config: Config) -> dict[str, str]:
     """
     presets = [name for name, ranges in _presets().items() if ranges == config.augment != AugmentConfig()]
     changes = {"augment": presets[0]} if presets else {}
-    for key, value in differing(parameters(config), parameters(Config())).items():
+    for key, value in differing(parameters(config), _usual(config)).items():
         group = key.split(".")[0]
         if group not in ("seed", "epochs", *changes) and (group != "compute" or key in config.study.axes):
             changes[key] = _text(value)
     return changes
+
+
+def _usual(config: Config) -> dict[str, Any]:
+    """The baseline's parameters, and as many rows that validate as the limit has unless others are asked for."""
+    return {**parameters(Config()), "data.validation_rows": validation_rows(DataConfig(limit=config.data.limit))}
 
 
 @cache
@@ -166,7 +172,7 @@ def run_name(config: Config, variant: str = "") -> str:
 
 def command(config: Config) -> str:
     """The command line that repeats a run, with every option that is not the baseline's."""
-    changes = differing(parameters(config), parameters(Config()))
+    changes = differing(parameters(config), _usual(config))
     return " ".join(["python -m fmnist.train", *(f"{key}={_text(value)}" for key, value in changes.items())])
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from fmnist.config import ComputeConfig, Config, UserError
+from fmnist.config import ComputeConfig, Config, UserError, validation_rows
 
 
 def cores() -> int:
@@ -103,13 +103,14 @@ def gpus() -> tuple[str, ...]:
 
 
 def resolve(config: Config) -> Config:
-    """The config with `auto` and unset threads replaced by what stands for them on this machine."""
+    """The config with `auto` and unset threads replaced by what stands for them here."""
     precision, threads, backend = config.compute.precision, config.compute.threads, config.compute.backend
     if precision == "auto":  # one kind of numbers everywhere: what bfloat16 saves is small (bench/README.md)
         precision = "float32"
     if backend == "auto":
         backend = "jax" if os.environ.get("KERAS_BACKEND") == "jax" else "tensorflow"
-    return replace(config, compute=ComputeConfig(precision, threads or cores(), backend))
+    data = replace(config.data, validation_rows=validation_rows(config.data))
+    return replace(config, data=data, compute=ComputeConfig(precision, threads or cores(), backend))
 
 
 def use_backend(config: Config) -> None:

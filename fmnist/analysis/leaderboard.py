@@ -163,6 +163,7 @@ def _names(runs: pd.DataFrame) -> pd.Series:
             ("compute.precision", " (", None),
             ("data_digest", " (data ", 8),
             ("recipe", " (recipe ", None),
+            ("data.validation_rows", " (validation_rows=", None),
         ):
             if column in same and same[column].nunique() > 1:
                 extra += before + same[column].astype(str).str[:size] + ")"

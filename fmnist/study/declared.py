@@ -72,10 +72,15 @@ class DeclaredStudy:
         ours = [key for key in self.options if key not in ("epochs", "seed") and key in theirs
                 and not {key, key.split(".")[0]} & {"compute", *self.axes}]  # fmt: skip
         settings = [
-            " ".join(f"{key}={row[key].replace(' ', '')}" for key in ours if row[key] != self.options[key])
+            " ".join(f"{key}={row[key].replace(' ', '')}" for key in ours if self._is_other(key, row))
             for row in theirs.dropna(subset=ours).to_dict("records")
         ]
         return dict(Counter(filter(None, settings)).most_common())
+
+    def _is_other(self, key: str, row: Mapping[Any, str]) -> bool:
+        if key == "data.validation_rows" and row["data.limit"] != self.options["data.limit"]:
+            return True  # whose usual number goes by the limit
+        return row[key] != self.options[key]
 
     def _name(self, signature: str) -> str:
         if signature in self.baseline.signatures:

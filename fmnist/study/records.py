@@ -12,7 +12,7 @@ import yaml
 
 from fmnist.checks import check
 from fmnist.config import Config, UserError, from_flat, option_fields
-from fmnist.identity import command
+from fmnist.identity import command, default_parameters
 from fmnist.report.formats import table
 from fmnist.schema import COLUMNS, TEST_ACCURACY, VAL_ACCURACY, Status
 from fmnist.study.compose import compose_config
@@ -180,7 +180,7 @@ def options_of(run: StoredRun) -> Config | None:
     """A run's options as its record has them; None if it was killed before there were any."""
     options = option_fields(Config)
     given = {key: value_of(text) for key, text in run.params.items() if key in options}
-    return from_flat(Config(), given) if given else None
+    return from_flat(Config(), {**default_parameters(), **given}) if given else None
 
 
 def _repeat(run: StoredRun) -> str:

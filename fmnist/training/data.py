@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fmnist.config import CLASSES, Config, DataConfig, UserError, place
+from fmnist.config import CLASSES, Config, DataConfig, UserError, place, validation_rows
 from fmnist.training.fetch import damaged, find, folders
 from fmnist.training.readers import Bytes, Labels, read_csv, read_idx_pair
 from fmnist.training.streams import stream
@@ -56,7 +56,7 @@ def load(options: DataConfig) -> Dataset:
 def part_sizes(rows: int, options: DataConfig) -> tuple[int, int]:
     """How many of so many rows train and how many validate."""
     training, share = _shares(rows, options)
-    return training, max(share, min(options.validation_rows or 0, rows - training))
+    return training, max(share, min(validation_rows(options) or 0, rows - training))
 
 
 def _shares(rows: int, options: DataConfig) -> tuple[int, int]:

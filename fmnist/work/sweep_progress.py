@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fmnist import machine, words
-from fmnist.config import StudyConfig, UserError
+from fmnist.config import Config, StudyConfig, UserError
 from fmnist.identity import RECIPE, variant_name
 from fmnist.network import disk_bytes
 from fmnist.schema import BASELINE, Status
@@ -72,7 +72,21 @@ def plan_summary(planned: list[PlannedRun], runs: pd.DataFrame) -> str:
             f"not continued, and left as recorded: {words.plural(len(earlier), 'run')} of recipe {recipes}, with other "
             f"numbers than recipe {RECIPE} gives"
         )
+    if count := len(runs) and _scored_on_few(planned[0].config, runs):
+        lines.append(
+            f"not continued, as fewer images validate them: {words.plural(count, 'run')} of "
+            f"data.limit={planned[0].config.data.limit}; data.validation_rows=null goes on with them"
+        )
     return "; ".join(lines)
+
+
+def _scored_on_few(config: Config, runs: pd.DataFrame) -> int:
+    """How many runs of a study were made as none but a limit's own rows validated, unless that is asked for now too."""
+    if config.data.validation_rows is None:
+        return 0
+    alike = runs["study"].eq(config.study.name) & runs["status"].eq(Status.FINISHED) & runs["recipe"].eq(RECIPE)
+    few = runs["data.limit"].eq(str(config.data.limit)) & runs["data.validation_rows"].eq("null")
+    return int((alike & few).sum())
 
 
 @dataclass(frozen=True)

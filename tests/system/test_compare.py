@@ -169,8 +169,8 @@ def test_a_study_that_was_run_with_other_options_says_which_and_how_to_name_them
     for options in ({}, {"model.pooling": "average"}):
         write(opened, replace(from_flat(base, options), study=StudyConfig(name="pooling")))
     told = said(*POOLING, where=tmp_path)
-    remedy = f'make compare STUDY=pooling ARGS="--store {tmp_path} data.limit=600"'
-    wanted = f"study pooling has 2 runs with data.limit=600: {remedy}"
+    remedy = f'make compare STUDY=pooling ARGS="--store {tmp_path} data.limit=600 data.validation_rows=600"'
+    wanted = f"study pooling has 2 runs with data.limit=600 data.validation_rows=600: {remedy}"
     assert wanted in told and wanted in said(*POOLING, "--out", tmp_path / "o", where=tmp_path, code=2)
     assert wanted not in said(*POOLING, "data.limit=600", where=tmp_path)
 

@@ -23,7 +23,8 @@ STORES = Path(__file__).parent.parent / "data"
 SEARCH = [
     "tuner=random", "tuner.max_trials=3", "tuner.max_epochs=2", "tuner.confirm_seeds=2", "tuner/space=coarse",
     "tuner.space.model.filters=null", "tuner.space.model.kernel_size=null", "compute.precision=float32",
-    "data.limit=300", "model.filters=4", "model.kernel_size=3", "model.dense_units=16", "batch_size=32",
+    "data.limit=300", "data.validation_rows=null",
+    "model.filters=4", "model.kernel_size=3", "model.dense_units=16", "batch_size=32",
 ]  # fmt: skip
 
 
@@ -43,6 +44,8 @@ def old(tmp_path):
 def test_its_sweep_is_finished_and_a_longer_budget_continues_its_paths(old, images, one_process):
     study = ["study=smoke", f"data.dir={images}", "compute.precision=float32", f"store={old}"]
     before = tracking.load(str(old))
+    more = here("train", *study, "data.validation_rows=auto", "study.dry_run=true").stdout
+    assert "6 runs of data.limit=600; data.validation_rows=null goes on with them" in " ".join(more.split())
     assert here("train", *study).stdout.count("nothing to do") == 2
     pd.testing.assert_frame_equal(tracking.load(str(old)), before)
     assert "trains 3 epochs; each run by itself would need 9" in here("train", *study, "study.rungs=[1,2,3]").stdout
@@ -78,7 +81,14 @@ def test_runs_of_an_earlier_recipe_are_neither_continued_nor_mixed_with_new_ones
     assert "left as recorded: 14 runs of recipe 1" in " ".join(printed.split())
     assert printed.count("  new") == 3
     before = tracking.load(str(old))
-    here("train", *study, "study.rungs=[1]", "study.axes.model.pooling=null", "study.axes.data.scale=null")
+    here(
+        "train",
+        *study,
+        "study.rungs=[1]",
+        "study.axes.model.pooling=null",
+        "study.axes.data.scale=null",
+        "data.validation_rows=auto",
+    )
     after = tracking.load(str(old)).set_index("run_id")
     pd.testing.assert_frame_equal(after.loc[before["run_id"], ["status", "val/accuracy"]].reset_index(),
                                   before[["run_id", "status", "val/accuracy"]])  # fmt: skip

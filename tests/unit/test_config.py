@@ -58,10 +58,12 @@ def test_the_defaults_are_the_article_s_run():
         ({"data.source": "csv"}, ["data.train_csv=FILE"]),
         ({"data.limit": 50}, ["data.limit=50", "5 rows for validation", "100"]),
         ({"data.limit": 130}, ["data.limit=130", "117 rows", "batch of 128"]),
-        ({"data.validation_rows": 10_000}, ["=10000 needs data.limit=ROWS", "set data.validation_rows=null"]),
+        ({"data.validation_rows": 10_000}, ["=10000 needs data.limit=ROWS", "set data.validation_rows=auto"]),
         ({"data.limit": 6000, "data.validation_rows": 599}, ["validation_rows", "at least 600, ", "got 599"]),
         ({"data.limit": 6000, "data.validation_rows": 0}, ["data.validation_rows", "at least 1", "got 0"]),
         ({"data.limit": 6000, "data.validation_rows": 0.5}, ["data.validation_rows", "a whole number", "got 0.5"]),
+        ({"data.limit": 6000, "data.validation_rows": "all"}, ["validation_rows must be auto, null or a", "got all"]),
+        ({"data.validation_rows": False}, ["data.validation_rows must be auto, null or a", "got false"]),
         ({"data.validation": 10.0}, ["data.validation", "above 0 and below 1"]),
         ({"compute.precision": "float16"}, ["compute.precision", "bfloat16"]),
         ({"compute.threads": 0}, ["compute.threads", "at least 1"]),
@@ -89,6 +91,7 @@ def test_a_variant_is_named_by_what_differs_from_the_baseline():
     assert variant_name(Config(optimizer=OptimizerConfig(name="sgd"))) == "optimizer=sgd"
     both = Config(data=DataConfig(scale="unit", limit=6000))
     assert variant_name(both) == "scale=unit limit=6000"
+    assert variant_name(from_flat(both, {"data.validation_rows": None})) == "scale=unit limit=6000 validation_rows=null"
 
 
 def test_an_augmentation_goes_by_its_group_s_name_or_by_the_ranges_that_differ():
@@ -135,7 +138,7 @@ def test_signatures_differ_by_exactly_what_they_are_of():
             "cbb085fe4bcd19a9", "93560b232ec0a2b8", "d296fcc27a3d72ed",
         ),
         (
-            {"compute.precision": "bfloat16", "compute.threads": 2, "data.limit": 6000},
+            {"compute.precision": "bfloat16", "compute.threads": 2, "data.limit": 6000, "data.validation_rows": None},
             "38e993cc7d29177a", "38e993cc7d29177a", "01aa97a5191f0c9e",
         ),
         (

@@ -353,7 +353,9 @@ def test_a_split_is_determined_by_the_seed() -> None:
 @pytest.mark.parametrize("limit", [100, 995, 999, 1000])
 def test_a_limit_draws_a_stratified_subset(limit: int) -> None:
     labels = np.arange(1000) % 10
-    training, validating = data.split(labels, seed=3, options=DataConfig(validation=0.2, limit=limit))
+    training, validating = data.split(
+        labels, seed=3, options=DataConfig(validation=0.2, limit=limit, validation_rows=None)
+    )
     assert len(validating) == round(limit * 0.2) and len(training) + len(validating) == limit
     assert len(np.unique(np.concatenate([training, validating]))) == limit
     counts = np.bincount(labels[np.concatenate([training, validating])])
@@ -364,7 +366,7 @@ def test_a_limit_draws_a_stratified_subset(limit: int) -> None:
 UNEVEN = np.random.default_rng(0).permutation(np.repeat(np.arange(10), range(55, 155, 10)))  # 1,000 labels
 
 
-def limited(validation_rows: int | None, seed: int = 3) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def limited(validation_rows: int | str | None, seed: int = 3) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """116 rows that train, and 29 or more that validate."""
     options = DataConfig(limit=145, validation=0.2, validation_rows=validation_rows)
     training, validating = data.split(UNEVEN, seed=seed, options=options)
@@ -382,6 +384,13 @@ def test_rows_that_a_limit_leaves_out_validate_too_and_those_that_train_stay(wan
     free = np.bincount(UNEVEN) - np.bincount(UNEVEN[np.concatenate([training, few])])
     further = np.bincount(UNEVEN[validating[29:]], minlength=10)
     assert np.abs(further - free * further.sum() / free.sum()).max() <= 1
+
+
+def test_as_many_rows_validate_as_a_limit_has_unless_others_are_asked_for_but_no_more_than_are_enough() -> None:
+    training, validating = data.split(UNEVEN, seed=3, options=DataConfig(limit=145, validation=0.2))
+    assert len(training) == 116 and np.array_equal(validating, limited(145)[1])
+    sizes = [data.part_sizes(60_000, DataConfig(limit=limit))[1] for limit in (None, 600, 6000, 30_000, 59_000)]
+    assert sizes == [6000, 600, 6000, 10_000, 6900]
 
 
 def test_rows_that_validate_beside_a_limit_are_drawn_by_the_seed_and_more_of_them_begin_with_the_same() -> None:
