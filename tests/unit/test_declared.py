@@ -106,17 +106,17 @@ def test_options_beside_a_study_move_its_baseline_and_its_claims():
 
 def test_a_study_of_precision_signs_each_level_as_it_says_and_pairs_across_it():
     asked = declare("precision", [], store(("float32", DIGEST), ("bfloat16", DIGEST)))
-    small, unit = "data.limit=6000", "data.scale=unit"
+    small, unit = ("data.limit=6000", "data.validation_rows=null"), "data.scale=unit"
     ours = {
-        signed(small, *more, precision=precision) for more in ((), (unit,)) for precision in ("float32", "bfloat16")
+        signed(*small, *more, precision=precision) for more in ((), (unit,)) for precision in ("float32", "bfloat16")
     }
     assert set(asked.levels) == ours and asked.pair_columns == ["data_digest", "recipe"]
-    assert asked.levels[signed(small, precision="bfloat16")]["compute.precision"] == "bfloat16"
-    assert asked.baseline.signatures == {signed(small)}
+    assert asked.levels[signed(*small, precision="bfloat16")]["compute.precision"] == "bfloat16"
+    assert asked.baseline.signatures == {signed(*small)}
     raw, scaled = asked.claims
-    sides = [{signed(small, precision=precision)} for precision in ("bfloat16", "float32")]
+    sides = [{signed(*small, precision=precision)} for precision in ("bfloat16", "float32")]
     assert [side.signatures for side in raw.sides] == sides
-    sides = [{signed(small, unit, precision=precision)} for precision in ("bfloat16", "float32")]
+    sides = [{signed(*small, unit, precision=precision)} for precision in ("bfloat16", "float32")]
     assert [side.signatures for side in scaled.sides] == sides
 
 
