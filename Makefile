@@ -1,7 +1,7 @@
 # `make` lists the targets. STUDY=NAME picks a study of conf/study/, ARGS="..." is handed on to the command.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup data plan sweep settle tune watch ui demo serve compare report test chaos lint bench lock clean
+.PHONY: help setup data plan sweep settle tune watch ui demo serve server server-stop compare report test chaos lint bench lock clean
 
 PYTHON ?= python3
 STUDY ?=
@@ -27,12 +27,14 @@ USED_watch = ARGS
 USED_ui = ARGS
 USED_demo = ARGS
 USED_serve = ARGS
+USED_server = ARGS
+USED_server-stop = ARGS
 USED_test = ARGS
 USED_chaos = ARGS
 USED_bench = ARGS
 USED_settle = STUDY HOURS ARGS
 GOALS := $(or $(MAKECMDGOALS),help)
-TARGETS := $(shell sed -n 's/^\([a-z]*\):.*\#\# .*/\1/p' $(MAKEFILE_LIST))
+TARGETS := $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' $(MAKEFILE_LIST))
 MISSING := $(firstword $(filter-out $(TARGETS) .venv/%,$(GOALS)))
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
 USED := $(foreach goal,$(GOALS),$(USED_$(goal)))
@@ -49,7 +51,7 @@ $(error make $(GOALS) does not use $(foreach name,$(UNUSED),$(name)=$($(name)));
 endif
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## make .venv from requirements.lock (every other target does it when needed)
 
@@ -101,6 +103,12 @@ demo: $(RECORDED) $(READY)  ## open the recorded runs of study article in MLflow
 
 serve: $(READY)  ## have MLflow's model server answer for the champion, on this machine alone
 	@$(PY) -m fmnist.champion serve $(ARGS)
+
+server: $(READY)  ## start MLflow's server with PostgreSQL on this machine, to try what a team has
+	@$(PY) -m fmnist.server start $(ARGS)
+
+server-stop: $(READY)  ## end them; what is recorded stays in mlruns/server
+	@$(PY) -m fmnist.server stop $(ARGS)
 
 $(RECORDED):
 	@echo "there is no $@ in this checkout; 'make sweep' trains the runs" >&2; exit 2

@@ -31,8 +31,12 @@ class Parser(argparse.ArgumentParser):
 
     def add_place(self, port: int) -> None:
         """Add the options that say where a server listens, usually on this port."""
-        self.add_argument("--port", metavar="N", type=_port, default=port, help=f"port to serve on ({port})")
+        self.add_port("--port", port, "port to serve on")
         self.add_argument("--host", default="127.0.0.1", help="address to serve on (127.0.0.1: this machine only)")
+
+    def add_port(self, name: str, port: int, what: str) -> None:
+        """Add an option that names a port."""
+        self.add_argument(name, metavar="N", type=_port, default=port, help=f"{what} ({port})")
 
     def error(self, message: str) -> NoReturn:
         """Raise UserError."""

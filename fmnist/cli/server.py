@@ -20,9 +20,10 @@ START_SECONDS = 120.0  # a server that does not answer by then never will
 CLOSE_SECONDS = 5.0  # for open requests, before the server is killed
 OUTPUT_LINES = 20  # of the server, shown when it has ended by itself
 POLL_SECONDS = 0.1
+SETTINGS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # of a server of MLflow's, in its environment
 
 
-def check_place(host: str, port: int) -> None:
+def check_place(host: str, port: int, option: str = "--port") -> None:
     """Refuse a host and a port on which no server can listen.
 
     Raises:
@@ -30,13 +31,13 @@ def check_place(host: str, port: int) -> None:
     """
     error = _refusal(host, port)
     if isinstance(error, PermissionError):
-        raise UserError(f"port {port} needs more rights than you have; choose one above 1023 with --port")
+        raise UserError(f"port {port} needs more rights than you have; choose one above 1023 with {option}")
     if isinstance(error, socket.gaierror):
         raise UserError(f"there is no host '{host}'; --host 127.0.0.1 serves this machine")
     if error is not None:
         for free in range(port + 1, min(port + 100, 65536)):
             if _refusal(host, free) is None:
-                raise UserError(f"port {port} of {host} is taken; --port {free} is free")
+                raise UserError(f"port {port} of {host} is taken; {option} {free} is free")
         raise UserError(f"cannot listen on {host}: {error.strerror}")
 
 
@@ -89,7 +90,7 @@ def serve(
                 wrong = "has ended"
             elif not is_ready and time.monotonic() - began > START_SECONDS:
                 wrong = f"does not answer on port {port}"
-            elif not is_ready and _answers(_near(host), port):
+            elif not is_ready and answers(_near(host), port):
                 on_ready()
                 is_ready = True
             time.sleep(POLL_SECONDS)
@@ -126,8 +127,10 @@ def _running(
 
 def serve_ui(uri: str, host: str, port: int, on_ready: Callable[[], None]) -> None:
     """The same of MLflow's UI over a store."""
-    settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    settings["MLFLOW_BACKEND_STORE_URI"] = uri  # not among the arguments, which all users of a machine can read
+    settings = {
+        **SETTINGS,
+        "MLFLOW_BACKEND_STORE_URI": uri,
+    }  # not among the arguments, which all users of a machine can read
     serve(_ui(host, port), settings, host, port, on_ready)
 
 
@@ -142,7 +145,8 @@ def _ui(host: str, port: int) -> list[str]:
     return command
 
 
-def _answers(host: str, port: int) -> bool:
+def answers(host: str, port: int) -> bool:
+    """Whether a server there is ready."""
     with suppress(OSError, HTTPException), closing(HTTPConnection(host, port, timeout=1)) as connection:
         connection.request("GET", "/health")
         return connection.getresponse().status == 200

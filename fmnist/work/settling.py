@@ -30,7 +30,6 @@ class Settling:
     workers: int
     images: int  # that validate
     until: float  # time.time()
-    _began: float = field(default_factory=time.time)
     _failed: set[tuple[Point, int]] = field(default_factory=set)  # in this settling; those of before are tried again
     _settled: set[str] = field(default_factory=set)  # names of what was settled at the last look
 
@@ -110,31 +109,30 @@ class Settling:
     def forecast(self) -> None:
         """Print what is settled, what is expected to be settled when, and by which spreads."""
         self._settled = {contrast.name for contrast in self.contrasts if not contrast.is_open}
-        rows = table("question", "seeds", "expected", "after", box=None, pad_edge=False)
-        total = 0.0
-        for step in self.steps:
-            total += step.seconds / self.workers
-            known = step.seeds is not None
-            expected = (
-                words.plural(step.seeds or 0, "seed") if known else f"not by {words.plural(self.rule.most, 'seed')}"
-            )
-            rows.add_row(
-                step.contrast.name, str(len(step.contrast.seeds)), expected, self._clock(total if known else None)
-            )
         spread = spread_of(self.contrasts, self.images)
         measured = any(contrast.sd > 0 for contrast in self.contrasts)
         kind = "measured, the median" if measured else f"assumed, by the {self.images:,} images that validate"
-        title = f"{len(self._settled)} of {words.plural(len(self.contrasts), 'question')} settled"
         facts = f"spread from seed to seed {100 * spread:.2f} points ({kind}); {words.plural(self.workers, 'worker')}"
-        self.launcher.say(f"{title}; {facts}" if self.steps else title)
+        self.launcher.say(f"{self._count}; {facts}" if self.steps else self._count)
+        self._print_open()
+
+    def _print_open(self) -> None:
+        """Each open question with the seeds and the time that it is expected to need, the cheapest first."""
+        rows, now = table("question", "seeds", "expected", "after", box=None, pad_edge=False), time.time()
+        total = 0.0
+        for step in self.steps:
+            total += step.seconds / self.workers
+            after, expected = words.DASH, f"not by {words.plural(self.rule.most, 'seed')}"
+            if step.seeds is not None:
+                expected = words.plural(step.seeds, "seed")
+                after = words.clock(total) + (" (too late)" if now + total > self.until else "")
+            rows.add_row(step.contrast.name, str(len(step.contrast.seeds)), expected, after)
         if self.steps:
             self.launcher.console.print(rows)
 
-    def _clock(self, seconds: float | None) -> str:
-        if seconds is None:
-            return words.DASH
-        late = " (too late)" if self._began + seconds > self.until else ""
-        return words.clock(seconds) + late
+    @property
+    def _count(self) -> str:
+        return f"{len(self._settled)} of {words.plural(len(self.contrasts), 'question')} settled"
 
     def _announce(self, runs: Sequence[PlannedRun]) -> None:
         seeds = sorted({run.config.seed for run in runs})
@@ -153,13 +151,15 @@ class Settling:
         for name in self._settled - settled.keys():
             self.launcher.say(f"open again: {name}")
         self._settled = set(settled)
+        self.launcher.say("\n" + self._count)
+        self._print_open()
 
     def _sum_up(self) -> None:
         """The verdicts, what is open, and how long that would take."""
         self.launcher.say("\n" + claims.render(self.findings.claims, "table"))
         left: list[Step] = [step for step in self.steps if step.seeds is not None]
         hopeless = [contrast.name for contrast in self._open if contrast.name not in {s.contrast.name for s in left}]
-        lines = [f"{len(self._settled)} of {words.plural(len(self.contrasts), 'question')} settled"]
+        lines = [self._count]
         if left:
             seconds = sum(step.seconds for step in left) / self.workers
             names = words.some([step.contrast.name for step in left])

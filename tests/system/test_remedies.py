@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import tomllib
-from importlib.util import find_spec
 
 import alembic.command
 import pytest
@@ -233,10 +232,10 @@ def test_an_address_of_no_server_is_told_with_those_that_may_be(monkeypatch, cap
     assert {"http://", "sqlite:///"} <= set(re.search(r"one of (.*), but", error)[1].split(", "))
 
 
-@pytest.mark.skipif(bool(find_spec("psycopg")), reason="PostgreSQL's driver is installed")
 @pytest.mark.parametrize("module", ["compare", "ui", "train"])
 def test_a_database_whose_driver_is_missing_is_told_with_what_installs_it(module, monkeypatch, capsys, images):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:secret@127.0.0.1/runs")
+    monkeypatch.setitem(sys.modules, "psycopg", None)  # as where it is not installed
     monkeypatch.setattr("sys.argv", [f"fmnist.{module}", *([f"data.dir={images}"] if module == "train" else [])])
     assert importlib.import_module(f"fmnist.{module}").main() == 2
     error = capsys.readouterr().err

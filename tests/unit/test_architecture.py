@@ -14,7 +14,7 @@ MODULES = {
     for file in PACKAGE.rglob("*.py")
     if file.parent != PACKAGE or file.name != "__init__.py"
 }
-COMMANDS = {"train", "compare", "tune", "ui", "watch", "data", "runs", "champion", "reproduce"}
+COMMANDS = {"train", "compare", "tune", "ui", "watch", "data", "runs", "champion", "reproduce", "server"}
 LEVELS = [  # a module imports from levels below its own, or from its own folder
     {"environment", "schema", "words", "signals", "temporary"},
     {"config"},

@@ -1,0 +1,96 @@
+"""What an honest ruler can gain: how paired differences scatter, scored otherwise than by the last epoch's accuracy."""
+
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.measures import config
+from bench.processes import in_process
+from bench.settling import RECORDED
+from bench.table import Row
+from fmnist import machine
+from fmnist.config import Config
+from fmnist.schema import BASELINE, VAL_ACCURACY, VAL_LOSS
+from fmnist.tracking.portable import RunFile
+
+SEEDS, EPOCHS, IMAGES, FILTERS, LAST = range(12), 10, 6_000, 64, 3
+LATE, AVERAGED = f"mean of the last {LAST} epochs", f"weights averaged over the last {LAST} epochs"
+Array = NDArray[np.float64]
+
+
+def rows() -> Iterator[Row]:
+    """Max against average pooling on a tenth of the data, seed by seed; then the recorded runs at full size."""
+    ways = list(product(("max", "average"), SEEDS))
+    with ThreadPoolExecutor(machine.cores()) as pool:
+        scored = list(pool.map(lambda way: in_process(scores, *way), ways))
+    table = pd.DataFrame(scored, index=pd.MultiIndex.from_tuples(ways))
+    differences = table.loc["max"] - table.loc["average"]
+    yield from _beside_accuracy(differences, f"{len(SEEDS)} pairs, {IMAGES:,} images")
+    recorded = _recorded()
+    if len(recorded):
+        counts = recorded.groupby(level=0)["accuracy"].transform("size")
+        off = recorded.sub(recorded.groupby(level=0).transform("mean"))[counts > 1]
+        freedom = len(off) - off.index.get_level_values(0).nunique()
+        yield from _beside_accuracy(
+            off * np.sqrt((len(off) - 1) / max(freedom, 1)), f"{len(off)} recorded pairs, all images"
+        )
+
+
+def scores(pooling: str, seed: int) -> dict[str, float]:
+    """One path by every ruler; call it in a process of its own."""
+    from fmnist.training import data
+    from fmnist.training.engine import Engine
+    from fmnist.training.evaluation import evaluate
+    from fmnist.training.trajectory import Trajectory
+
+    assert Engine  # which imports Keras quietly
+    options: Config = config(
+        data__limit=IMAGES, model__pooling=pooling, model__filters=FILTERS, epochs=EPOCHS, seed=seed
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Trajectory(options, data.load(options.data), Path(folder))
+        states = []
+        for epoch in range(1, EPOCHS + 1):
+            path.advance(epoch, lambda step, steps: None, lambda epoch, record: None)
+            states = [*states, path.engine.state()][-LAST:]
+    path.engine.restore({name: np.mean([state[name] for state in states], axis=0) for name in states[-1]})
+    images, labels = (part[path.val_rows] for part in (path.dataset.train_images, path.dataset.train_labels))
+    averaged = evaluate(path.engine.logits(images), labels)
+    return {**_of_curve(path.history), AVERAGED: averaged.accuracy}
+
+
+def _of_curve(history: list[dict[str, float]]) -> dict[str, float]:
+    accuracies, losses = ([epoch[metric.key] for epoch in history] for metric in (VAL_ACCURACY, VAL_LOSS))
+    return {"accuracy": accuracies[-1], LATE: float(np.mean(accuracies[-LAST:])), "loss": losses[-1]}
+
+
+def _recorded() -> pd.DataFrame:
+    """The differences from the baseline of the recorded runs of as many epochs, by variant and seed."""
+    found = {}
+    for run in RunFile(RECORDED):
+        stored, curves = run.facts.stored(), run.facts.metrics
+        if stored.params["epochs"] == str(EPOCHS) and stored.status == "FINISHED":
+            history = [{VAL_ACCURACY.key: a, VAL_LOSS.key: b} for (*_, a), (*_, b) in zip(
+                sorted(curves[VAL_ACCURACY.key]), sorted(curves[VAL_LOSS.key]), strict=True)]  # fmt: skip
+            found[stored.tags["fmnist.variant"], int(stored.params["seed"])] = _of_curve(history)
+    table = pd.DataFrame(found).T.sort_index()
+    baseline = table.loc[BASELINE]
+    others = {name: table.loc[name] - baseline for name in table.index.levels[0] if name != BASELINE}
+    return pd.concat(others).dropna()
+
+
+def _beside_accuracy(differences: pd.DataFrame, pairs: str) -> Iterator[Row]:
+    spread = differences.std()
+    for way in differences:
+        if way != "accuracy":
+            unit, factor = ("nats", 1.0) if way == "loss" else ("points", 100.0)
+            what = f"deviation of paired differences, {pairs}: {way}"
+            theirs = f"{100 * spread['accuracy']:.2f} points"
+            yield Row(what, f"{factor * spread[way]:.3g} {unit}", "accuracy of the last epoch", theirs,
+                      spread[way] / spread["accuracy"], "" if way == "loss" else "at most 0.9")  # fmt: skip
