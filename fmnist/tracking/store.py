@@ -1,11 +1,16 @@
 """The experiment that all runs of a store are written in."""
 
 import json
+import logging
 import os
 import tempfile
+import time
+import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +22,20 @@ from numpy.typing import NDArray
 
 from fmnist import words
 from fmnist.config import UserError
-from fmnist.schema import COLUMNS, PER_EPOCH, VAL_ACCURACY, Status
-from fmnist.tracking.client import AwayError, Client, StoreError, address, elsewhere
+from fmnist.schema import COLUMNS, PER_EPOCH, VAL_ACCURACY, Column, Status
+from fmnist.tracking.client import SCHEME, AwayError, Client, StoreError, address, database_path, elsewhere
 from fmnist.tracking.database import create, is_new, read, take_place
+from fmnist.tracking.leases import Leases, pause
 from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter
+from fmnist.tracking.shared_checkpoints import SharedCheckpoints
 from fmnist.tracking.stored import PAGE_OF, StoredRun, as_tags, as_text, check_classes, condition, leave_out, readable
+from fmnist.training.locking import BusyError, exclusively, is_free
 
+log = logging.getLogger(__name__)
 OPENING_SECONDS = 5.0  # that a store may take which has never answered
 CLOCKS_DIFFER_MS = 86_400_000  # at most: a day
 EXPERIMENT, SWEEPS, SEARCHES = "fmnist", "fmnist sweeps", "fmnist searches"
+TRAJECTORIES, ROOT = "fmnist trajectories", Column("root").tag
 _DESCRIPTIONS = {  # that stand on their pages; a sweep and `make ui` say more about the first
     EXPERIMENT: "Hyperparameters of a small network for Fashion-MNIST: `make ui` opens its charts. Where this page "
     "shows GenAI's tabs, switch to *Model training* at its top left.",
@@ -33,6 +43,8 @@ _DESCRIPTIONS = {  # that stand on their pages; a sweep and `make ui` say more a
     f"*{EXPERIMENT}*.",
     SEARCHES: "A run is a search by Keras Tuner: its page has the history, the importance of each dimension and links "
     f"to the trials, whose runs are in the experiment *{EXPERIMENT}*. `make compare ARGS=--searches` lists all.",
+    TRAJECTORIES: "Which process works on which trajectory, and the newest checkpoint of each, for those who share a "
+    f"server. The runs themselves are in the experiment *{EXPERIMENT}*.",
 }
 PLAN = "plan.json"
 
@@ -69,15 +81,76 @@ class Store:
     def experiment(self, name: str) -> str:
         """The id of an experiment, made if need be; its artifacts lie in the store's folder."""
         experiment = self.client.get_experiment_by_name(name)
-        if experiment is not None:
-            return _living(experiment, self.uri)
+        if experiment is None:
+            try:
+                return self._new_experiment(name, _DESCRIPTIONS[name])
+            except StoreError:  # another was faster
+                experiment = self.client.get_experiment_by_name(name)
+                if experiment is None:
+                    raise
+        return _living(experiment, self.uri)
+
+    def _new_experiment(self, name: str, description: str) -> str:
         place = None if self.uri.startswith("http") else self._artifacts  # a server has a place of its own
-        tags = as_tags({"note": _DESCRIPTIONS[name]})
+        tags = as_tags({"note": description})
         return str(self.client.create_experiment(name, artifact_location=place, tags=tags))
 
     @property
     def _artifacts(self) -> str:
         return (self.folder / "artifacts").as_uri()
+
+    # ---- Who works on what
+
+    @cached_property
+    def leases(self) -> Leases | None:
+        """Who works on which trajectory; None of a store in its folder, where file locks are enough."""
+        own = self.folder / "mlflow.db"
+        if self.uri.startswith(SCHEME) and database_path(self.uri).resolve() == own:
+            return None
+        experiment = self.client.get_experiment_by_name(TRAJECTORIES) or self._trajectories()
+        return Leases(self.client, _living(experiment, self.uri), experiment.tags[ROOT], self.folder)
+
+    def _trajectories(self) -> Any:
+        """MLflow's experiment with a record of each, made under another name and renamed when it is whole."""
+        made = self._new_experiment(f"{TRAJECTORIES} {uuid.uuid4().hex}", _DESCRIPTIONS[TRAJECTORIES])
+        self.client.set_experiment_tag(made, ROOT, self.client.new_run(made, "all trajectories"))
+        try:
+            self.client.rename_experiment(made, TRAJECTORIES)
+        except StoreError:
+            self.client.delete_experiment(made)
+            if self.client.get_experiment_by_name(TRAJECTORIES) is None:
+                raise
+        return self.client.get_experiment_by_name(TRAJECTORIES)
+
+    def is_free(self, trajectory: str) -> bool:
+        """Whether no other process is known to work on a trajectory; the store is not asked."""
+        return is_free(str(self.folder), trajectory) and not (self.leases and self.leases.rests(trajectory))
+
+    @contextmanager
+    def holding(self, trajectory: str, wait: bool) -> Iterator["Store"]:
+        """Let only this process work on a trajectory; gives the store as it is to be written while that is so.
+
+        Raises:
+            BusyError: another process works on it, and `wait` is False; or, from any call, it does by now.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(exclusively(str(self.folder), trajectory, wait))
+            held = copy(self)
+            if self.leases:
+                while True:
+                    try:
+                        lease = self.leases.claim(trajectory)
+                        break
+                    except BusyError:
+                        if not wait:
+                            raise
+                        time.sleep(pause(1))
+                stack.enter_context(lease.kept())
+                held.client = self.client.guarded(lease.confirm)
+                held.checkpoints = SharedCheckpoints(held.client, lease.record)
+            yield held
+
+    checkpoints: SharedCheckpoints | None = None  # of the trajectory that this store is held for
 
     def stop_waiting(self) -> None:
         """Wait no longer for a store that does not answer, in calls under way neither, nor long for one that hangs."""

@@ -1,0 +1,196 @@
+"""Several folders on one server: who works on a trajectory, and what goes from one to the other."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from server import URI, Server, until
+
+from fmnist import run, tracking
+from fmnist.config import Config, DataConfig, ModelConfig, from_flat
+from fmnist.tracking import leases, store
+from fmnist.training.locking import BusyError
+
+RIVALS = 12
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("server")
+    store.create(f"sqlite:///{folder}/mlflow.db")
+    running = Server(folder).start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(URI, running.wait().uri)
+        yield running
+    running.kill()
+
+
+@pytest.fixture
+def folders(server, tmp_path):
+    """Opens the store as another folder has it."""
+    if server.line.is_cut:
+        server.wait()
+    return lambda name: tracking.Store(str(tmp_path / name), patience=60)
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    """Who shows no sign of life is taken for dead within seconds."""
+    monkeypatch.setattr(leases, "SECONDS", 3.0)
+    return monkeypatch
+
+
+def claimed(one, trajectory):
+    """A lease that nobody keeps nor lets go of, None where another has it."""
+    with suppress(BusyError):
+        return one.leases.claim(trajectory)
+    return None
+
+
+def test_of_many_rivals_for_a_trajectory_that_nobody_has_had_exactly_one_gets_it(folders):
+    stores, together = [folders(f"rival {number}") for number in range(RIVALS)], threading.Barrier(RIVALS)
+
+    def try_all(one):
+        together.wait()
+        return [claimed(one, f"contested {number}") is not None for number in range(3)]
+
+    with ThreadPoolExecutor(RIVALS) as threads:
+        won = list(threads.map(try_all, stores))
+    assert [sum(of_one) for of_one in zip(*won, strict=True)] == [1, 1, 1]
+
+
+def test_the_first_folders_on_a_server_agree_on_where_they_note_it(folders, monkeypatch):
+    monkeypatch.setattr(store, "TRAJECTORIES", "fmnist first")
+    monkeypatch.setitem(store._DESCRIPTIONS, "fmnist first", "")
+    stores, together = [folders(f"first {number}") for number in range(4)], threading.Barrier(4)
+
+    def record(one):
+        together.wait()
+        return one.leases.record("the same").run_id
+
+    with ThreadPoolExecutor(4) as threads:
+        assert len(set(threads.map(record, stores))) == 1
+
+
+def test_who_seems_dead_loses_a_trajectory_to_one_of_many_and_can_write_nothing_when_it_wakes(folders, soon):
+    stores, heirs = [folders(f"heir {number}") for number in range(4)], []
+    sleeper = folders("sleeper").leases.claim("orphaned")
+    sleeper.confirm()
+
+    def wait_for_it(one):
+        deadline = time.monotonic() + 20
+        while not heirs and time.monotonic() < deadline:
+            if held := claimed(one, "orphaned"):
+                heirs.append(held)
+            time.sleep(0.1)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(wait_for_it, stores))
+    (heir,) = heirs
+    heir.confirm()
+    with pytest.raises(BusyError):
+        sleeper.confirm()
+
+
+def test_who_lives_keeps_a_trajectory_for_as_long_as_it_likes_and_lets_go_of_it_at_once(folders, soon):
+    one, other = folders("living"), folders("waiting")
+    with one.holding("kept", wait=False):
+        until_then = time.monotonic() + 2.5 * leases.SECONDS
+        while time.monotonic() < until_then:
+            assert claimed(other, "kept") is None
+            time.sleep(0.3)
+    until(lambda: not other.leases.rests("kept"))
+    with other.holding("kept", wait=False):
+        pass
+
+
+def test_who_was_cut_off_goes_on_if_nobody_has_taken_over(folders, server, soon):
+    one = folders("cut off")
+    with one.holding("cut", wait=False) as held:
+        record = held.checkpoints._record.run_id
+        server.line.cut()
+        time.sleep(1.5 * leases.SECONDS)
+        server.wait()
+        held.client.set_tag(record, "written", "yes")
+        assert len(one.leases.record("cut").params) == 2  # it has claimed it anew, before it has written
+
+
+# ---- Checkpoints that travel ------------------------------------------------------------------------------
+
+
+def tiny(images, folder, **options):
+    """A run of a second."""
+    base = Config(
+        data=DataConfig(dir=str(images)),
+        model=ModelConfig(filters=4, kernel_size=3, dense_units=16),
+        batch_size=32,
+        store=str(folder),
+    )
+    return from_flat(base, {"compute.precision": "float32", "compute.threads": 1, **options})
+
+
+def numbers(metrics):
+    """Those that do not depend on the clock."""
+    return {key: value for key, value in metrics.items() if not key.startswith("time/")}
+
+
+def begun_at(config):
+    """The epoch from which a run goes on, and what it comes to."""
+    starts = []
+    outcome = run.execute(config, run.Listener(on_start=starts.append))
+    return starts[0], numbers(outcome.metrics)
+
+
+@pytest.fixture(scope="module")
+def alone(images, tmp_path_factory):
+    """What runs of four epochs with these seeds come to where nobody else is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(URI, raising=False)
+        folder = tmp_path_factory.mktemp("alone")
+        return [begun_at(tiny(images, folder, epochs=4, seed=seed))[1] for seed in (0, 1, 2)]
+
+
+def test_what_one_folder_began_another_continues_bit_for_bit(server, images, tmp_path, alone):
+    begun_at(tiny(images, tmp_path / "one", epochs=2))
+    assert begun_at(tiny(images, tmp_path / "other", epochs=4)) == (2, alone[0])
+
+
+def test_what_was_interrupted_in_one_folder_goes_on_in_another_from_its_last_shared_checkpoint(
+    server, images, tmp_path, alone, monkeypatch
+):
+    monkeypatch.setattr("fmnist.tracking.shared_checkpoints.EVERY_SECONDS", 0.0)
+
+    def interrupt(epoch, record):
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    config = tiny(images, tmp_path / "one", epochs=4, seed=1)
+    with pytest.raises(KeyboardInterrupt):
+        run.execute(config, run.Listener(on_epoch=interrupt))
+    files = sorted(path.name for path in Path(server.folder).rglob("checkpoints/*.ckpt") if path.is_file())
+    assert {"epoch-0003.ckpt", "epoch-0002.ckpt"} <= set(files) and "epoch-0001.ckpt" not in files
+    assert begun_at(tiny(images, tmp_path / "other", epochs=4, seed=1)) == (3, alone[1])
+    (record,) = tracking.load(str(tmp_path / "other")).query("seed == 1").to_dict("records")
+    steps = tracking.Store(str(tmp_path)).client.get_metric_history(record["run_id"], "val/accuracy")
+    assert [metric.step for metric in steps] == [1, 2, 3, 4]
+
+
+def test_a_damaged_checkpoint_in_the_store_is_named_in_a_line_and_the_one_before_it_used(
+    server, images, tmp_path, alone, caplog
+):
+    for epochs in (1, 3):
+        begun_at(tiny(images, tmp_path / "one", epochs=epochs, seed=2))
+    damaged = max(Path(server.folder).rglob("checkpoints/epoch-0003.ckpt"), key=lambda path: path.stat().st_mtime)
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    assert begun_at(tiny(images, tmp_path / "other", epochs=4, seed=2)) == (1, alone[2])
+    (line,) = [record.getMessage() for record in caplog.records if "checkpoint" in record.getMessage()]
+    assert line.startswith("the store's checkpoint after 3 epochs is left out: ") and "\n" not in line
+
+
+def test_a_store_in_its_folder_has_neither_leases_nor_shared_checkpoints(tmp_path, monkeypatch):
+    monkeypatch.delenv(URI, raising=False)
+    with tracking.Store(str(tmp_path)).holding("of nobody else", wait=False) as held:
+        assert held.leases is None and held.checkpoints is None
