@@ -150,7 +150,7 @@ class Client:
         while True:
             with _no_garbage_collection():
                 page = self.search_runs([experiment], condition, max_results=PAGE, page_token=token)
-            yield from map(_stored, page)
+            yield from map(stored, page)
             token = page.token
             if not token:
                 return
@@ -186,7 +186,8 @@ class Client:
         return call
 
 
-def _stored(run: Run) -> StoredRun:
+def stored(run: Run) -> StoredRun:
+    """MLflow's run as ours."""
     info, data = run.info, run.data
     head = (info.run_id, info.run_name or "", info.status, info.start_time or 0, info.end_time or 0)
     return StoredRun(*head, data.tags, data.params, data.metrics)

@@ -194,8 +194,10 @@ class Leases:
         """Take a trajectory, whose file lock in this folder this process has.
 
         Raises:
-            BusyError: another holds it.
+            BusyError: another holds it, or did a moment ago.
         """
+        if self.rests(trajectory):
+            raise BusyError
         try:
             lease = self._claim(trajectory)
         except BusyError:

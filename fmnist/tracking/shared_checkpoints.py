@@ -87,12 +87,23 @@ class SharedCheckpoints:
         self._epochs = sorted({epoch, *self._epochs} - set(older), reverse=True)
         self._client.at_once("set_tag")(self._record.run_id, CHECKPOINTS, " ".join(map(str, self._epochs)))
         for each in older:
-            remove(self._client, self._record.run_id, f"{FOLDER}/{checkpoint.file_name(each)}")
+            _remove(self._client, self._record, f"{FOLDER}/{checkpoint.file_name(each)}")
 
 
-def remove(client: Client, run_id: str, path: str) -> None:
-    """Remove a file or a folder of a run, as far as the store lets it: MLflow's client has nothing for that."""
-    artifacts = client.at_once("get_run")(run_id).info.artifact_uri
+def shared_bytes(client: Client, record: StoredRun) -> int:
+    """That the checkpoints of a trajectory's record take."""
+    return sum(file.file_size or 0 for file in client.list_artifacts(record.run_id, FOLDER))
+
+
+def discard(client: Client, record: StoredRun) -> None:
+    """Remove the checkpoints of a trajectory's record."""
+    client.set_tag(record.run_id, CHECKPOINTS, "")
+    _remove(client, record, FOLDER)
+
+
+def _remove(client: Client, record: StoredRun, path: str) -> None:
+    """Remove a file or a folder, as far as the store lets it: MLflow's client has nothing for that."""
+    artifacts = client.at_once("get_run")(record.run_id).info.artifact_uri
     with suppress(MlflowException, RequestException, OSError):
         repository: Any = get_artifact_repository(artifacts, tracking_uri=client.uri)
         repository.delete_artifacts(path)

@@ -7,7 +7,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from fmnist import words
 from fmnist.config import UserError
 from fmnist.schema import COLUMNS, PER_EPOCH, VAL_ACCURACY, Column, Status
-from fmnist.tracking.client import SCHEME, AwayError, Client, StoreError, address, database_path, elsewhere
+from fmnist.tracking.client import SCHEME, AwayError, Client, StoreError, address, database_path, elsewhere, stored
 from fmnist.tracking.database import create, is_new, read, take_place
-from fmnist.tracking.leases import Leases, pause
+from fmnist.tracking.leases import Leases, Pulses, beat_of, beating, pause
 from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter
-from fmnist.tracking.shared_checkpoints import SharedCheckpoints
+from fmnist.tracking.shared_checkpoints import SharedCheckpoints, discard, epochs_of, shared_bytes
 from fmnist.tracking.stored import PAGE_OF, StoredRun, as_tags, as_text, check_classes, condition, leave_out, readable
 from fmnist.training.locking import BusyError, exclusively, is_free
 
@@ -47,6 +47,7 @@ _DESCRIPTIONS = {  # that stand on their pages; a sweep and `make ui` say more a
     f"server. The runs themselves are in the experiment *{EXPERIMENT}*.",
 }
 PLAN = "plan.json"
+_TIME_IS_OVER = Column("time_is_over").tag
 
 
 class Store:
@@ -63,7 +64,7 @@ class Store:
         Raises:
             UserError: the store cannot be opened.
         """
-        self.uri, self.folder = address(folder), Path(folder).resolve()
+        self.uri, self.folder, self._pulses = address(folder), Path(folder).resolve(), Pulses()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.folder / ".setup.lock")  # simultaneous first use would race MLflow's migrations
@@ -149,6 +150,15 @@ class Store:
                 held.client = self.client.guarded(lease.confirm)
                 held.checkpoints = SharedCheckpoints(held.client, lease.record)
             yield held
+
+    def checkpoint_bytes(self, trajectory: str) -> int:
+        """That a trajectory's checkpoints take in the store."""
+        return shared_bytes(self.client, self.leases.record(trajectory)) if self.leases else 0
+
+    def discard_checkpoints(self, trajectory: str) -> None:
+        """Remove those from the store."""
+        if self.leases:
+            discard(self.client, self.leases.record(trajectory))
 
     checkpoints: SharedCheckpoints | None = None  # of the trajectory that this store is held for
 
@@ -274,10 +284,16 @@ class Store:
     def page(self, study: str) -> RunWriter:
         """The page of a study, below which MLflow's UI shows its runs; it is no run of ours."""
         found = next(self.client.all_runs(self.id, condition(PAGE_OF, study)), None)
-        if found is None:
+        return RunWriter(self.client, found.run_id if found else self._new_page(study))
+
+    def _new_page(self, study: str) -> str:
+        if self.leases is None:
             run_id = self.client.new_run(self.id, f"study {study}", as_tags({PAGE_OF: study}))
-            self.client.set_terminated(run_id)
-        return RunWriter(self.client, found.run_id if found else run_id)
+        else:  # where another folder may begin the same study at once
+            made = self.client.new_run(self.id, f"study {study}", as_tags({PAGE_OF: ""}))
+            run_id = self.leases.agreed(f"page {study}", made, as_tags({PAGE_OF: study}))
+        self.client.set_terminated(run_id)
+        return run_id
 
     def sweeps(self) -> list[tuple[str, str]]:
         """Id and status of every sweep, the latest first."""
@@ -294,6 +310,28 @@ class Store:
         """Whether a run or a sweep still stands as running; with or without waiting for a store that is away."""
         get_run = self.client.get_run if wait else self.client.at_once("get_run")
         return bool(get_run(run_id).info.status == Status.RUNNING)
+
+    def goes_on(self, run_id: str, wait: bool = True) -> bool:
+        """Whether a sweep or a search goes on: it stands as running, and as far as this process has looked it beats."""
+        with self._pulses.looking():
+            run = stored((self.client.get_run if wait else self.client.at_once("get_run"))(run_id))
+        return run.status == Status.RUNNING and not self._pulses.has_stopped(run_id, beat_of(run))
+
+    def beat(self, run_id: str) -> str:
+        """What the process of a sweep changes as long as it lives."""
+        return beat_of(stored(self.client.get_run(run_id)))
+
+    def beating(self, run_id: str) -> AbstractContextManager[None]:
+        """Show on the record of a sweep or a search that this process is alive, until the block ends."""
+        return beating(self.client, run_id)
+
+    def note_that_time_is_over(self, sweep: str) -> None:
+        """Have workers everywhere begin no more runs of a sweep, whatever their clocks say."""
+        self.client.set_tag(sweep, _TIME_IS_OVER, "true")
+
+    def time_is_over(self, sweep: str) -> bool:
+        """Whether no more runs of a sweep are to be begun."""
+        return _TIME_IS_OVER in self.client.get_run(sweep).data.tags
 
     def mark(self, run_id: str, search: str, *, trial: str, parent: str = "", confirms: bool = False) -> None:
         """Mark a run as used by a search of that name; one that several used names all, and belongs to the first.
@@ -362,6 +400,17 @@ def reading(folder: str | Path, name: str) -> Iterator[Experiment | None]:
         yield Experiment(client, _living(entity, uri)) if client and entity else None
     except StoreError as error:
         raise UserError(f"cannot read {uri}: {error}{elsewhere(error, folder)}") from error
+
+
+def shared_epochs(folder: str | Path) -> dict[str, list[int]]:
+    """After how many epochs there are checkpoints in the store that other folders use too, by trajectory.
+
+    Raises:
+        UserError: the store cannot be read.
+    """
+    with reading(folder, TRAJECTORIES) as experiment:
+        runs = experiment.runs() if experiment else ()
+        return {run.trajectory: epochs_of(run) for run in runs if run.trajectory}
 
 
 def experiment_id(folder: str | Path) -> str | None:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from commands import here
 from server import URI, Server, until
 
 from fmnist import run, tracking
@@ -158,6 +159,18 @@ def test_what_one_folder_began_another_continues_bit_for_bit(server, images, tmp
     assert begun_at(tiny(images, tmp_path / "other", epochs=4)) == (2, alone[0])
 
 
+def test_removing_a_run_removes_what_the_store_has_of_its_path(server, images, tmp_path):
+    outcome = run.execute(tiny(images, tmp_path / "one", epochs=1, seed=7))
+    trajectory = (
+        tracking.Store(str(tmp_path / "one")).client.get_run(outcome.run_id).data.tags["fmnist.trajectory_signature"]
+    )
+    assert tracking.shared_epochs(tmp_path / "one")[trajectory] == [1]
+    here("runs", "remove", outcome.run_id, "--yes", "--store", tmp_path / "other", MLFLOW_TRACKING_URI=server.uri)
+    assert tracking.shared_epochs(tmp_path / "one")[trajectory] == []
+    begun, _ = begun_at(tiny(images, tmp_path / "third", epochs=1, seed=7))
+    assert begun == 0
+
+
 def test_what_was_interrupted_in_one_folder_goes_on_in_another_from_its_last_shared_checkpoint(
     server, images, tmp_path, alone, monkeypatch
 ):
@@ -190,7 +203,7 @@ def test_a_damaged_checkpoint_in_the_store_is_named_in_a_line_and_the_one_before
     assert line.startswith("the store's checkpoint after 3 epochs is left out: ") and "\n" not in line
 
 
-def test_a_store_in_its_folder_has_neither_leases_nor_shared_checkpoints(tmp_path, monkeypatch):
+def test_a_store_in_its_folder_has_neither_leases_nor_shared_epochs(tmp_path, monkeypatch):
     monkeypatch.delenv(URI, raising=False)
     with tracking.Store(str(tmp_path)).holding("of nobody else", wait=False) as held:
         assert held.leases is None and held.checkpoints is None
