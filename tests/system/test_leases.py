@@ -183,8 +183,10 @@ def test_what_was_interrupted_in_one_folder_goes_on_in_another_from_its_last_sha
     config = tiny(images, tmp_path / "one", epochs=4, seed=1)
     with pytest.raises(KeyboardInterrupt):
         run.execute(config, run.Listener(on_epoch=interrupt))
-    files = sorted(path.name for path in Path(server.folder).rglob("checkpoints/*.ckpt") if path.is_file())
-    assert {"epoch-0003.ckpt", "epoch-0002.ckpt"} <= set(files) and "epoch-0001.ckpt" not in files
+    (path,) = (path for path, epochs in tracking.shared_epochs(tmp_path / "one").items() if epochs == [3, 2])
+    record = tracking.Store(str(tmp_path / "one")).leases.record(path)
+    files = Path(server.folder).glob(f"artifacts/*/{record.run_id}/artifacts/checkpoints/*")
+    assert sorted(file.name for file in files) == ["epoch-0002.ckpt", "epoch-0003.ckpt"]
     assert begun_at(tiny(images, tmp_path / "other", epochs=4, seed=1)) == (3, alone[1])
     (record,) = tracking.load(str(tmp_path / "other")).query("seed == 1").to_dict("records")
     steps = tracking.Store(str(tmp_path)).client.get_metric_history(record["run_id"], "val/accuracy")
