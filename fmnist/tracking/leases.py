@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock
+
 from fmnist import machine
 from fmnist.config import UserError
 from fmnist.schema import Column
@@ -252,6 +254,7 @@ class Leases:
 def _identity(folder: Path) -> str:
     """A name for a folder that no copy of it has, and that is the same on all machines which see it."""
     file = folder / ".folder"
-    with suppress(FileExistsError), file.open("x") as stream:
-        stream.write(uuid.uuid4().hex)
-    return f"{file.read_text()}-{file.stat().st_ino}"
+    with FileLock(folder / ".setup.lock"):
+        if not (file.exists() and file.read_text()):
+            file.write_text(uuid.uuid4().hex)
+        return f"{file.read_text()}-{file.stat().st_ino}"

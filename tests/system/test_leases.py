@@ -2,18 +2,21 @@
 
 import threading
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from commands import here
+from commands import TINY, here
 from server import URI, Server, until
 
 from fmnist import run, tracking
 from fmnist.config import Config, DataConfig, ModelConfig, from_flat
+from fmnist.identity import sign
 from fmnist.tracking import leases, store
-from fmnist.training.locking import BusyError
+from fmnist.training.data import load
+from fmnist.training.locking import BusyError, checkpoint_folder
 
 RIVALS = 12
 
@@ -209,3 +212,23 @@ def test_a_store_in_its_folder_has_neither_leases_nor_shared_epochs(tmp_path, mo
     monkeypatch.delenv(URI, raising=False)
     with tracking.Store(str(tmp_path)).holding("of nobody else", wait=False) as held:
         assert held.leases is None and held.checkpoints is None
+
+
+def test_a_password_in_the_server_s_address_is_in_no_output_record_or_file(server, images, tmp_path, one_process):
+    password = uuid.uuid4().hex  # which no record of changes to the code has
+    address = server.uri.replace("http://", f"http://me:{password}@")
+    smoke = ["-m", *TINY, f"data.dir={images}", f"store={tmp_path / 'one'}", "epochs=1"]
+    config = tiny(images, tmp_path / "one", epochs=1, seed=90)
+    blocked = checkpoint_folder(config.store, sign(config, load(config.data).digest).trajectory)
+    blocked.parent.mkdir(parents=True)
+    blocked.write_text("in the way")
+    done = here("train", *smoke, "seed=90,91", code=1, MLFLOW_TRACKING_URI=address)
+    assert "1 of 2 runs failed" in done.stderr and "Traceback" in done.stdout
+    server.line.cut()
+    away = here("train", *smoke, "seed=92", code=2, MLFLOW_TRACKING_URI=address)
+    server.wait()
+    assert "me:***@" in away.stderr
+    for said in (done, away):
+        assert password not in said.stdout + said.stderr
+    files = [file for folder in (server.folder, tmp_path) for file in Path(folder).rglob("*") if file.is_file()]
+    assert len(files) > 20 and not [file for file in files if password.encode() in file.read_bytes()]
