@@ -185,7 +185,7 @@ class Leases:
 
     def __init__(self, client: Client, experiment: str, root: str, folder: Path) -> None:
         """Their records are in an experiment, and `root` is the run of it that says which is whose."""
-        self._client, self._experiment, self._root, self._folder = client, experiment, root, _identity(folder)
+        self._client, self._experiment, self._root, self.folder = client, experiment, root, _identity(folder)
         self._pulses, self._rests = Pulses(), dict[str, tuple[float, float]]()  # until when, for so long
 
     def rests(self, trajectory: str) -> bool:
@@ -218,9 +218,9 @@ class Leases:
             folder, seconds, *_ = record.params[f"{_CLAIM}{number}"].split()
             # Of a folder only one process has the file lock: who has claimed it in this one is dead.
             state = f"{number} {beat_of(record)} {seconds}"
-            if folder != self._folder and not self._pulses.has_stopped(trajectory, state):
+            if folder != self.folder and not self._pulses.has_stopped(trajectory, state):
                 raise BusyError
-        return Lease(self._client, record, number + 1, self._folder)
+        return Lease(self._client, record, number + 1, self.folder)
 
     def record(self, trajectory: str) -> StoredRun:
         """The record of a trajectory, the same for all who ask."""

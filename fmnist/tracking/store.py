@@ -317,9 +317,14 @@ class Store:
             run = stored((self.client.get_run if wait else self.client.at_once("get_run"))(run_id))
         return run.status == Status.RUNNING and not self._pulses.has_stopped(run_id, beat_of(run))
 
-    def beat(self, run_id: str) -> str:
-        """What the process of a sweep changes as long as it lives."""
-        return beat_of(stored(self.client.get_run(run_id)))
+    def is_alive(self, run_id: str) -> bool:
+        """Whether a sweep or a search of another machine goes on; its beat is watched until that is certain."""
+        first = beat_of(stored(self.client.get_run(run_id)))
+        while self.goes_on(run_id):
+            if not first or beat_of(stored(self.client.get_run(run_id))) != first:
+                return True
+            time.sleep(1.0)
+        return False
 
     def beating(self, run_id: str) -> AbstractContextManager[None]:
         """Show on the record of a sweep or a search that this process is alive, until the block ends."""

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext, suppress
@@ -58,22 +57,11 @@ def in_use(store: Store, runs: Iterable[StoredRun]) -> set[str]:
         plan = store.plan(sweep) if status == Status.RUNNING else {}
         if plan is None:
             raise UserError("a sweep is just beginning; try again in a moment")
-        if plan and _lives(store, sweep, str(plan.get("process"))):
+        process = str(plan.get("process")) if plan else ""
+        if plan and (store.is_alive(sweep) if machine.is_elsewhere(process) else not machine.is_gone(process)):
             used |= {str(run.get("trajectory")) for run in plan.get("runs", [])}
     searches = set(_living_searches(store.folder))
     return used | {run.trajectory for run in runs if searches & set(run.tags.get(COLUMNS["search"].tag, "").split())}
-
-
-def _lives(store: Store, sweep: str, process: str) -> bool:
-    """Whether the process of a sweep lives; what another machine's says of itself is watched for long enough."""
-    if not machine.is_elsewhere(process):
-        return not machine.is_gone(process)
-    beat = store.beat(sweep)
-    while store.goes_on(sweep):
-        if not beat or store.beat(sweep) != beat:
-            return True
-        time.sleep(1.0)
-    return False
 
 
 def _living_searches(folder: Path) -> Iterator[str]:

@@ -12,7 +12,7 @@ from commands import TINY, here
 from server import URI, Server, until
 
 from fmnist import run, tracking
-from fmnist.config import Config, DataConfig, ModelConfig, from_flat
+from fmnist.config import Config, DataConfig, ModelConfig, UserError, from_flat
 from fmnist.identity import sign
 from fmnist.tracking import leases, store
 from fmnist.training.data import load
@@ -120,6 +120,16 @@ def test_who_was_cut_off_goes_on_if_nobody_has_taken_over(folders, server, soon)
         server.wait()
         held.client.set_tag(record, "written", "yes")
         assert len(one.leases.record("cut").params) == 2  # it has claimed it anew, before it has written
+
+
+def test_a_search_that_goes_on_in_one_folder_is_refused_in_another_until_it_has_ended(folders, soon):
+    one, other = folders("one"), folders("other")
+    record = tracking.SearchRecord(one, "shared", {})
+    with one.beating(record.run_id):
+        tracking.SearchRecord(one, "shared", {})  # another terminal of the same folder
+        with pytest.raises(UserError, match=r"another folder carries out search shared on this server; .*tuner.name="):
+            tracking.SearchRecord(other, "shared", {})
+    tracking.SearchRecord(other, "shared", {})  # it was killed
 
 
 # ---- Checkpoints that travel ------------------------------------------------------------------------------
