@@ -167,9 +167,9 @@ def _carry_out(
         listener.on_epoch(epoch, record)
 
     trajectory.advance(config.epochs, listener.on_step, on_epoch)
+    writer.epochs(trajectory.history, wait=True)  # what could not be sent while the store was away
     if shared:
         shared.offer(folder, config.epochs, at_rung=True)
-    writer.epochs(trajectory.history, wait=True)  # what could not be sent while the store was away
     from fmnist import artifacts  # with Matplotlib, for which no first epoch has to wait
 
     test, validation = scored(trajectory)

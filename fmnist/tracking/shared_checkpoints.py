@@ -76,6 +76,8 @@ class SharedCheckpoints:
             return
         try:
             self._put(checkpoint.newest(folder, epoch)[0][1], epoch)
+        except AwayError:  # as the run's own record says
+            pass
         except StoreError as error:  # the run itself is not in danger
             log.warning("the checkpoint after %s stays in this folder alone: %s", words.plural(epoch, "epoch"), error)
 

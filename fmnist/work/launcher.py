@@ -113,14 +113,17 @@ class LaunchingSweeper(Sweeper):
         if self.is_local:  # with one job joblib would work in this process, and load TensorFlow into it
             config.hydra.launcher.n_jobs = max(2, len(tasks))
         watch = None if self.is_local else partial(_interrupted_when, is_over, len(tasks))
-        job = partial(_carry_out, list(tasks), watch)
+        is_ray = config.hydra.launcher._target_.endswith(".RayLauncher")
+        # Ray's processes have its nodes' environment, Slurm's the command's. Nothing here is written anywhere.
+        names = [name for name in os.environ if is_ray and name.startswith("MLFLOW_TRACKING_")]
+        job = partial(_carry_out, list(tasks), watch, {name: os.environ[name] for name in names})
         launcher: Any = Plugins.instance().instantiate_launcher(
             hydra_context=self.hydra_context, task_function=job, config=config
         )
         if self.is_local:
             os.environ.setdefault("PYTHONWARNINGS", QUIET)
             launcher.joblib |= {"initializer": signals.end_with, "initargs": (os.getpid(),)}
-        if config.hydra.launcher._target_.endswith(".RayLauncher"):
+        if is_ray:
             _start_ray(launcher.ray_cfg.init)
         if config.hydra.launcher._target_.endswith(".SlurmLauncher") and not which("sbatch"):
             raise UserError(
@@ -200,9 +203,13 @@ def _cause(error: Exception, killed_for_memory: bool) -> str:
 
 
 def _carry_out(
-    tasks: list[Task], watch: Callable[[], AbstractContextManager[None]] | None, composed: DictConfig
+    tasks: list[Task],
+    watch: Callable[[], AbstractContextManager[None]] | None,
+    environment: dict[str, str],
+    composed: DictConfig,
 ) -> Any:
     """What a job of the launcher does: one of the tasks, by its number."""
+    os.environ.update(environment)
     at_limits = signals.interrupted_by_errors(signal.SIGUSR1, signal.SIGUSR2)  # Slurm's, by submitit
     with at_limits, watch() if watch else nullcontext():
         temporary.claim()
