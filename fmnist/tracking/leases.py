@@ -24,7 +24,6 @@ from pathlib import Path
 from filelock import FileLock
 
 from fmnist import machine
-from fmnist.config import UserError
 from fmnist.schema import Column
 from fmnist.tracking.client import Client, StoreError
 from fmnist.tracking.stored import StoredRun, as_tags, condition
@@ -87,7 +86,7 @@ def regularly(act: Callable[[], None]) -> Iterator[None]:
 
     def go_on() -> None:
         while not over.wait(SECONDS / BEATS):
-            with suppress(StoreError, UserError, BusyError):
+            with suppress(Exception):  # whatever it is, the next time it may be over
                 act()
 
     thread = threading.Thread(target=go_on, daemon=True)

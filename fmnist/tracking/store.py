@@ -25,7 +25,7 @@ from fmnist.config import UserError
 from fmnist.schema import COLUMNS, PER_EPOCH, VAL_ACCURACY, Column, Status
 from fmnist.tracking.client import SCHEME, AwayError, Client, StoreError, address, database_path, elsewhere, stored
 from fmnist.tracking.database import create, is_new, read, take_place
-from fmnist.tracking.leases import Leases, Pulses, beat_of, beating, pause
+from fmnist.tracking.leases import Lease, Leases, Pulses, beat_of, beating, pause
 from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter
 from fmnist.tracking.shared_checkpoints import SharedCheckpoints, discard, epochs_of, shared_bytes
 from fmnist.tracking.stored import PAGE_OF, StoredRun, as_tags, as_text, check_classes, condition, leave_out, readable
@@ -138,14 +138,7 @@ class Store:
             stack.enter_context(exclusively(str(self.folder), trajectory, wait))
             held = copy(self)
             if self.leases:
-                while True:
-                    try:
-                        lease = self.leases.claim(trajectory)
-                        break
-                    except BusyError:
-                        if not wait:
-                            raise
-                        time.sleep(pause(1))
+                lease = self._lease(self.leases, trajectory, wait)
                 stack.enter_context(lease.kept())
                 held.client = self.client.guarded(lease.confirm)
                 held.checkpoints = SharedCheckpoints(held.client, lease.record)
@@ -159,6 +152,20 @@ class Store:
         """Remove those from the store."""
         if self.leases:
             discard(self.client, self.leases.record(trajectory))
+
+    @staticmethod
+    def _lease(leases: Leases, trajectory: str, wait: bool) -> Lease:
+        told = False
+        while True:
+            try:
+                return leases.claim(trajectory)
+            except BusyError:
+                if not wait:
+                    raise
+            if not told:
+                log.warning("another folder on this server works on the same; waiting until it has ended")
+            told = True
+            time.sleep(pause(1))
 
     checkpoints: SharedCheckpoints | None = None  # of the trajectory that this store is held for
 

@@ -113,13 +113,16 @@ def files_of(store: Store, runs: list[StoredRun]) -> list[Leftover]:
         paths += own if run.trajectory in left else [folder]
     gone = {run.trajectory for run in runs} - left
     files = [Leftover(path, "") for path in dict.fromkeys(paths) if path.exists()]
-    return files + [shared for shared in _shared(store) if shared.path.name in gone]
+    return files + _shared(store, [path for path in _shared_paths(store) if path in gone])
 
 
-def _shared(store: Store) -> list[Leftover]:
-    """The checkpoints in the store, by trajectory."""
-    found = shared_epochs(store.folder)
-    return [Leftover(Path(path), SHARED, store.checkpoint_bytes(path)) for path, epochs in found.items() if epochs]
+def _shared_paths(store: Store) -> list[str]:
+    """The trajectories of which there are checkpoints in the store."""
+    return [path for path, epochs in shared_epochs(store.folder).items() if epochs]
+
+
+def _shared(store: Store, trajectories: list[str]) -> list[Leftover]:
+    return [Leftover(Path(path), SHARED, store.checkpoint_bytes(path)) for path in trajectories]
 
 
 def remove(store: Store, runs: list[StoredRun]) -> int:
@@ -144,10 +147,11 @@ def leftovers(store: Store) -> list[Leftover]:
     folders = sorted((store.folder / "artifacts").glob("*")) + sorted(
         (store.folder / "artifacts" / "models").glob("m-*")
     )
+    shared = _shared_paths(store)
     runs = store.all_runs(also_changed=True)  # asked after the folders: a run is recorded before it has any
     living = {run.trajectory for run in runs if COLUMNS["recipe"].read(run.tags) == RECIPE} | in_use(store, runs)
     stages, found = lifecycles(store.uri), [Leftover(path, CHECKPOINTS) for path in places if path.name not in living]
-    found += [shared for shared in _shared(store) if shared.path.name not in living]
+    found += _shared(store, [path for path in shared if path not in living])
     if stages is None:  # of a server, which knows of runs elsewhere
         return found
     for path in folders:

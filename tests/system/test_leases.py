@@ -99,6 +99,27 @@ def test_who_seems_dead_loses_a_trajectory_to_one_of_many_and_can_write_nothing_
         sleeper.confirm()
 
 
+def test_a_record_that_somebody_has_deleted_is_taken_up_again(folders):
+    one, other = folders("one"), folders("other")
+    with one.holding("deleted", wait=False):
+        record = one.leases.record("deleted").run_id
+        one.client.delete_run(record)
+        assert other.leases.record("deleted").run_id == record
+        assert claimed(other, "deleted") is None
+
+
+def test_folders_that_share_a_database_without_a_server_are_told_apart_too(tmp_path, monkeypatch):
+    monkeypatch.setenv(URI, f"sqlite:///{tmp_path}/shared.db")
+    one, other = (tracking.Store(str(tmp_path / name)) for name in ("one", "other"))
+    with one.holding("shared", wait=False):
+        assert claimed(other, "shared") is None
+
+
+def test_workers_ask_the_less_the_more_there_are_and_not_all_at_once():
+    few, many = ([leases.pause(count) for _ in range(100)] for count in (1, 500))
+    assert 1 <= min(few) and max(few) <= 3 and 25 <= min(many) < 40 and 60 < max(many) <= 75
+
+
 def test_who_lives_keeps_a_trajectory_for_as_long_as_it_likes_and_lets_go_of_it_at_once(folders, soon):
     one, other = folders("living"), folders("waiting")
     with one.holding("kept", wait=False):
