@@ -130,13 +130,18 @@ def this_process() -> str:
     return f"{platform.node()} {os.getpid()} {psutil.Process().create_time()}"
 
 
+def is_elsewhere(process: str) -> bool:
+    """Whether a process of that name is another machine's, which alone could tell whether it lives."""
+    host, *numbers = process.rsplit(" ", 2)
+    return host != platform.node() and len(numbers) == 2
+
+
 def is_gone(process: str) -> bool:
     """Whether a process of that name has ended; False also where only another machine could tell."""
-    host, *numbers = process.rsplit(" ", 2)
-    if host != platform.node() and len(numbers) == 2:
+    if is_elsewhere(process):
         return False
     try:
-        pid, created = numbers
+        _, pid, created = process.rsplit(" ", 2)
         other = psutil.Process(int(pid))
         return other.create_time() != float(created) or other.status() == psutil.STATUS_ZOMBIE
     except (psutil.NoSuchProcess, ValueError):  # or it is no name of a process

@@ -17,7 +17,7 @@ from fmnist.identity import RECIPE, Signatures, command, recorded, run_name, sig
 from fmnist.network import flops_per_image, parameter_count
 from fmnist.schema import COLUMNS, TEST_ACCURACY, VAL_ACCURACY, Status
 from fmnist.training.data import Dataset, check_rows, load, part_sizes
-from fmnist.training.locking import checkpoint_folder, exclusively
+from fmnist.training.locking import BusyError, checkpoint_folder
 
 if TYPE_CHECKING:
     from fmnist.training.evaluation import Evaluation
@@ -75,25 +75,41 @@ def execute(
     dataset = load(config.data)
     check_rows(config, dataset)
     signatures = sign(config, dataset.digest)
-    store = store or tracking.Store(config.store, config.patience)
-    folder = checkpoint_folder(config.store, signatures.trajectory)
-    with exclusively(config.store, signatures.trajectory, wait):
-        record = store.find(signatures.run)
-        if record is not None and record.status == Status.FINISHED:
-            return Outcome(record.run_id, record.metrics, trained=0, was_stored=True)
-        name, description = (
-            run_name(config, variant),
-            describe(config, signatures, dataset) | {"parent": parent or None},
-        )
-        if listener and listener.on_same and (same := _same(config, signatures, store)):
-            listener.on_same(same)
-        writer = store.begin(name, signatures.run, recorded(config), description)
-        with _closing(config, writer, store):
-            outcome = _carry_out(config, dataset, folder, writer, listener or Listener())
-        from fmnist.training.engine import release
+    store, listener = store or tracking.Store(config.store, config.patience), listener or Listener()
+    while True:
+        try:
+            with store.holding(signatures.trajectory, wait) as held:
+                return _recorded(config, signatures, dataset, listener, held, variant=variant, parent=parent)
+        except BusyError:  # now, or since another has it whom this process seemed dead to
+            if not wait:
+                raise
 
-        release()
-        return outcome
+
+def _recorded(
+    config: Config,
+    signatures: Signatures,
+    dataset: Dataset,
+    listener: Listener,
+    store: tracking.Store,
+    *,
+    variant: str,
+    parent: str,
+) -> Outcome:
+    """Carry out a run whose trajectory this process holds."""
+    record = store.find(signatures.run)
+    if record is not None and record.status == Status.FINISHED:
+        return Outcome(record.run_id, record.metrics, trained=0, was_stored=True)
+    if listener.on_same and (same := _same(config, signatures, store)):
+        listener.on_same(same)
+    name, description = run_name(config, variant), describe(config, signatures, dataset) | {"parent": parent or None}
+    writer = store.begin(name, signatures.run, recorded(config), description)
+    with _closing(config, writer, store):
+        folder = checkpoint_folder(config.store, signatures.trajectory)
+        outcome = _carry_out(config, dataset, folder, writer, listener, shared=store.checkpoints)
+    from fmnist.training.engine import release
+
+    release()
+    return outcome
 
 
 def _same(config: Config, signatures: Signatures, store: tracking.Store) -> tracking.StoredRun | None:
@@ -111,11 +127,12 @@ def _closing(config: Config, writer: tracking.RunWriter, store: tracking.Store) 
     try:
         yield
     except BaseException as error:
-        with suppress(tracking.StoreError):  # the error tells more; the next sweep closes what stands as running
+        # The error tells more; the next sweep closes what stands as running, and what is another's by now goes on.
+        with suppress(tracking.StoreError, BusyError):
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 store.stop_waiting()
                 writer.end(Status.KILLED)
-            elif not isinstance(error, tracking.AwayError):
+            elif not isinstance(error, tracking.AwayError | BusyError):
                 reason = words.harmless(words.without_passwords(f"{type(error).__name__}: {error}"))
                 writer.fail(words.without_passwords(traceback.format_exc()), note(config, f"**Failed**: {reason}"))
         raise
@@ -123,7 +140,13 @@ def _closing(config: Config, writer: tracking.RunWriter, store: tracking.Store) 
 
 
 def _carry_out(
-    config: Config, dataset: Dataset, folder: Path, writer: tracking.RunWriter, listener: Listener
+    config: Config,
+    dataset: Dataset,
+    folder: Path,
+    writer: tracking.RunWriter,
+    listener: Listener,
+    *,
+    shared: tracking.SharedCheckpoints | None,
 ) -> Outcome:
     from fmnist.training.trajectory import Trajectory
 
@@ -131,16 +154,22 @@ def _carry_out(
     writer.texts(provenance.files(config))
     trajectory = Trajectory(config, dataset, folder)
     writer.data(dataset.source, trajectory.parts())
+    if shared:
+        shared.fetch(folder, config.epochs)
     resumed = trajectory.resume(config.epochs)
     writer.epochs(trajectory.history)
     listener.on_start(resumed)
 
     def on_epoch(epoch: int, record: dict[str, float]) -> None:
         writer.epochs(trajectory.history)
+        if shared:
+            shared.offer(folder, epoch)
         listener.on_epoch(epoch, record)
 
     trajectory.advance(config.epochs, listener.on_step, on_epoch)
     writer.epochs(trajectory.history, wait=True)  # what could not be sent while the store was away
+    if shared:
+        shared.offer(folder, config.epochs, at_rung=True)
     from fmnist import artifacts  # with Matplotlib, for which no first epoch has to wait
 
     test, validation = scored(trajectory)

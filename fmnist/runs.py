@@ -81,18 +81,17 @@ def _import(arguments: argparse.Namespace) -> None:
     file = RunFile(arguments.file)
     for _ in file:  # all of it is checked before anything is written
         pass
-    from filelock import FileLock, Timeout
-
     from fmnist import tracking
     from fmnist.artifacts import redrawn
     from fmnist.tracking import transfer
+    from fmnist.training.locking import BusyError
     from fmnist.work.progress import counted
 
     store = tracking.Store(arguments.store)
     try:
-        with FileLock(store.folder / ".import.lock", blocking=False):
-            new = sum(transfer.put(store, run, redrawn) for run in counted("import", file, len(file)))
-    except Timeout as error:
+        with store.holding("import", wait=store.leases is not None) as held:
+            new = sum(transfer.put(held, run, redrawn) for run in counted("import", file, len(file)))
+    except BusyError as error:
         raise UserError(f"another import into {arguments.store} goes on; wait for its end") from error
     there = f"; {plural(len(file) - new, 'run')} had been there" if new < len(file) else ""
     print(f"{plural(new, 'run')} imported{f', {SAMPLES_LEFT}' if new else ''}{there}")

@@ -112,16 +112,21 @@ def end_with(parent: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a script starts with &
     _repeat_what_is_lost(lambda: None)
-    threading.Thread(target=_watch, args=(lambda: os.getppid() != parent, threading.Event()), daemon=True).start()
+    threading.Thread(
+        target=_watch, args=(lambda: os.getppid() != parent, threading.Event(), lambda: WATCH_SECONDS), daemon=True
+    ).start()
 
 
 @contextmanager
-def interrupted_when(is_over: Callable[[], bool]) -> Iterator[None]:
-    """Raise KeyboardInterrupt in the main thread as soon as something is over; the process may serve others then."""
+def interrupted_when(is_over: Callable[[], bool], pause: Callable[[], float]) -> Iterator[None]:
+    """Raise KeyboardInterrupt in the main thread once something is over; the process may serve others then.
+
+    `pause` says how many seconds there are until the next look.
+    """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
     done = threading.Event()
-    threading.Thread(target=_watch, args=(is_over, done), daemon=True).start()
+    threading.Thread(target=_watch, args=(is_over, done, pause), daemon=True).start()
     try:
         yield
     finally:
@@ -158,8 +163,8 @@ def interrupted_by_errors(*numbers: int) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _watch(is_over: Callable[[], bool], done: threading.Event) -> None:
-    while not done.wait(WATCH_SECONDS):
+def _watch(is_over: Callable[[], bool], done: threading.Event, pause: Callable[[], float]) -> None:
+    while not done.wait(pause()):
         if is_over():
             _thread.interrupt_main()
             if not done.wait(GRACE_SECONDS):

@@ -34,7 +34,7 @@ def watch(store: str) -> None:
     size = f"{words.plural(len(sweep.runs), 'run')}, {words.plural(sweep.workers, 'worker')}"
 
     def goes_on() -> bool:
-        return dict(opened.sweeps())[watched] == Status.RUNNING and not machine.is_gone(sweep.process)
+        return not machine.is_gone(sweep.process) and opened.goes_on(watched)
 
     out, since = console(), "since" if goes_on() else "not running any more; it began"
     out.print(f"Study {sweep.study}: {size}, {since} {began}", markup=False)

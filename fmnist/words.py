@@ -93,8 +93,9 @@ def some(texts: Sequence[str], separator: str = "; ", most: int = 3) -> str:
 
 
 def without_passwords(text: str) -> str:
-    """`http://user:***@host` for an address with a password."""
-    return re.sub(r"(://[^/\s:@]*:)[^/\s]+@", r"\1***@", text)
+    """`http://user:***@host` for an address with a password, and `?password=***` for one that has it there."""
+    text = re.sub(r"(://[^/\s:@]*:)[^/\s]+@", r"\1***@", text)
+    return re.sub(r"([?&]\w*(?:password|passwd|pwd|token|secret)=)[^&\s'\"]+", r"\1***", text, flags=re.IGNORECASE)
 
 
 def visible(text: str) -> str:

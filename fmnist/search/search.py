@@ -70,9 +70,10 @@ class Search:
         record = SearchRecord(self.store, self.name, self.definition)
         status = Status.KILLED  # until all trials have ended
         try:
-            reached = self._run_trials(record)
-            status = Status.FAILED
-            self._conclude(record, reached)
+            with self.store.beating(record.run_id):
+                reached = self._run_trials(record)
+                status = Status.FAILED
+                self._conclude(record, reached)
         except BaseException as error:
             with suppress(StoreError):  # the reason tells more
                 close_orphans(self.store, self.config.store, CLOSING_SECONDS)

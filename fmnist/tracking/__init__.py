@@ -5,7 +5,8 @@ from fmnist.tracking.client import AwayError, StoreError, address
 from fmnist.tracking.frame import frame, load
 from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter
 from fmnist.tracking.searches import SearchRecord, SearchSummary, searches
-from fmnist.tracking.store import Store, experiment_id
+from fmnist.tracking.shared_checkpoints import SharedCheckpoints
+from fmnist.tracking.store import Store, experiment_id, shared_epochs
 from fmnist.tracking.stored import StoredRun, as_tags, as_text
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "RunWriter",
     "SearchRecord",
     "SearchSummary",
+    "SharedCheckpoints",
     "Store",
     "StoreError",
     "StoredRun",
@@ -25,4 +27,5 @@ __all__ = [
     "frame",
     "load",
     "searches",
+    "shared_epochs",
 ]

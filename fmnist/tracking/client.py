@@ -103,17 +103,24 @@ class Client:
     def __init__(self, uri: str, patience: float) -> None:
         """Connect to a store; a call waits up to `patience` seconds for it, which may change while it waits."""
         self.uri, self.patience = uri, patience
+        self._check: Callable[[], None] = lambda: None  # before every call
         if uri.startswith(_DATABASES):
-            self._waiting(_knock)(uri)
-        self._client = self._waiting(MlflowClient)(uri)
+            self.waiting(_knock)(uri)
+        self._client = self.waiting(MlflowClient)(uri)
 
     def __getattr__(self, name: str) -> Any:
         """A method of MLflow's client, waiting."""
-        return self._waiting(getattr(self._client, name))
+        return self.waiting(getattr(self._client, name))
+
+    def guarded(self, check: Callable[[], None]) -> "Client":
+        """The same client, which makes sure before every call that it may be made."""
+        other = object.__new__(Client)
+        vars(other).update(vars(self) | {"_check": check})
+        return other
 
     def at_once(self, name: str) -> Any:
         """A method that does not wait."""
-        return self._waiting(getattr(self._client, name), 0.0)
+        return self.waiting(getattr(self._client, name), 0.0)
 
     def new_run(self, experiment: str, name: str, tags: dict[str, str] | None = None) -> str:
         """Create a run and return its id."""
@@ -143,17 +150,24 @@ class Client:
         while True:
             with _no_garbage_collection():
                 page = self.search_runs([experiment], condition, max_results=PAGE, page_token=token)
-            yield from map(_stored, page)
+            yield from map(stored, page)
             token = page.token
             if not token:
                 return
 
-    def _waiting(self, method: Callable[..., Any], patience: float | None = None) -> Callable[..., Any]:
+    def waiting(self, method: Callable[..., Any], patience: float | None = None) -> Callable[..., Any]:
+        """What calls a method until the store answers, for so many seconds or as long as its patience lasts."""
+
         def call(*arguments: Any, **options: Any) -> Any:
             began = time.monotonic()
             while True:
                 try:
+                    self._check()
                     return method(*arguments, **options)
+                except AwayError:  # by the check
+                    if time.monotonic() - began >= (self.patience if patience is None else patience):
+                        raise
+                    time.sleep(1.0)
                 except (MlflowException, RequestException, SQLAlchemyError) as error:
                     if sign := next((sign for sign in _DAMAGED if sign in str(error)), ""):
                         raise damaged(self.uri, sign) from error
@@ -172,7 +186,8 @@ class Client:
         return call
 
 
-def _stored(run: Run) -> StoredRun:
+def stored(run: Run) -> StoredRun:
+    """MLflow's run as ours."""
     info, data = run.info, run.data
     head = (info.run_id, info.run_name or "", info.status, info.start_time or 0, info.end_time or 0)
     return StoredRun(*head, data.tags, data.params, data.metrics)

@@ -10,13 +10,14 @@ import numpy as np
 from mlflow.entities import Metric, Param, RunTag
 from numpy.typing import NDArray
 
+from fmnist.config import UserError
 from fmnist.schema import RANKING, VAL_ACCURACY, Column, Status
 from fmnist.tracking.client import Client
 from fmnist.tracking.run_writer import RunWriter
 from fmnist.tracking.store import SEARCHES, Experiment, Store, reading
 from fmnist.tracking.stored import LONGEST_TAG, StoredRun, as_tags, as_text, condition, leave_out, with_defaults
 
-_BEST_TRIAL, _VERDICT = Column("best_trial"), Column("verdict")
+_BEST_TRIAL, _VERDICT, _FOLDER = Column("best_trial"), Column("verdict"), Column("folder")
 _VALUE = 500  # letters of a parameter that every server takes
 
 
@@ -83,12 +84,25 @@ class SearchRecord:
     """The record of a search that is being written."""
 
     def __init__(self, store: Store, name: str, options: dict[str, Any]) -> None:
-        """Open the record of a search, or go on with it."""
+        """Open the record of a search, or go on with it.
+
+        Raises:
+            UserError: on the same server another folder carries it out.
+        """
         self._client, self.name = store.client, name
         experiment = store.experiment(SEARCHES)
         record = next(self._client.all_runs(experiment, condition("search", name)), None)
+        if store.leases:
+            other = _FOLDER.read(record.tags) if record else ""
+            if record and other not in ("", store.leases.folder) and store.is_alive(record.run_id):
+                raise UserError(
+                    f"another folder carries out search {name} on this server; share that folder (store=), name this "
+                    "search otherwise (tuner.name=), or wait: what that one has trained costs nothing"
+                )
         tags = as_tags({"search": name})
         self.run_id = record.run_id if record else self._client.new_run(experiment, name, tags)
+        if store.leases:
+            self._client.set_tag(self.run_id, _FOLDER.tag, store.leases.folder)
         # A larger budget is another value, which a parameter cannot take: a tag says it.
         before = record.params if record else {}
         params = [Param(key, as_text(value)[:_VALUE]) for key, value in options.items() if key not in before]

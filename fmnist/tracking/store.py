@@ -1,11 +1,16 @@
 """The experiment that all runs of a store are written in."""
 
 import json
+import logging
 import os
 import tempfile
+import time
+import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +22,20 @@ from numpy.typing import NDArray
 
 from fmnist import words
 from fmnist.config import UserError
-from fmnist.schema import COLUMNS, PER_EPOCH, VAL_ACCURACY, Status
-from fmnist.tracking.client import AwayError, Client, StoreError, address, elsewhere
+from fmnist.schema import COLUMNS, PER_EPOCH, VAL_ACCURACY, Column, Status
+from fmnist.tracking.client import SCHEME, AwayError, Client, StoreError, address, database_path, elsewhere, stored
 from fmnist.tracking.database import create, is_new, read, take_place
+from fmnist.tracking.leases import Lease, Leases, Pulses, beat_of, beating, pause
 from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter
+from fmnist.tracking.shared_checkpoints import SharedCheckpoints, discard, epochs_of, shared_bytes
 from fmnist.tracking.stored import PAGE_OF, StoredRun, as_tags, as_text, check_classes, condition, leave_out, readable
+from fmnist.training.locking import BusyError, exclusively, is_free
 
+log = logging.getLogger(__name__)
 OPENING_SECONDS = 5.0  # that a store may take which has never answered
 CLOCKS_DIFFER_MS = 86_400_000  # at most: a day
 EXPERIMENT, SWEEPS, SEARCHES = "fmnist", "fmnist sweeps", "fmnist searches"
+TRAJECTORIES, ROOT = "fmnist trajectories", Column("root").tag
 _DESCRIPTIONS = {  # that stand on their pages; a sweep and `make ui` say more about the first
     EXPERIMENT: "Hyperparameters of a small network for Fashion-MNIST: `make ui` opens its charts. Where this page "
     "shows GenAI's tabs, switch to *Model training* at its top left.",
@@ -33,8 +43,11 @@ _DESCRIPTIONS = {  # that stand on their pages; a sweep and `make ui` say more a
     f"*{EXPERIMENT}*.",
     SEARCHES: "A run is a search by Keras Tuner: its page has the history, the importance of each dimension and links "
     f"to the trials, whose runs are in the experiment *{EXPERIMENT}*. `make compare ARGS=--searches` lists all.",
+    TRAJECTORIES: "Which process works on which trajectory, and the newest checkpoint of each, for those who share a "
+    f"server. The runs themselves are in the experiment *{EXPERIMENT}*.",
 }
 PLAN = "plan.json"
+_TIME_IS_OVER = Column("time_is_over").tag
 
 
 class Store:
@@ -51,7 +64,7 @@ class Store:
         Raises:
             UserError: the store cannot be opened.
         """
-        self.uri, self.folder = address(folder), Path(folder).resolve()
+        self.uri, self.folder, self._pulses = address(folder), Path(folder).resolve(), Pulses()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.folder / ".setup.lock")  # simultaneous first use would race MLflow's migrations
@@ -69,15 +82,92 @@ class Store:
     def experiment(self, name: str) -> str:
         """The id of an experiment, made if need be; its artifacts lie in the store's folder."""
         experiment = self.client.get_experiment_by_name(name)
-        if experiment is not None:
-            return _living(experiment, self.uri)
+        if experiment is None:
+            try:
+                return self._new_experiment(name, _DESCRIPTIONS[name])
+            except StoreError:  # another was faster
+                experiment = self.client.get_experiment_by_name(name)
+                if experiment is None:
+                    raise
+        return _living(experiment, self.uri)
+
+    def _new_experiment(self, name: str, description: str) -> str:
         place = None if self.uri.startswith("http") else self._artifacts  # a server has a place of its own
-        tags = as_tags({"note": _DESCRIPTIONS[name]})
+        tags = as_tags({"note": description})
         return str(self.client.create_experiment(name, artifact_location=place, tags=tags))
 
     @property
     def _artifacts(self) -> str:
         return (self.folder / "artifacts").as_uri()
+
+    # ---- Who works on what
+
+    @cached_property
+    def leases(self) -> Leases | None:
+        """Who works on which trajectory; None of a store in its folder, where file locks are enough."""
+        own = self.folder / "mlflow.db"
+        if self.uri.startswith(SCHEME) and database_path(self.uri).resolve() == own:
+            return None
+        experiment = self.client.get_experiment_by_name(TRAJECTORIES) or self._trajectories()
+        return Leases(self.client, _living(experiment, self.uri), experiment.tags[ROOT], self.folder)
+
+    def _trajectories(self) -> Any:
+        """MLflow's experiment with a record of each, made under another name and renamed when it is whole."""
+        made = self._new_experiment(f"{TRAJECTORIES} {uuid.uuid4().hex}", _DESCRIPTIONS[TRAJECTORIES])
+        self.client.set_experiment_tag(made, ROOT, self.client.new_run(made, "all trajectories"))
+        try:
+            self.client.rename_experiment(made, TRAJECTORIES)
+        except StoreError:
+            self.client.delete_experiment(made)
+            if self.client.get_experiment_by_name(TRAJECTORIES) is None:
+                raise
+        return self.client.get_experiment_by_name(TRAJECTORIES)
+
+    def is_free(self, trajectory: str) -> bool:
+        """Whether no other process is known to work on a trajectory; the store is not asked."""
+        return is_free(str(self.folder), trajectory) and not (self.leases and self.leases.rests(trajectory))
+
+    @contextmanager
+    def holding(self, trajectory: str, wait: bool) -> Iterator["Store"]:
+        """Let only this process work on a trajectory; gives the store as it is to be written while that is so.
+
+        Raises:
+            BusyError: another process works on it, and `wait` is False; or, from any call, it does by now.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(exclusively(str(self.folder), trajectory, wait))
+            held = copy(self)
+            if self.leases:
+                lease = self._lease(self.leases, trajectory, wait)
+                stack.enter_context(lease.kept())
+                held.client = self.client.guarded(lease.confirm)
+                held.checkpoints = SharedCheckpoints(held.client, lease.record)
+            yield held
+
+    def checkpoint_bytes(self, trajectory: str) -> int:
+        """That a trajectory's checkpoints take in the store."""
+        return shared_bytes(self.client, self.leases.record(trajectory)) if self.leases else 0
+
+    def discard_checkpoints(self, trajectory: str) -> None:
+        """Remove those from the store."""
+        if self.leases:
+            discard(self.client, self.leases.record(trajectory))
+
+    @staticmethod
+    def _lease(leases: Leases, trajectory: str, wait: bool) -> Lease:
+        told = False
+        while True:
+            try:
+                return leases.claim(trajectory)
+            except BusyError:
+                if not wait:
+                    raise
+            if not told:
+                log.warning("another folder on this server works on the same; waiting until it has ended")
+            told = True
+            time.sleep(pause(1))
+
+    checkpoints: SharedCheckpoints | None = None  # of the trajectory that this store is held for
 
     def stop_waiting(self) -> None:
         """Wait no longer for a store that does not answer, in calls under way neither, nor long for one that hangs."""
@@ -201,10 +291,16 @@ class Store:
     def page(self, study: str) -> RunWriter:
         """The page of a study, below which MLflow's UI shows its runs; it is no run of ours."""
         found = next(self.client.all_runs(self.id, condition(PAGE_OF, study)), None)
-        if found is None:
+        return RunWriter(self.client, found.run_id if found else self._new_page(study))
+
+    def _new_page(self, study: str) -> str:
+        if self.leases is None:
             run_id = self.client.new_run(self.id, f"study {study}", as_tags({PAGE_OF: study}))
-            self.client.set_terminated(run_id)
-        return RunWriter(self.client, found.run_id if found else run_id)
+        else:  # where another folder may begin the same study at once
+            made = self.client.new_run(self.id, f"study {study}", as_tags({PAGE_OF: ""}))
+            run_id = self.leases.agreed(f"page {study}", made, as_tags({PAGE_OF: study}))
+        self.client.set_terminated(run_id)
+        return run_id
 
     def sweeps(self) -> list[tuple[str, str]]:
         """Id and status of every sweep, the latest first."""
@@ -221,6 +317,33 @@ class Store:
         """Whether a run or a sweep still stands as running; with or without waiting for a store that is away."""
         get_run = self.client.get_run if wait else self.client.at_once("get_run")
         return bool(get_run(run_id).info.status == Status.RUNNING)
+
+    def goes_on(self, run_id: str, wait: bool = True) -> bool:
+        """Whether a sweep or a search goes on: it stands as running, and as far as this process has looked it beats."""
+        with self._pulses.looking():
+            run = stored((self.client.get_run if wait else self.client.at_once("get_run"))(run_id))
+        return run.status == Status.RUNNING and not self._pulses.has_stopped(run_id, beat_of(run))
+
+    def is_alive(self, run_id: str) -> bool:
+        """Whether a sweep or a search of another machine goes on; its beat is watched until that is certain."""
+        first = beat_of(stored(self.client.get_run(run_id)))
+        while self.goes_on(run_id):
+            if not first or beat_of(stored(self.client.get_run(run_id))) != first:
+                return True
+            time.sleep(1.0)
+        return False
+
+    def beating(self, run_id: str) -> AbstractContextManager[None]:
+        """Show on the record of a sweep or a search that this process is alive, until the block ends."""
+        return beating(self.client, run_id)
+
+    def note_that_time_is_over(self, sweep: str) -> None:
+        """Have workers everywhere begin no more runs of a sweep, whatever their clocks say."""
+        self.client.set_tag(sweep, _TIME_IS_OVER, "true")
+
+    def time_is_over(self, sweep: str) -> bool:
+        """Whether no more runs of a sweep are to be begun."""
+        return _TIME_IS_OVER in self.client.get_run(sweep).data.tags
 
     def mark(self, run_id: str, search: str, *, trial: str, parent: str = "", confirms: bool = False) -> None:
         """Mark a run as used by a search of that name; one that several used names all, and belongs to the first.
@@ -289,6 +412,17 @@ def reading(folder: str | Path, name: str) -> Iterator[Experiment | None]:
         yield Experiment(client, _living(entity, uri)) if client and entity else None
     except StoreError as error:
         raise UserError(f"cannot read {uri}: {error}{elsewhere(error, folder)}") from error
+
+
+def shared_epochs(folder: str | Path) -> dict[str, list[int]]:
+    """After how many epochs there are checkpoints in the store that other folders use too, by trajectory.
+
+    Raises:
+        UserError: the store cannot be read.
+    """
+    with reading(folder, TRAJECTORIES) as experiment:
+        runs = experiment.runs() if experiment else ()
+        return {run.trajectory: epochs_of(run) for run in runs if run.trajectory}
 
 
 def experiment_id(folder: str | Path) -> str | None:

@@ -21,19 +21,24 @@ class CheckpointError(Exception):
     """A checkpoint is damaged or of another trajectory."""
 
 
+def file_name(epoch: int) -> str:
+    """Of the passing checkpoint after so many epochs."""
+    return f"epoch-{epoch:04d}{SUFFIX}"
+
+
 def save_epoch(folder: Path, epoch: int, arrays: Arrays, meta: dict[str, Any]) -> None:
     """Save the state after `epoch` epochs; of the passing checkpoints up to there only the last two stay.
 
     Later ones, of a longer run that was stopped, are left to that run.
     """
-    save(folder / f"epoch-{epoch:04d}{SUFFIX}", arrays, meta)
+    save(folder / file_name(epoch), arrays, meta)
     for _, path in newest(folder, epoch, kind="epoch")[2:]:
         path.unlink(missing_ok=True)
 
 
 def keep_rung(folder: Path, epoch: int) -> None:
     """Turn the passing checkpoint of an epoch into one that stays: a run was recorded at this rung."""
-    passing = folder / f"epoch-{epoch:04d}{SUFFIX}"
+    passing = folder / file_name(epoch)
     if passing.exists():
         passing.replace(folder / f"rung-{epoch:04d}{SUFFIX}")
 

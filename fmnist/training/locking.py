@@ -32,6 +32,15 @@ def exclusively(store_folder: str, trajectory: str, wait: bool) -> Iterator[None
         raise BusyError from error
 
 
+def is_free(store_folder: str, trajectory: str) -> bool:
+    """Whether no other process works on a trajectory in this folder."""
+    try:
+        with exclusively(store_folder, trajectory, wait=False):
+            return True
+    except BusyError:
+        return False
+
+
 def was_used_here(store_folder: str, trajectory: str) -> bool:
     """Whether a process whose store is this folder has worked on a trajectory."""
     return checkpoint_folder(store_folder, f"{trajectory}.lock").exists()

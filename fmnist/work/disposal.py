@@ -4,7 +4,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,15 +14,16 @@ from fmnist import machine
 from fmnist.config import UserError
 from fmnist.identity import RECIPE
 from fmnist.schema import COLUMNS, Status
-from fmnist.tracking import Store, StoredRun
+from fmnist.tracking import Store, StoredRun, shared_epochs
 from fmnist.tracking.database import lifecycles
 from fmnist.training import checkpoint
-from fmnist.training.locking import BusyError, checkpoint_folder, exclusively
+from fmnist.training.locking import BusyError, checkpoint_folder
 from fmnist.words import plural
 
-CHECKPOINTS, DELETED, ORPHANED = "checkpoint", "deleted", "orphaned"
+CHECKPOINTS, SHARED, DELETED, ORPHANED = "checkpoint", "shared", "deleted", "orphaned"
 _KINDS = {  # how so many of a kind are told
     CHECKPOINTS: ("checkpoint", "that no run continues"),
+    SHARED: ("trajectory", "of which checkpoints lie on the server that no run continues"),
     DELETED: ("folder", "of deleted runs"),
     ORPHANED: ("folder", "without a run"),
 }
@@ -32,12 +33,15 @@ _KINDS = {  # how so many of a kind are told
 class Leftover:
     """What may go."""
 
-    path: Path
+    path: Path  # of the store's checkpoints the trajectory alone
     kind: str
+    shared_bytes: int = 0  # in the store
 
     @property
     def bytes(self) -> int:
         """That it takes."""
+        if self.kind == SHARED:
+            return self.shared_bytes
         files = self.path.rglob("*") if self.path.is_dir() else [self.path]
         return sum(file.stat().st_size for file in files if file.is_file())
 
@@ -53,7 +57,8 @@ def in_use(store: Store, runs: Iterable[StoredRun]) -> set[str]:
         plan = store.plan(sweep) if status == Status.RUNNING else {}
         if plan is None:
             raise UserError("a sweep is just beginning; try again in a moment")
-        if plan and not machine.is_gone(str(plan.get("process"))):
+        process = str(plan.get("process")) if plan else ""
+        if plan and (store.is_alive(sweep) if machine.is_elsewhere(process) else not machine.is_gone(process)):
             used |= {str(run.get("trajectory")) for run in plan.get("runs", [])}
     searches = set(_living_searches(store.folder))
     return used | {run.trajectory for run in runs if searches & set(run.tags.get(COLUMNS["search"].tag, "").split())}
@@ -87,7 +92,7 @@ def check_free(store: Store, chosen: list[StoredRun]) -> None:
 
 def _is_busy(store: Store, run: StoredRun) -> bool:
     try:
-        with exclusively(str(store.folder), run.trajectory, wait=False):
+        with store.holding(run.trajectory, wait=False):
             return False
     except BusyError:
         return True
@@ -106,7 +111,18 @@ def files_of(store: Store, runs: list[StoredRun]) -> list[Leftover]:
         folder = checkpoint_folder(str(store.folder), run.trajectory)
         own = [path for epoch, path in checkpoint.newest(folder, 10**9) if str(epoch) == run.params.get("epochs")]
         paths += own if run.trajectory in left else [folder]
-    return [Leftover(path, "") for path in dict.fromkeys(paths) if path.exists()]
+    gone = {run.trajectory for run in runs} - left
+    files = [Leftover(path, "") for path in dict.fromkeys(paths) if path.exists()]
+    return files + _shared(store, [path for path in _shared_paths(store) if path in gone])
+
+
+def _shared_paths(store: Store) -> list[str]:
+    """The trajectories of which there are checkpoints in the store."""
+    return [path for path, epochs in shared_epochs(store.folder).items() if epochs]
+
+
+def _shared(store: Store, trajectories: list[str]) -> list[Leftover]:
+    return [Leftover(Path(path), SHARED, store.checkpoint_bytes(path)) for path in trajectories]
 
 
 def remove(store: Store, runs: list[StoredRun]) -> int:
@@ -119,7 +135,7 @@ def remove(store: Store, runs: list[StoredRun]) -> int:
     files = files_of(store, runs)
     for run in runs:
         store.client.delete_run(run.run_id)
-    return sum(map(_discard, files))
+    return sum(_discard(store, file) for file in files)
 
 
 # ---- Files ------------------------------------------------------------------------------------------------
@@ -131,9 +147,11 @@ def leftovers(store: Store) -> list[Leftover]:
     folders = sorted((store.folder / "artifacts").glob("*")) + sorted(
         (store.folder / "artifacts" / "models").glob("m-*")
     )
+    shared = _shared_paths(store)
     runs = store.all_runs(also_changed=True)  # asked after the folders: a run is recorded before it has any
     living = {run.trajectory for run in runs if COLUMNS["recipe"].read(run.tags) == RECIPE} | in_use(store, runs)
     stages, found = lifecycles(store.uri), [Leftover(path, CHECKPOINTS) for path in places if path.name not in living]
+    found += _shared(store, [path for path in shared if path not in living])
     if stages is None:  # of a server, which knows of runs elsewhere
         return found
     for path in folders:
@@ -150,19 +168,21 @@ def discard(store: Store, files: list[Leftover]) -> int:
     for leftover in files:
         if leftover.path not in still:
             continue
-        with suppress(BusyError):
-            if leftover.kind != CHECKPOINTS:
-                freed += _discard(leftover)
-                continue
-            with exclusively(str(store.folder), leftover.path.name, wait=False):
-                if leftover.path.name not in {run.trajectory for run in store.running()}:
-                    freed += _discard(leftover)
+        with suppress(BusyError), store.holding(leftover.path.name, False) if _is_path(leftover) else nullcontext():
+            if not (_is_path(leftover) and leftover.path.name in {run.trajectory for run in store.running()}):
+                freed += _discard(store, leftover)
     return freed
 
 
-def _discard(leftover: Leftover) -> int:
+def _is_path(leftover: Leftover) -> bool:
+    return leftover.kind in (CHECKPOINTS, SHARED)
+
+
+def _discard(store: Store, leftover: Leftover) -> int:
     size = leftover.bytes
-    if leftover.path.is_dir():
+    if leftover.kind == SHARED:
+        store.discard_checkpoints(leftover.path.name)
+    elif leftover.path.is_dir():
         shutil.rmtree(leftover.path, ignore_errors=True)
     else:
         leftover.path.unlink(missing_ok=True)

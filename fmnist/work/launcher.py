@@ -10,7 +10,7 @@ import re
 import signal
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cache, partial
 from shutil import which
 from typing import TYPE_CHECKING, Any
@@ -112,14 +112,18 @@ class LaunchingSweeper(Sweeper):
         is_over = partial(_is_over, config.store, record, machine.this_process())
         if self.is_local:  # with one job joblib would work in this process, and load TensorFlow into it
             config.hydra.launcher.n_jobs = max(2, len(tasks))
-        job = partial(_carry_out, list(tasks), None if self.is_local else is_over)
+        watch = None if self.is_local else partial(_interrupted_when, is_over, len(tasks))
+        is_ray = config.hydra.launcher._target_.endswith(".RayLauncher")
+        # Ray's processes have its nodes' environment, Slurm's the command's. Nothing here is written anywhere.
+        names = [name for name in os.environ if is_ray and name.startswith("MLFLOW_TRACKING_")]
+        job = partial(_carry_out, list(tasks), watch, {name: os.environ[name] for name in names})
         launcher: Any = Plugins.instance().instantiate_launcher(
             hydra_context=self.hydra_context, task_function=job, config=config
         )
         if self.is_local:
             os.environ.setdefault("PYTHONWARNINGS", QUIET)
             launcher.joblib |= {"initializer": signals.end_with, "initargs": (os.getpid(),)}
-        if config.hydra.launcher._target_.endswith(".RayLauncher"):
+        if is_ray:
             _start_ray(launcher.ray_cfg.init)
         if config.hydra.launcher._target_.endswith(".SlurmLauncher") and not which("sbatch"):
             raise UserError(
@@ -173,14 +177,21 @@ def _store(folder: str) -> "Store":
 
 
 def _is_over(folder: str, record: str, process: str) -> bool:
-    """Whether the process of a sweep or search has ended: it was interrupted, or killed on this machine."""
+    """Whether the process of a sweep or search has ended: it was interrupted, or killed."""
     from fmnist.tracking import StoreError
 
     if machine.is_gone(process):
         return True
     with suppress(StoreError, UserError):
-        return not _store(folder).is_running(record, wait=False)
+        return not _store(folder).goes_on(record, wait=False)
     return False
+
+
+def _interrupted_when(is_over: Callable[[], bool], workers: int) -> AbstractContextManager[None]:
+    """Interrupt a worker on another machine when its sweep is over; the more there are, the less each asks."""
+    from fmnist.tracking.leases import pause
+
+    return signals.interrupted_when(is_over, partial(pause, workers))
 
 
 def _cause(error: Exception, killed_for_memory: bool) -> str:
@@ -191,10 +202,16 @@ def _cause(error: Exception, killed_for_memory: bool) -> str:
     return f"{type(error).__name__}: {last}{memory}"
 
 
-def _carry_out(tasks: list[Task], is_over: Callable[[], bool] | None, composed: DictConfig) -> Any:
+def _carry_out(
+    tasks: list[Task],
+    watch: Callable[[], AbstractContextManager[None]] | None,
+    environment: dict[str, str],
+    composed: DictConfig,
+) -> Any:
     """What a job of the launcher does: one of the tasks, by its number."""
+    os.environ.update(environment)
     at_limits = signals.interrupted_by_errors(signal.SIGUSR1, signal.SIGUSR2)  # Slurm's, by submitit
-    with at_limits, signals.interrupted_when(is_over) if is_over else nullcontext():
+    with at_limits, watch() if watch else nullcontext():
         temporary.claim()
         logging.getLogger("fmnist.tracking.stored").setLevel(logging.ERROR)  # the command has said it already
         os.chdir(HydraConfig.get().runtime.cwd)  # where paths begin, whatever hydra.job.chdir says

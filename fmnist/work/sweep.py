@@ -13,8 +13,9 @@ from fmnist.schema import BASELINE, Status
 from fmnist.study.plan import PlannedRun, estimate
 from fmnist.study.selection import Question
 from fmnist.tracking import Store, StoredRun, StoreError
+from fmnist.tracking.leases import regularly
 from fmnist.training import checkpoint
-from fmnist.training.locking import BusyError, checkpoint_folder, exclusively, was_used_here
+from fmnist.training.locking import BusyError, checkpoint_folder, was_used_here
 from fmnist.work.display import showing
 from fmnist.work.launcher import HopelessError, LaunchingSweeper
 from fmnist.work.sweep_progress import SweepProgress, announcement
@@ -36,6 +37,8 @@ class Sweep:
     question: Question | None = None  # of a study that is declared, which has a page in the store
     _failed_before: frozenset[Attempt] = frozenset()
     _shown: set[int] = field(default_factory=set)  # rungs whose leaderboard has been printed
+    _record: str = ""  # its own in the store
+    _abandoned: set[str] = field(default_factory=set)  # trajectories of sweeps that were killed
     _ended: dict[str, StoredRun] = field(default_factory=dict)  # by signature, as the display has seen them
 
     def carry_out(self) -> None:
@@ -56,11 +59,12 @@ class Sweep:
             return
         page = self.store.page(self.question.study).run_id if self.question else ""
         announced = announcement(self.planned, self.workers, self.began, self._failed_before)
-        record = self.store.announce(self.study.name, announced)
+        record = self._record = self.store.announce(self.study.name, announced)
         progress = SweepProgress.of(self.store, announced)
         try:
             self._ended = progress.ended
-            with showing(progress, self.launcher.console, lambda: self._on_end(progress.fresh)):
+            shown = showing(progress, self.launcher.console, lambda: self._on_end(progress.fresh))
+            with shown, self.store.beating(record), regularly(self._tend):
                 self._until_done(record, page)
             close_orphans(self.store, self.folder, CLOSING_SECONDS)
             failed = self.failed()
@@ -73,13 +77,22 @@ class Sweep:
         self._refresh_page()
         self._sum_up(failed)
 
+    def _tend(self) -> None:
+        """What is to be done again and again while workers work, elsewhere perhaps."""
+        if time.time() >= self.until:
+            self.store.note_that_time_is_over(self._record)
+        self._close_sweeps()
+
     def _close_sweeps(self) -> None:
-        """Close the sweeps whose process was killed before it could."""
+        """Close the sweeps whose process was killed before it could, here or elsewhere, and the runs they left."""
         for sweep, status in self.store.sweeps():
-            if status == Status.RUNNING:
+            if status == Status.RUNNING and sweep != self._record:
                 announced = self.store.plan(sweep) or {}
-                if machine.is_gone(str(announced.get("process"))):
+                if machine.is_gone(str(announced.get("process"))) or not self.store.goes_on(sweep):
                     self.store.close(sweep, Status.KILLED)
+                    self._abandoned |= {str(run.get("trajectory")) for run in announced.get("runs", [])}
+        if self._abandoned:
+            close_abandoned(self.store, [run for run in self.store.running() if run.trajectory in self._abandoned])
 
     def _until_done(self, record: str, page: str) -> None:
         lost, fewer = list[StoredRun](), "fewer with hydra.launcher.n_jobs=1"
@@ -106,7 +119,8 @@ class Sweep:
             (run.config.seed, run.config.epochs): run.signatures.run for run in self.planned if run.variant == BASELINE
         }
         while runs := self._left():
-            options = self._failed_before, self.study.fail_fast, self.until, baselines, page
+            process = machine.this_process()
+            options = self._failed_before, self.study.fail_fast, self.until, baselines, page, record, process
             if self.launcher.is_local:
                 self.launcher.launch([Worker(self.missing, *options)] * min(self.workers, len(runs)), record)
             else:
@@ -147,8 +161,9 @@ class Sweep:
     def _epochs(self) -> int:
         """How many are safe in checkpoints, over all trajectories of the plan."""
         paths = {run.signatures.trajectory for run in self.planned}
-        newest = [checkpoint.newest(checkpoint_folder(self.folder, path), 10**9)[:1] for path in paths]
-        return sum(epoch for first in newest for epoch, _ in first)
+        shared = tracking.shared_epochs(self.folder)
+        newest = {path: checkpoint.newest(checkpoint_folder(self.folder, path), 10**9) for path in paths}
+        return sum(max([0, *(epoch for epoch, _ in newest[path]), *shared.get(path, [])]) for path in paths)
 
     # ---- What people see
 
@@ -217,12 +232,19 @@ def close_orphans(store: Store, folder: str, patience: float = 0.0) -> list[Stor
     """
     deadline, closed = time.monotonic() + patience, list[StoredRun]()
     while running := [run for run in store.running() if was_used_here(folder, run.trajectory)]:
-        for run in running:
-            with suppress(BusyError), exclusively(folder, run.trajectory, wait=False):
-                if store.is_running(run.run_id):  # or its process has ended it since we asked
-                    store.close(run.run_id, Status.KILLED)
-                    closed.append(run)
+        closed += close_abandoned(store, running)
         if time.monotonic() > deadline:
             break
         time.sleep(0.1)
+    return closed
+
+
+def close_abandoned(store: Store, running: list[StoredRun]) -> list[StoredRun]:
+    """Close those of the runs that no process works on, and return them."""
+    closed = []
+    for run in running:
+        with suppress(BusyError), store.holding(run.trajectory, wait=False) as held:
+            if held.is_running(run.run_id):  # or its process has ended it since we asked
+                held.close(run.run_id, Status.KILLED)
+                closed.append(run)
     return closed

@@ -139,14 +139,16 @@ class StudySweeper(LaunchingSweeper):
         self, points: list["Variant"], study: StudyConfig, dataset: "Dataset", runs: "pd.DataFrame", workers: int
     ) -> list["PlannedRun"]:
         from fmnist.study import pace, plan
+        from fmnist.tracking import shared_epochs
         from fmnist.training import checkpoint
         from fmnist.training.locking import checkpoint_folder
 
         store = self.config.store
+        shared = shared_epochs(store)
 
         def checkpointed(trajectory: str, epoch: int) -> int:
-            newest = checkpoint.newest(checkpoint_folder(store, trajectory), epoch)
-            return newest[0][0] if newest else 0
+            here = [own for own, _ in checkpoint.newest(checkpoint_folder(store, trajectory), epoch)]
+            return max([0, *here, *(other for other in shared.get(trajectory, []) if other <= epoch)])
 
         speed = pace.Pace(runs, [point.config for point in points])
         work_out = partial(

@@ -5,12 +5,13 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from fmnist import machine
 from fmnist.config import UserError
 from fmnist.run import Listener, execute
 from fmnist.schema import Status
 from fmnist.study.plan import PlannedRun
 from fmnist.tracking import AwayError, Store, StoredRun
-from fmnist.training.locking import BusyError, exclusively
+from fmnist.training.locking import BusyError
 
 POLL_SECONDS = 0.5  # between looks for a run that has become free
 Attempt = tuple[str, int]  # a run's id and the ms of its end: another attempt has another end
@@ -20,16 +21,18 @@ Attempt = tuple[str, int]  # a run's id and the ms of its end: another attempt h
 class Worker:
     """Called in a process of its own, once for many runs: TensorFlow is loaded once.
 
-    Every worker may be given the same runs. A trajectory is one worker's at a time, by its lock; what has become of
-    its runs the store says. So workers need no channel between them, and any number of sweeps can share a store.
+    Every worker may be given the same runs. A trajectory is one worker's at a time (`Store.holding`); what has become
+    of its runs the store says. So workers need no channel between them, and any number of sweeps can share a store.
     """
 
     runs: list[PlannedRun]
     failed_before: frozenset[Attempt] = frozenset()  # the sweep; what has failed since is not tried again
     fail_fast: bool = False
-    until: float = float("inf")  # time.time() after which no run is begun
+    until: float = float("inf")  # time.time() after which no run is begun, by the clock of the sweep's machine
     baselines: Mapping[tuple[int, int], str] = field(default_factory=dict)  # seed, epochs -> its run's signature
     page: str = ""  # id of the page of their study
+    sweep: str = ""  # id of its record, which says on other machines that the time is over
+    process: str = ""  # that carries it out
     _finished: set[str] = field(default_factory=set)  # signatures, as far as this worker has looked
     _failed: set[str] = field(default_factory=set)  # trajectories
     _errors: dict[str, Exception] = field(default_factory=dict)  # by signature
@@ -44,19 +47,24 @@ class Worker:
         """Carry out runs until none is left that could be."""
         config = self.runs[0].config
         store = Store(config.store, config.patience, answered_before=True)
-        while not (self._failed and self.fail_fast) and time.time() < self.until:
+        while not (self._failed and self.fail_fast) and not self._is_late(store):
             candidates = next_runs(self.runs, self._finished, self._failed)
             if not candidates:
                 return
             if not any(self._settles(run, store) for run in candidates):
                 time.sleep(POLL_SECONDS)
 
+    def _is_late(self, store: Store) -> bool:
+        if self.until < float("inf") and machine.is_elsewhere(self.process):  # whose clock is another
+            return store.time_is_over(self.sweep)
+        return time.time() >= self.until
+
     def _settles(self, planned: PlannedRun, store: Store) -> bool:
         """Carry out a run unless it has ended already; False if another process works on its trajectory."""
         signatures = planned.signatures
         try:
-            with exclusively(planned.config.store, signatures.trajectory, wait=False):
-                pass  # nothing is asked of the store about a trajectory that is another's
+            if not store.is_free(signatures.trajectory):
+                return False  # nothing is asked of the store about a trajectory that is another's
             record = store.find(signatures.run)
             if record is not None and record.status == Status.FINISHED:
                 self._finished.add(signatures.run)

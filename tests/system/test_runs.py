@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import here, mistake
-from filelock import FileLock
 from invented import configs, write
 from test_old_store import unpacked
 
@@ -163,7 +162,7 @@ def test_an_import_that_was_interrupted_ends_complete_and_without_doubles(after,
 
 
 def test_two_imports_into_one_store_do_not_come_between_each_other(file, imported):
-    with FileLock(imported / ".import.lock"):
+    with exclusively(str(imported), "import", wait=False):
         assert "another import into" in mistake("runs", "import", file, "--store", imported)
 
 

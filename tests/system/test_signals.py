@@ -41,12 +41,11 @@ def test_a_process_closes_what_it_has_open_and_ends_once_its_parent_has_been_kil
     assert psutil.wait_procs([child], timeout=10)[1] == []
 
 
-def test_what_is_over_interrupts_and_what_is_not_does_not(monkeypatch):
-    monkeypatch.setattr(signals, "WATCH_SECONDS", 0.01)
+def test_what_is_over_interrupts_and_what_is_not_does_not():
     over = threading.Event()
-    with signals.interrupted_when(over.is_set):
+    with signals.interrupted_when(over.is_set, lambda: 0.01):
         time.sleep(0.1)
-    with pytest.raises(KeyboardInterrupt), signals.interrupted_when(over.is_set):
+    with pytest.raises(KeyboardInterrupt), signals.interrupted_when(over.is_set, lambda: 0.01):
         over.set()
         for _ in range(100):
             time.sleep(0.1)

@@ -14,6 +14,7 @@ from invented import configs, dataset, write
 from fmnist import machine, tracking
 from fmnist.config import UserError
 from fmnist.identity import sign
+from fmnist.tracking import leases
 from fmnist.watch import watch
 from fmnist.work.display import ExpectedRun
 from fmnist.work.sweep_progress import Announcement, SweepProgress
@@ -38,6 +39,22 @@ def test_watching_a_sweep_that_was_killed_says_so_and_ends(announced):
     store, _, _ = announced
     done = here("watch", "--store", store, code=1)
     assert done.stdout.startswith("Study smoke: 1 run, 2 workers")
+    assert done.stderr == "fmnist.watch: the sweep was killed; the command that started it goes on where it stopped\n"
+
+
+def test_a_sweep_of_another_machine_is_over_once_its_process_has_shown_no_sign_of_life_for_long_enough(
+    announced, tmp_path, monkeypatch
+):
+    _, _, sweep = announced
+    monkeypatch.setattr(leases, "SECONDS", 1.0)
+    store = tracking.Store(str(tmp_path))
+    record = store.announce("smoke", sweep | {"process": "elsewhere 1 1.0"})
+    with store.beating(record):
+        deadline = time.monotonic() + 2 * leases.SECONDS
+        while time.monotonic() < deadline:
+            assert store.goes_on(record)
+            time.sleep(0.1)
+    done = here("watch", "--store", tmp_path, code=1)  # it was killed
     assert done.stderr == "fmnist.watch: the sweep was killed; the command that started it goes on where it stopped\n"
 
 

@@ -39,6 +39,7 @@ LIBRARIES = {
         "tracking.searches",
         "tracking.run_writer",
         "tracking.registry",
+        "tracking.shared_checkpoints",
         "tracking.scoring",
         "tracking.transfer",
         "tracking.chart_view",

@@ -158,3 +158,16 @@ def test_no_word_of_a_plan_is_broken_on_a_narrow_terminal(width):
     text = capture.get()
     assert {*variant.split(), *question.split()} <= set(text.split()) and max(map(len, text.splitlines())) <= width
     assert "trains 3 epochs" in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("at http://me:a@b:c@host/x of it", "at http://me:***@host/x of it"),
+        ("postgresql://host/db?user=me&password=word", "postgresql://host/db?user=me&password=***"),
+        ("'https://host/?access_token=word&x=1'", "'https://host/?access_token=***&x=1'"),
+        ("http://host:5000/x", "http://host:5000/x"),
+    ],
+)
+def test_an_address_is_told_without_its_password(text, shown):
+    assert words.without_passwords(text) == shown

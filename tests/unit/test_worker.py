@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 import pytest
 from omegaconf import OmegaConf
 
+from fmnist import machine
 from fmnist.config import Config, UserError
 from fmnist.identity import Signatures
 from fmnist.schema import Status
 from fmnist.study.plan import PlannedRun
 from fmnist.tracking import StoredRun
+from fmnist.training import locking
 from fmnist.training.locking import exclusively
 from fmnist.work import worker
 from fmnist.work.launcher import HopelessError, _cause
@@ -43,10 +45,11 @@ class Records:
 
 
 @pytest.fixture
-def records(monkeypatch):
+def records(monkeypatch, tmp_path):
     """The store of every worker here, in which a run that is carried out is finished, or fails if it says so."""
     store = Records()
     store.carried_out, store.failing = [], set()
+    store.is_free = lambda trajectory: locking.is_free(str(tmp_path), trajectory)
 
     def execute(config, listener, wait, store, **marks):
         key = f"{config.epochs}-{config.seed}"
@@ -87,6 +90,15 @@ def test_the_later_rungs_of_a_run_that_fails_are_left_and_with_fail_fast_all_is(
     records.carried_out.clear()
     Worker(planned(tmp_path), fail_fast=True)()
     assert records.carried_out == ["1-0"]
+
+
+def test_on_another_machine_the_time_is_over_when_the_sweep_says_so_whatever_the_clock_says(records, tmp_path):
+    answers = iter([False, False, True])
+    records.time_is_over = lambda sweep: next(answers)
+    Worker(planned(tmp_path), until=5.0, sweep="its record", process="elsewhere 1 1.0")()
+    assert len(records.carried_out) == 2
+    Worker(planned(tmp_path), until=5.0, sweep="its record", process=machine.this_process())()
+    assert len(records.carried_out) == 2
 
 
 def test_a_path_that_another_process_works_on_is_not_asked_about(records, tmp_path):
