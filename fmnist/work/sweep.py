@@ -58,7 +58,7 @@ class Sweep:
         if not self.missing:
             return
         page = self.store.page(self.question.study).run_id if self.question else ""
-        announced = announcement(self.planned, self.workers, self.began, self._failed_before)
+        announced = announcement(self.planned, self.workers, self.began, self._failed_before, is_block=self.is_block)
         record = self._record = self.store.announce(self.study.name, announced)
         progress = SweepProgress.of(self.store, announced)
         try:

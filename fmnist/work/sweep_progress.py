@@ -99,10 +99,16 @@ class Announcement:
     process: str  # that carries it out
     runs: list[ExpectedRun]
     failed_before: list[Attempt] = field(default_factory=list)  # not known of older sweeps
+    is_block: bool = False  # after which the same process begins another sweep, or has settled all
 
 
 def announcement(
-    planned: list[PlannedRun], workers: int, began: int, failed_before: Iterable[Attempt] = ()
+    planned: list[PlannedRun],
+    workers: int,
+    began: int,
+    failed_before: Iterable[Attempt] = (),
+    *,
+    is_block: bool = False,
 ) -> dict[str, Any]:
     """The announcement of a plan: its runs that are not yet done."""
     runs = [
@@ -110,9 +116,8 @@ def announcement(
         for run in planned
         if not run.done
     ]
-    return asdict(
-        Announcement(planned[0].config.study.name, workers, began, machine.this_process(), runs, sorted(failed_before))
-    )
+    study, process = planned[0].config.study.name, machine.this_process()
+    return asdict(Announcement(study, workers, began, process, runs, sorted(failed_before), is_block))
 
 
 @dataclass
@@ -126,6 +131,7 @@ class SweepProgress:
     process: str  # that carries it out
     runs: list[ExpectedRun]
     failed_before: list[Attempt] = field(default_factory=list)
+    is_block: bool = False
     ended: dict[str, StoredRun] = field(default_factory=dict)  # signature -> its record, in the order of their ends
     active: list[ActiveRun] = field(default_factory=list)
     fresh: list[StoredRun] = field(default_factory=list)  # have ended between the last two looks

@@ -15,7 +15,7 @@ from fmnist import machine, tracking
 from fmnist.config import UserError
 from fmnist.identity import sign
 from fmnist.tracking import leases
-from fmnist.watch import watch
+from fmnist.watch import _show, watch
 from fmnist.work.display import ExpectedRun
 from fmnist.work.sweep_progress import Announcement, SweepProgress
 
@@ -56,6 +56,19 @@ def test_a_sweep_of_another_machine_is_over_once_its_process_has_shown_no_sign_o
             time.sleep(0.1)
     done = here("watch", "--store", tmp_path, code=1)  # it was killed
     assert done.stderr == "fmnist.watch: the sweep was killed; the command that started it goes on where it stopped\n"
+
+
+def test_of_a_settling_one_block_is_shown_after_the_other(tmp_path, announced, capsys):
+    store, sweep = tracking.Store(str(tmp_path)), announced[2]
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        name = f"{machine.platform.node()} {process.pid} {psutil.Process(process.pid).create_time()}"
+        blocks = []
+        for _ in range(2):
+            blocks.append(store.announce("smoke", sweep | {"process": name, "is_block": True}))
+            store.client.set_terminated(blocks[-1])
+        assert _show(store, blocks[0]) == blocks[1]
+        process.kill()
+    assert _show(store, blocks[1]) == "" and capsys.readouterr().out.count("Study smoke: 1 run") == 2
 
 
 def test_a_sweep_that_has_not_said_its_plan_yet_is_a_matter_of_a_moment(announced):
