@@ -2,12 +2,13 @@
 
 import argparse
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fmnist.cli.entry import Action, Parser, act, condition, enter
 from fmnist.config import UserError
-from fmnist.words import harmless, plural, shown
+from fmnist.words import duration, harmless, plural, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,26 +77,33 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _import(arguments: argparse.Namespace) -> None:
+    from fmnist.schema import COLUMNS
     from fmnist.tracking.portable import RunFile
 
     file = RunFile(arguments.file)
-    for _ in file:  # all of it is checked before anything is written
-        pass
+    # All of it is checked before anything is written.
+    studies = {str(COLUMNS["study"].read(run.facts.tags)) for run in file} - {""}
     from filelock import FileLock, Timeout
 
     from fmnist import tracking
-    from fmnist.artifacts import redrawn
+    from fmnist.study import study_page
     from fmnist.tracking import transfer
     from fmnist.work.progress import counted
+    from fmnist.work.redrawing import drawn
 
-    store = tracking.Store(arguments.store)
+    began, store = time.monotonic(), tracking.Store(arguments.store)
     try:
         with FileLock(store.folder / ".import.lock", blocking=False):
-            new = sum(transfer.put(store, run, redrawn) for run in counted("import", file, len(file)))
+            lacking = transfer.lacking(store, counted("import", file, len(file)))
+            new = sum(transfer.put(store, *each) for each in drawn(lacking))
+            pages = study_page.refresh_all(store, arguments.store, studies)
     except Timeout as error:
         raise UserError(f"another import into {arguments.store} goes on; wait for its end") from error
     there = f"; {plural(len(file) - new, 'run')} had been there" if new < len(file) else ""
     print(f"{plural(new, 'run')} imported{f', {SAMPLES_LEFT}' if new else ''}{there}")
+    if pages:
+        took = duration(time.monotonic() - began)
+        print(f"page of study {', '.join(pages)}: says what the store now shows; {took} in all")
 
 
 def _list(arguments: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fmnist import words
 from fmnist.config import UserError
 from fmnist.schema import COLUMNS, PER_EPOCH, VAL_ACCURACY, Status
-from fmnist.tracking.client import AwayError, Client, StoreError, address, elsewhere
+from fmnist.tracking.client import AwayError, Client, StoreError, UnusableError, address, elsewhere
 from fmnist.tracking.database import create, is_new, read, take_place
 from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter
 from fmnist.tracking.stored import PAGE_OF, StoredRun, as_tags, as_text, check_classes, condition, leave_out, readable
@@ -26,6 +26,7 @@ from fmnist.tracking.stored import PAGE_OF, StoredRun, as_tags, as_text, check_c
 OPENING_SECONDS = 5.0  # that a store may take which has never answered
 CLOCKS_DIFFER_MS = 86_400_000  # at most: a day
 EXPERIMENT, SWEEPS, SEARCHES = "fmnist", "fmnist sweeps", "fmnist searches"
+_DEFAULT = "Default"  # MLflow's own
 _DESCRIPTIONS = {  # that stand on their pages; a sweep and `make ui` say more about the first
     EXPERIMENT: "Hyperparameters of a small network for Fashion-MNIST: `make ui` opens its charts. Where this page "
     "shows GenAI's tabs, switch to *Model training* at its top left.",
@@ -33,6 +34,7 @@ _DESCRIPTIONS = {  # that stand on their pages; a sweep and `make ui` say more a
     f"*{EXPERIMENT}*.",
     SEARCHES: "A run is a search by Keras Tuner: its page has the history, the importance of each dimension and links "
     f"to the trials, whose runs are in the experiment *{EXPERIMENT}*. `make compare ARGS=--searches` lists all.",
+    _DEFAULT: f"Nothing is written here: MLflow has this in every store. The runs are in *{EXPERIMENT}*.",
 }
 PLAN = "plan.json"
 
@@ -62,6 +64,7 @@ class Store:
                 self.client = Client(self.uri, patience if answered_before else min(patience, OPENING_SECONDS))
                 self.id = self.experiment(EXPERIMENT)
                 self._sweeps = self.experiment(SWEEPS)
+                self._describe_experiments()
                 self.client.patience = patience
         except (StoreError, OSError) as error:
             raise UserError(f"the store cannot be opened: {error}{elsewhere(error, folder)}") from error
@@ -74,6 +77,15 @@ class Store:
         place = None if self.uri.startswith("http") else self._artifacts  # a server has a place of its own
         tags = as_tags({"note": _DESCRIPTIONS[name]})
         return str(self.client.create_experiment(name, artifact_location=place, tags=tags))
+
+    def _describe_experiments(self) -> None:
+        """Have those say what they are that do not yet, but none of somebody else's."""
+        note = as_tags({"note": ""}).popitem()[0]
+        for name in (EXPERIMENT, SWEEPS, SEARCHES) if os.environ.get("MLFLOW_TRACKING_URI") else _DESCRIPTIONS:
+            found = self.client.get_experiment_by_name(name)
+            if found is not None and note not in found.tags:
+                with suppress(UnusableError):  # a store that can only be read
+                    self.client.set_experiment_tag(found.experiment_id, note, _DESCRIPTIONS[name])
 
     @property
     def _artifacts(self) -> str:
@@ -205,6 +217,13 @@ class Store:
             run_id = self.client.new_run(self.id, f"study {study}", as_tags({PAGE_OF: study}))
             self.client.set_terminated(run_id)
         return RunWriter(self.client, found.run_id if found else run_id)
+
+    def place_below(self, page: str, study: str) -> None:
+        """Have MLflow's UI show below a study's page the runs made for it that stand below nothing yet."""
+        parent = as_tags({"parent": page})
+        for run in self.runs(condition("study", study)):
+            if not parent.keys() & run.tags.keys():
+                self.client.log_batch(run.run_id, tags=[RunTag(*tag) for tag in parent.items()])
 
     def sweeps(self) -> list[tuple[str, str]]:
         """Id and status of every sweep, the latest first."""

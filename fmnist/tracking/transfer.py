@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ ORIGIN = Column("exported_as")  # the id of a run where it was made: MLflow give
 # Tags that say nothing of the run, but where it stands and who has made it.
 _OF_THE_STORE = (ORIGIN.tag, SHOWN, COLOUR, "mlflow.loggedImages", "mlflow.user", "mlflow.parentRunId")
 HOME = os.environ.get("HOME", "").rstrip("/") or "~"  # which is nobody else's business
-Pictures = Callable[[PortableRun], Mapping[str, Sequence[NDArray[np.uint8]]]]  # as `RunWriter.image` takes each
+Pictures = Mapping[str, Sequence[NDArray[np.uint8]]]  # as `RunWriter.image` takes each
 
 
 def take(store: Store, run_id: str, with_probabilities: bool = False) -> PortableRun | None:
@@ -92,8 +92,13 @@ def texts(store: Store, run_id: str, folder: str | None = None) -> dict[str, str
     return found
 
 
+def lacking(store: Store, runs: Iterable[PortableRun]) -> Iterator[PortableRun]:
+    """Those of the runs that a store does not have."""
+    return (run for run in runs if not _found(store, run.facts)[1])
+
+
 def put(store: Store, run: PortableRun, pictures: Pictures) -> bool:
-    """Write a run into a store; False where it has that already.
+    """Write a run into a store; False where it has that by now.
 
     An import that was interrupted is gone on with: nothing that it has logged is there twice.
 
@@ -122,7 +127,7 @@ def put(store: Store, run: PortableRun, pictures: Pictures) -> bool:
     writer.texts(run.texts)
     if run.predictions:
         writer.arrays(PREDICTIONS, **run.predictions)
-    for name, picture in pictures(run).items():
+    for name, picture in pictures.items():
         writer.image(name, *picture)
     client.set_terminated(run_id, facts.status, facts.end)
     return True

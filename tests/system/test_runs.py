@@ -21,7 +21,7 @@ from fmnist.run import describe
 from fmnist.tracking import transfer
 from fmnist.tracking.portable import RunFile
 from fmnist.training.locking import exclusively
-from fmnist.work import disposal
+from fmnist.work import disposal, redrawing
 
 PREDICTIONS = {
     "test_labels": np.arange(200, dtype=np.uint8) % 10,
@@ -138,6 +138,16 @@ def test_what_a_store_has_stays_and_what_two_have_gives_the_whole(original, file
     for each in (part, other, file):
         here("runs", "import", each, "--store", tmp_path / "merged")
     assert leaderboard(tmp_path / "merged") == leaderboard(original)
+
+
+def test_processes_draw_the_same_pictures_in_the_order_of_the_runs(file, monkeypatch):
+    monkeypatch.setattr(redrawing, "FEW", 1)
+    monkeypatch.setattr(machine, "cores", lambda: 2)
+    runs = list(RunFile(file))
+    for run, (other, pictures) in zip(runs, redrawing.drawn(iter(runs)), strict=True):
+        here_drawn = artifacts.redrawn(run)
+        assert run is other and pictures.keys() == here_drawn.keys()
+        assert all(np.array_equal(pictures[name][0], here_drawn[name][0]) for name in pictures)
 
 
 @pytest.mark.parametrize("after", ["create_run", "log_batch", "log_artifacts", "set_terminated"])
