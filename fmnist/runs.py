@@ -26,6 +26,7 @@ actions (each has a --help of its own):
 examples:
   python -m fmnist.runs export runs.zip                       every run of mlruns/ that finished or failed
   python -m fmnist.runs export runs.zip --study article       those of a study
+  python -m fmnist.runs export runs.zip --models --checkpoints     with all that can be gone on with
   python -m fmnist.runs import runs.zip --store elsewhere     into another store
   MLFLOW_TRACKING_URI=http://tracking:5000 python -m fmnist.runs import runs.zip     onto a server
   python -m fmnist.runs list --where model.filters=64
@@ -36,6 +37,11 @@ examples:
 
 The file is a zip of JSON, texts and NumPy arrays; about.json in it says what is where.
 """
+WHOLE = {  # what is exported only if it is asked for
+    "probabilities": "the probabilities of each test and validation image: 20 times as large",
+    "models": "their weights, 1 MB or more a run: what is imported can be predicted with, and become the champion",
+    "checkpoints": "the state after their last epoch, three times as much: more epochs go on from there, bit for bit",
+}
 SAMPLES_LEFT = "without their pictures of augmented samples, which need the images"
 
 
@@ -67,7 +73,7 @@ def _export(arguments: argparse.Namespace) -> None:
     ended = runs[runs["status"].isin([Status.FINISHED, Status.FAILED])].sort_values(["start_time", "run_id"])
     store = tracking.Store(arguments.store)
     taken = (
-        transfer.take(store, run_id, arguments.probabilities)
+        transfer.take(store, run_id, **{name: getattr(arguments, name) for name in WHOLE})
         for run_id in counted("export", ended["run_id"], len(ended))
     )
     written = portable.write(arguments.file, (run for run in taken if run is not None))
@@ -186,8 +192,8 @@ def _add_choice(parser: Parser) -> None:
 
 def _add_export(parser: Parser) -> None:
     parser.add_argument("file", metavar="FILE", type=_zip, help="to be written: runs.zip")
-    probabilities = "with the probabilities of each test and validation image: 20 times as large"
-    parser.add_argument("--probabilities", action="store_true", help=probabilities)
+    for name, text in WHOLE.items():
+        parser.add_argument(f"--{name}", action="store_true", help=f"with {text}")
     _add_choice(parser)
 
 
@@ -219,7 +225,7 @@ def _add_tidy(parser: Parser) -> None:
 
 
 ACTIONS = {
-    "export": Action("Put runs that finished or failed into one file, without models.", _export, _add_export),
+    "export": Action("Put runs that finished or failed into one file.", _export, _add_export),
     "import": Action("Add the runs of a file to a store, which keeps what it has.", _import, _add_import),
     "list": Action("A table of runs, the latest first.", _list, _add_choice),
     "show": Action("What a run is, and how to repeat it.", _show, _add_run),

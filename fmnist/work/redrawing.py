@@ -5,6 +5,7 @@ import signal
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from itertools import chain, islice
 from multiprocessing import get_context
 
@@ -23,17 +24,22 @@ def drawn(runs: Iterable[PortableRun]) -> Iterator[tuple[PortableRun, artifacts.
         return
     pool = ProcessPoolExecutor(cores, get_context("spawn"), _begin, (os.getpid(),))
     try:
-        waiting = deque((run, pool.submit(_draw, run)) for run in first)
+        waiting = deque((run, pool.submit(_draw, _small(run))) for run in first)
         while waiting:
             run, pictures = waiting.popleft()
             yield run, pictures.result()
-            waiting.extend((run, pool.submit(_draw, run)) for run in islice(rest, 1))
+            waiting.extend((run, pool.submit(_draw, _small(run))) for run in islice(rest, 1))
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _draw(run: PortableRun) -> artifacts.Pictures:
     return artifacts.redrawn(run)
+
+
+def _small(run: PortableRun) -> PortableRun:
+    """All of it that is drawn."""
+    return replace(run, model={}, checkpoint={})
 
 
 def _begin(parent: int) -> None:
