@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from fmnist.cli.entry import Action, Parser, act, condition, enter
 from fmnist.config import UserError
-from fmnist.words import duration, harmless, plural, shown
+from fmnist.words import duration, harmless, plural, shown, without_passwords
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from fmnist.tracking import Store
 
 EXAMPLES = """\
 actions (each has a --help of its own):
@@ -143,9 +145,15 @@ def _remove(arguments: argparse.Namespace) -> None:
     files = disposal.files_of(records.store, runs)
     for run in runs:
         print(f"{run.run_id[:8]}  {harmless(run.name, 250)}")
-    size = f"{sum(file.bytes for file in files) / 1e6:,.1f} MB"
-    if _agreed(f"remove {plural(len(runs), 'run')} with artifacts, models and checkpoints, {size}?", arguments.yes):
-        print(f"{plural(len(runs), 'run')} removed, {disposal.remove(records.store, runs) / 1e6:,.1f} MB freed")
+    is_server = records.store.deleted() is not None
+    size = f"{sum(file.bytes for file in files) / 1e6:,.1f} MB{' here, and what the server has of them' * is_server}"
+    if not _agreed(f"remove {plural(len(runs), 'run')} with artifacts, models and checkpoints, {size}?", arguments.yes):
+        return
+    freed, kept = disposal.remove(records.store, runs)
+    print(f"{plural(len(runs), 'run')} removed, {freed / 1e6:,.1f} MB freed{' here' * is_server}")
+    if kept:
+        print(f"the files of {plural(kept, 'run')} stay on the server, which does not let them be removed from here")
+    _tell_deleted(records.store)
 
 
 def _tidy(arguments: argparse.Namespace) -> None:
@@ -154,12 +162,21 @@ def _tidy(arguments: argparse.Namespace) -> None:
 
     store = Records(arguments.store).store
     files = disposal.leftovers(store)
+    _tell_deleted(store)
     if not files:
         print("there is nothing to remove")
         return
     print(disposal.summary(files))
     if not arguments.dry_run and _agreed("remove them?", arguments.yes):
         print(f"{disposal.discard(store, files) / 1e6:,.1f} MB freed")
+
+
+def _tell_deleted(store: "Store") -> None:
+    """Of a server: who can remove for good what was deleted there."""
+    if count := store.deleted():
+        address = without_passwords(store.uri)
+        gc = f"MLFLOW_TRACKING_URI={address} python -m mlflow gc --backend-store-uri ITS_DATABASE"
+        print(f"the server keeps record of {plural(count, 'deleted run')}; who runs it removes that with: {gc}")
 
 
 def _agreed(question: str, is_sure: bool) -> bool:
@@ -231,7 +248,11 @@ ACTIONS = {
     "show": Action("What a run is, and how to repeat it.", _show, _add_run),
     "diff": Action("What differs between two runs.", _diff, _add_runs),
     "remove": Action("Delete runs, with artifacts, models and checkpoints.", _remove, _add_remove),
-    "tidy": Action("Remove files of deleted runs, and checkpoints that no run continues.", _tidy, _add_tidy),
+    "tidy": Action(
+        "Remove files of deleted runs, and checkpoints that no run continues; on a server, say what its owner can.",
+        _tidy,
+        _add_tidy,
+    ),
 }
 
 

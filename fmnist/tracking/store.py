@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from filelock import FileLock
-from mlflow.entities import Param, RunTag
+from mlflow.entities import Param, RunTag, ViewType
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from numpy.typing import NDArray
 
 from fmnist import words
@@ -24,6 +25,7 @@ from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter
 from fmnist.tracking.stored import PAGE_OF, StoredRun, as_tags, as_text, check_classes, condition, leave_out, readable
 
 OPENING_SECONDS = 5.0  # that a store may take which has never answered
+MOST_DELETED = 1000  # that are counted
 CLOCKS_DIFFER_MS = 86_400_000  # at most: a day
 EXPERIMENT, SWEEPS, SEARCHES = "fmnist", "fmnist sweeps", "fmnist searches"
 _DEFAULT = "Default"  # MLflow's own
@@ -261,6 +263,29 @@ class Store:
         elif not confirms:
             changes["confirms"] = False
         self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in as_tags(changes).items()])
+
+    def delete(self, run_id: str) -> bool:
+        """Delete a run with its artifacts and models; False where files stay that only their server can remove.
+
+        Those in the store's folder are left to who deletes folders.
+        """
+        places = [self.client.get_run(run_id).info.artifact_uri]
+        places += [self.client.get_logged_model(model).artifact_location for model in self.models(run_id)]
+        self.client.delete_run(run_id)
+        try:
+            for place in places:
+                if not place.startswith(self._artifacts):
+                    repository: Any = get_artifact_repository(place, self.uri)  # its methods have no types
+                    repository.delete_artifacts()
+        except Exception:  # every kind of place has its own: no right to delete, no package for that bucket
+            return False
+        return True
+
+    def deleted(self) -> int | None:
+        """How many runs are deleted, of which the database and the files may stay; None of a store of one folder."""
+        if not self.uri.startswith("http"):
+            return None
+        return len(self.client.search_runs([self.id], run_view_type=ViewType.DELETED_ONLY, max_results=MOST_DELETED))
 
     def close(self, run_id: str, status: str) -> None:
         """End a run or a sweep that nobody works on any more."""
