@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 import requests
-from commands import ROOT, here, mistake
+from commands import ROOT, here, mistake, work_here
 from idx import synthetic, write_idx
 from invented import configs, write
 from PIL import Image
@@ -34,12 +34,12 @@ SETTLED = ["study.seeds=[0,1]", "study.most_seeds=2", "study.margin=100"]  # aft
 
 @pytest.fixture(scope="module")
 def original(images, tmp_path_factory):
-    """Two seeds of each pooling after an epoch."""
+    """A sweep's runs: two seeds of each pooling after an epoch."""
     folder = tmp_path_factory.mktemp("champion")
-    for pooling in ("max", "average"):
-        for seed in range(2):
-            options = [*SMALL, "compute.threads=1", "epochs=1", f"model.pooling={pooling}", f"seed={seed}"]
-            run.execute(compose_config(["study=pooling", *options, f"data.dir={images}", f"store={folder}"]))
+    options = [*SMALL, "study.rungs=[1]", "study.seeds=[0,1]", f"data.dir={images}", f"store={folder}"]
+    with pytest.MonkeyPatch.context() as patch:
+        work_here(patch)
+        here("train", "study=pooling", *options)
     return folder
 
 
@@ -65,7 +65,8 @@ def aliases(store):
     return {alias: version.run_id for alias, version in Registry(tracking.Store(store)).versions().items()}
 
 
-def test_what_a_verdict_supports_becomes_the_champion_and_the_one_before_stays_at_hand(store):
+def test_a_champion_s_whole_way_from_a_sweep_to_the_next_champion(store, tmp_path):
+    """Chosen by a verdict, shown, asked, served, trained again from its record, and succeeded."""
     said = here("champion", *options(store)).stdout
     assert "version 1 is the candidate" in said and "'make settle STUDY=pooling" in said
     said = here("champion", *options(store, *SETTLED)).stdout
@@ -76,6 +77,14 @@ def test_what_a_verdict_supports_becomes_the_champion_and_the_one_before_stays_a
     shown = here("champion", "show", "--store", store).stdout
     assert shown.startswith(f"champion   version 1, run {champion[:8]}: ")
     assert all(f"## {part}" in shown for part in ("Data", "Recipe", "Figures", "Weak classes", "Limits", "Again"))
+    config = in_use(store, "champion")[2]
+    pixels, recorded = load(config.data).test_images[:100], tracking.Store(store).predictions(champion)
+    (tmp_path / "picture.png").write_bytes(picture(pixels[0, ..., 0]))
+    (said,) = json.loads(here("champion", "predict", tmp_path / "picture.png", "--store", store, "--json").stdout)
+    assert said["class"] == CLASSES[recorded["test_predicted"][0]]
+    check_server(store, config, pixels, recorded["test_predicted"][:100])
+    said = here("reproduce", "champion", "--store", store).stdout
+    assert said.startswith(f"run {champion[:8]}, made by commit ") and "bit-exact: 37 metrics" in said
     assert "the champion stays what it is" in here("champion", *options(store)).stdout
     assert "version 2 is the champion" in here("champion", *options(store, *SETTLED, other[:8])).stdout
     assert aliases(store) == {"champion": other, "previous": champion}
@@ -128,12 +137,6 @@ def test_a_run_without_its_model_is_refused_with_the_command_that_trains_it_with
     here("runs", "import", tmp_path / "runs.zip", "--store", tmp_path / "imported")
     said = mistake("champion", *options(tmp_path / "imported"))
     assert "has no model in this store, as one that was exported without --models; python -m fmnist.reproduce " in said
-
-
-def test_the_champion_is_trained_again_from_its_registered_model_s_record(champion):
-    store, version, *_ = champion
-    said = here("reproduce", "champion", "--store", store).stdout
-    assert said.startswith(f"run {version.run_id[:8]}, made by commit ") and "bit-exact: 37 metrics" in said
 
 
 # ---- Models and checkpoints that travel -------------------------------------------------------------------
@@ -252,9 +255,9 @@ def test_pictures_of_any_kind_are_predicted_as_the_images_were_and_damaged_ones_
     assert "b.PNG" in table and "bright: inverted" in table
 
 
-def test_the_model_server_answers_as_the_model_does_and_refuses_what_is_no_picture(champion):
-    store, version, config, recorded = champion
-    pixels = load(config.data).test_images[:100]
+def check_server(store, config, pixels, recorded):
+    """The model server answers as the model does, bit for bit, and refuses what is no picture."""
+    place = in_use(store, "champion")[1].place
     with serving(store) as (process, address):
         headers = {"content-type": "application/json"}
 
@@ -264,9 +267,9 @@ def test_the_model_server_answers_as_the_model_does_and_refuses_what_is_no_pictu
 
         def answers():
             made = np.array(post(pixels.tolist()).json()["predictions"], np.float32)
-            model = load_model(tracking.address(store), version.place, config)
+            model = load_model(tracking.address(store), place, config)
             assert np.array_equal(made, probabilities(model, pixels))
-            assert np.array_equal(made.argmax(axis=1), recorded["test_predicted"][:100])
+            assert np.array_equal(made.argmax(axis=1), recorded)
 
         answers()
         numbers = pixels[:1].astype(float)
