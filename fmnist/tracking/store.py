@@ -17,13 +17,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from filelock import FileLock
-from mlflow.entities import Param, RunTag
+from mlflow.entities import Param, RunTag, ViewType
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from numpy.typing import NDArray
 
 from fmnist import words
 from fmnist.config import UserError
 from fmnist.schema import COLUMNS, PER_EPOCH, VAL_ACCURACY, Column, Status
-from fmnist.tracking.client import SCHEME, AwayError, Client, StoreError, address, database_path, elsewhere, stored
+from fmnist.tracking.client import (
+    SCHEME,
+    AwayError,
+    Client,
+    StoreError,
+    UnusableError,
+    address,
+    database_path,
+    elsewhere,
+    stored,
+)
 from fmnist.tracking.database import create, is_new, read, take_place
 from fmnist.tracking.leases import Lease, Leases, Pulses, beat_of, beating, pause
 from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter
@@ -33,9 +44,11 @@ from fmnist.training.locking import BusyError, exclusively, is_free
 
 log = logging.getLogger(__name__)
 OPENING_SECONDS = 5.0  # that a store may take which has never answered
+MOST_DELETED = 1000  # that are counted
 CLOCKS_DIFFER_MS = 86_400_000  # at most: a day
 EXPERIMENT, SWEEPS, SEARCHES = "fmnist", "fmnist sweeps", "fmnist searches"
 TRAJECTORIES, ROOT = "fmnist trajectories", Column("root").tag
+_DEFAULT = "Default"  # MLflow's own
 _DESCRIPTIONS = {  # that stand on their pages; a sweep and `make ui` say more about the first
     EXPERIMENT: "Hyperparameters of a small network for Fashion-MNIST: `make ui` opens its charts. Where this page "
     "shows GenAI's tabs, switch to *Model training* at its top left.",
@@ -45,6 +58,7 @@ _DESCRIPTIONS = {  # that stand on their pages; a sweep and `make ui` say more a
     f"to the trials, whose runs are in the experiment *{EXPERIMENT}*. `make compare ARGS=--searches` lists all.",
     TRAJECTORIES: "Which process works on which trajectory, and the newest checkpoint of each, for those who share a "
     f"server. The runs themselves are in the experiment *{EXPERIMENT}*.",
+    _DEFAULT: f"Nothing is written here: MLflow has this in every store. The runs are in *{EXPERIMENT}*.",
 }
 PLAN = "plan.json"
 _TIME_IS_OVER = Column("time_is_over").tag
@@ -75,6 +89,7 @@ class Store:
                 self.client = Client(self.uri, patience if answered_before else min(patience, OPENING_SECONDS))
                 self.id = self.experiment(EXPERIMENT)
                 self._sweeps = self.experiment(SWEEPS)
+                self._describe_experiments()
                 self.client.patience = patience
         except (StoreError, OSError) as error:
             raise UserError(f"the store cannot be opened: {error}{elsewhere(error, folder)}") from error
@@ -95,6 +110,15 @@ class Store:
         place = None if self.uri.startswith("http") else self._artifacts  # a server has a place of its own
         tags = as_tags({"note": description})
         return str(self.client.create_experiment(name, artifact_location=place, tags=tags))
+
+    def _describe_experiments(self) -> None:
+        """Have those say what they are that do not yet, but none of somebody else's."""
+        note = as_tags({"note": ""}).popitem()[0]
+        for name in (EXPERIMENT, SWEEPS, SEARCHES) if os.environ.get("MLFLOW_TRACKING_URI") else _DESCRIPTIONS:
+            found = self.client.get_experiment_by_name(name)
+            if found is not None and note not in found.tags:
+                with suppress(UnusableError):  # a store that can only be read
+                    self.client.set_experiment_tag(found.experiment_id, note, _DESCRIPTIONS[name])
 
     @property
     def _artifacts(self) -> str:
@@ -302,6 +326,13 @@ class Store:
         self.client.set_terminated(run_id)
         return run_id
 
+    def place_below(self, page: str, study: str) -> None:
+        """Have MLflow's UI show below a study's page the runs made for it that stand below nothing yet."""
+        parent = as_tags({"parent": page})
+        for run in self.runs(condition("study", study)):
+            if not parent.keys() & run.tags.keys():
+                self.client.log_batch(run.run_id, tags=[RunTag(*tag) for tag in parent.items()])
+
     def sweeps(self) -> list[tuple[str, str]]:
         """Id and status of every sweep, the latest first."""
         return [(sweep.run_id, sweep.status) for sweep in self.client.all_runs(self._sweeps)]
@@ -365,6 +396,29 @@ class Store:
         elif not confirms:
             changes["confirms"] = False
         self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in as_tags(changes).items()])
+
+    def delete(self, run_id: str) -> bool:
+        """Delete a run with its artifacts and models; False where files stay that only their server can remove.
+
+        Those in the store's folder are left to who deletes folders.
+        """
+        places = [self.client.get_run(run_id).info.artifact_uri]
+        places += [self.client.get_logged_model(model).artifact_location for model in self.models(run_id)]
+        self.client.delete_run(run_id)
+        try:
+            for place in places:
+                if not place.startswith(self._artifacts):
+                    repository: Any = get_artifact_repository(place, self.uri)  # its methods have no types
+                    repository.delete_artifacts()
+        except Exception:  # every kind of place has its own: no right to delete, no package for that bucket
+            return False
+        return True
+
+    def deleted(self) -> int | None:
+        """How many runs are deleted, of which the database and the files may stay; None of a store of one folder."""
+        if not self.uri.startswith("http"):
+            return None
+        return len(self.client.search_runs([self.id], run_view_type=ViewType.DELETED_ONLY, max_results=MOST_DELETED))
 
     def close(self, run_id: str, status: str) -> None:
         """End a run or a sweep that nobody works on any more."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from fmnist.config import CLASS_COUNT
+from fmnist.config import CLASS_COUNT, Config, from_flat, option_fields
 from fmnist.identity import FIRST_OPTIONS, RECIPE, default_parameters, sign_options
 from fmnist.schema import COLUMNS, VAL_ACCURACY, Column, Status
 
@@ -75,6 +75,13 @@ def _defaults() -> dict[str, str]:
 def with_defaults(params: Mapping[str, str]) -> dict[str, str]:
     """Recorded options, with the default of each that is not: it did not exist when the record was made."""
     return {**_defaults(), **params}
+
+
+def options_of(run: StoredRun) -> Config | None:
+    """A run's options as its record has them; None if it was killed before there were any."""
+    options = option_fields(Config)
+    given = {key: value_of(text) for key, text in run.params.items() if key in options}
+    return from_flat(Config(), {**default_parameters(), **given}) if given else None
 
 
 def as_tags(description: Mapping[str, Any]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from commands import ROOT, TINY, here, mistake
-from invented import write
+from invented import configs, write
 from mlflow import MlflowClient
 from server import URI, Server, until
 
@@ -144,6 +144,19 @@ def finals(store, study=False):
 
 def statuses(store):
     return list(tracking.load(str(store))["status"])
+
+
+def test_a_run_is_removed_from_a_server_with_its_files_and_it_is_said_who_removes_the_rest(server, tmp_path):
+    opened = tracking.Store(str(tmp_path))
+    run_id = write(opened, next(configs(1)))
+    tracking.RunWriter(opened.client, run_id).texts({"config.yaml": "seed: 0"})
+    assert list(server.folder.rglob(f"{run_id}/**/config.yaml"))
+    asked = ["--yes", "--store", tmp_path]
+    said = here("runs", "remove", run_id, *asked, MLFLOW_TRACKING_URI=server.uri).stdout
+    assert "1 run removed, 0.0 MB freed here" in said and "stay on the server" not in said
+    assert not list(server.folder.rglob(f"{run_id}/**/config.yaml"))
+    for text in (said, here("runs", "tidy", *asked, MLFLOW_TRACKING_URI=server.uri).stdout):
+        assert f"MLFLOW_TRACKING_URI={server.uri} python -m mlflow gc --backend-store-uri" in text
 
 
 def test_a_server_is_asked_for_what_has_ended_lately_and_not_for_all_that_it_holds(server, tmp_path):

@@ -20,7 +20,7 @@ from fmnist.run import describe
 from fmnist.tracking import transfer
 from fmnist.tracking.portable import RunFile
 from fmnist.training.locking import exclusively
-from fmnist.work import disposal
+from fmnist.work import disposal, redrawing
 
 PREDICTIONS = {
     "test_labels": np.arange(200, dtype=np.uint8) % 10,
@@ -109,6 +109,10 @@ def test_runs_keep_all_that_is_recorded_of_them_and_get_their_pictures_again(ori
     copy = theirs[first.signature]
     histories = (store.histories([run.run_id]) for store, run in zip(stores, (first, copy), strict=True))
     pd.testing.assert_frame_equal(*(frame for history in histories for frame in history.values()))
+    seen = [inputs(store, each) for store, each in zip(stores, (first, copy), strict=True)]
+    assert (
+        seen[0] == seen[1] and len(seen[0]) == 3 and all("mlflow_tensorspec" in data["schema"] for data, _ in seen[0])
+    )
     kept = stores[1].predictions(copy.run_id)
     assert set(kept) == {name for name in PREDICTIONS if "probabilities" not in name}
     assert all(np.array_equal(kept[name], PREDICTIONS[name]) for name in kept)
@@ -117,6 +121,12 @@ def test_runs_keep_all_that_is_recorded_of_them_and_get_their_pictures_again(ori
     }
     assert pictures == {"curves", "confusion_matrix"}
     assert stores[1].error(next(run.run_id for run in theirs.values() if run.status == "FAILED")) == "too hot"
+
+
+def inputs(store, run):
+    """The data that a run saw, with the tags of each."""
+    found = store.client.get_run(run.run_id).inputs.dataset_inputs
+    return sorted(((dict(each.dataset), [dict(tag) for tag in each.tags]) for each in found), key=str)
 
 
 def test_what_a_store_has_stays_and_what_two_have_gives_the_whole(original, file, imported, tmp_path):
@@ -137,6 +147,16 @@ def test_what_a_store_has_stays_and_what_two_have_gives_the_whole(original, file
     for each in (part, other, file):
         here("runs", "import", each, "--store", tmp_path / "merged")
     assert leaderboard(tmp_path / "merged") == leaderboard(original)
+
+
+def test_processes_draw_the_same_pictures_in_the_order_of_the_runs(file, monkeypatch):
+    monkeypatch.setattr(redrawing, "FEW", 1)
+    monkeypatch.setattr(machine, "cores", lambda: 2)
+    runs = list(RunFile(file))
+    for run, (other, pictures) in zip(runs, redrawing.drawn(iter(runs)), strict=True):
+        here_drawn = artifacts.redrawn(run)
+        assert run is other and pictures.keys() == here_drawn.keys()
+        assert all(np.array_equal(pictures[name][0], here_drawn[name][0]) for name in pictures)
 
 
 @pytest.mark.parametrize("after", ["create_run", "log_batch", "log_artifacts", "set_terminated"])
