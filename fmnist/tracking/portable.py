@@ -8,7 +8,8 @@
                               and of the images that it was saved with (`example`), and `checkpoint` those of the
                               state from which its path goes on, optimizer too, after the epochs of `history`
     files/<digest>.<suffix>   a text artifact or an array (npy), once however many runs have it; `test_errors` is the
-                              predicted class minus the label, modulo 10 (0: right), a fifth of `test_predicted`
+                              predicted class minus the label, modulo 10 (0: right), a fifth of `test_predicted`;
+                              `val_steps` is by how much each row that validates is after the one before it
 
 Pictures are left out, and without `export --models --checkpoints` what was learnt too.
 """
@@ -31,17 +32,18 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from fmnist.config import CLASS_COUNT, Config, UserError, check_option, option_fields
 from fmnist.tracking.learnt import check_learnt
-from fmnist.tracking.stored import StoredRun, check_classes, faults, value_of
+from fmnist.tracking.stored import StoredRun, by_rows, check_classes, faults, value_of
 from fmnist.words import harmless, plural, shown
 
-VERSION = 1
+VERSION = 2
+_READ = (1, VERSION)  # the first had the rows that validate themselves, as a run draws them
 SUFFIXES = (".yaml", ".json", ".csv", ".txt", ".diff", ".md")  # of text artifacts
 LARGEST, LARGEST_ARRAY, LARGEST_SUM = 2**24, 2**28, 2**36  # bytes of a member, of an array and of all, unpacked
 _ABOUT, _FORMAT = "about.json", "fmnist runs"
 _TYPES = {np.dtype(name).str for name in ("uint8", "uint32", "int32", "int64", "float16", "float32", "float64")}
 _PARTS = ("test", "val")
 _WEIGHT = r"^(example|model/\w+(/\w+)+|optimizer/\d+)$"
-_ARRAY = r"^(test|val)_(labels|errors|probabilities|rows)$"
+_ARRAY = r"^(test|val)_(labels|errors|probabilities|rows|steps)$"
 _MEMBER = r"^files/[0-9a-f]{32}\.[a-z]{2,4}$"
 
 
@@ -168,8 +170,11 @@ def _npy(array: NDArray[Any]) -> bytes:
 
 
 def _packed(predictions: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """With errors instead of the classes that were predicted: most are 0."""
-    packed = dict(predictions)
+    """With errors instead of the classes that were predicted, most are 0, and the rows that validate in their order."""
+    packed = dict(by_rows(predictions))
+    if "val_rows" in packed:
+        steps = np.diff(packed.pop("val_rows").astype(np.int64), prepend=0)
+        packed["val_steps"] = steps.astype(np.min_scalar_type(steps.max(initial=0)))
     for part in _PARTS:
         if {f"{part}_labels", f"{part}_predicted"} <= packed.keys():
             classes = packed.pop(f"{part}_predicted").astype(np.int64)
@@ -185,6 +190,11 @@ def _unpacked(packed: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         KeyError: errors have no labels.
     """
     predictions = dict(packed)
+    if "val_steps" in predictions:
+        steps = predictions.pop("val_steps")
+        if steps.ndim != 1 or steps.dtype.kind != "u":
+            raise ValueError(f"val_steps have shape {steps.shape} and type {steps.dtype}")
+        predictions["val_rows"] = steps.cumsum(dtype=np.int64).astype(np.int32)
     for part in _PARTS:
         if f"{part}_errors" in packed:
             labels, errors = packed[f"{part}_labels"], predictions.pop(f"{part}_errors")
@@ -235,7 +245,7 @@ class RunFile:
             if about["format"] != _FORMAT:
                 raise self._refused(f"it is no file of runs but of '{shown(about['format'])}'")
             version = about["version"]
-            if version is True or version != VERSION:
+            if version is True or version not in _READ:
                 raise self._refused(f"it is of version {shown(version)}, and this fmnist reads {VERSION}; update it")
             listed = [f"runs/{run_id}.json" for run_id in about["runs"]]
         except (ValueError, LookupError, TypeError, RecursionError) as error:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fmnist.config import CLASS_COUNT, Config, from_flat, option_fields
@@ -181,6 +182,15 @@ def value_of(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def by_rows(predictions: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+    """The arrays of a run's predictions with those of the rows that validate in the order of the rows."""
+    if "val_rows" not in predictions:
+        return predictions
+    order = np.argsort(predictions["val_rows"], kind="stable")
+    sortable = {name for name, array in predictions.items() if name[:4] == "val_" and array.shape[:1] == order.shape}
+    return {name: array[order] if name in sortable else array for name, array in predictions.items()}
 
 
 def check_classes(*of_images: NDArray[Any]) -> None:

@@ -17,7 +17,7 @@ from fmnist import artifacts, machine, tracking
 from fmnist.config import UserError
 from fmnist.identity import parameters, run_name, sign
 from fmnist.run import describe
-from fmnist.tracking import transfer
+from fmnist.tracking import portable, transfer
 from fmnist.tracking.portable import RunFile
 from fmnist.training.locking import exclusively
 from fmnist.work import disposal, redrawing
@@ -92,6 +92,18 @@ def test_an_imported_store_gives_the_same_leaderboard_and_the_same_file(original
     assert leaderboard(imported) == leaderboard(original)
     here("runs", "export", tmp_path / "again.zip", "--store", imported)
     assert (tmp_path / "again.zip").read_bytes() == file.read_bytes()
+
+
+def test_rows_that_validate_travel_in_their_order_each_with_what_was_said_of_it_in_a_byte():
+    rng = np.random.default_rng(0)
+    made = {"val_rows": rng.permutation(60_000)[:6000].astype(np.int32), "test_labels": np.arange(9, dtype=np.uint8)}
+    made |= {name: rng.integers(10, size=6000).astype(np.uint8) for name in ("val_labels", "val_predicted")}
+    packed = portable._packed(made)
+    assert packed["val_steps"].nbytes == 6000
+    back, rows = portable._unpacked(packed), made["val_rows"]
+    assert np.array_equal(back["val_rows"], np.sort(rows)) and np.array_equal(back["test_labels"], made["test_labels"])
+    for name in ("val_labels", "val_predicted"):
+        assert np.array_equal(back[name][np.searchsorted(back["val_rows"], rows)], made[name])
 
 
 def test_runs_keep_all_that_is_recorded_of_them_and_get_their_pictures_again(original, imported):
@@ -376,7 +388,7 @@ def deep(members):
 BAD = {
     "no about": (lambda members: members.pop("about.json"), "it lacks about.json"),
     "another format": (about(format="cats"), "no file of runs but of 'cats'"),
-    "newer": (about(version=2), "it is of version 2, and this fmnist reads 1; update it"),
+    "newer": (about(version=3), "it is of version 3, and this fmnist reads 2; update it"),
     "version true": (about(version=True), "it is of version true"),
     "about is a list": (lambda members: members.update({"about.json": b"[]"}), "does not say so"),
     "deep about": (lambda members: members.update({"about.json": b"[" * 99_999}), "does not say so"),
@@ -410,7 +422,7 @@ BAD = {
     "other options": (in_json(lambda run: run["params"].update({"batch_size": "64"})), "give another fmnist.signature"),
     "no options": (in_json(lambda run: run.update(params={})), "it has no parameters"),
     "unsigned": (in_json(lambda run: run["tags"].pop("fmnist.signature")), "has no fmnist.signature"),
-    "array file": (in_json(lambda run: run["predictions"].update({"file": run["predictions"]["val_rows"]})), "file"),
+    "array file": (in_json(lambda run: run["predictions"].update({"file": run["predictions"]["val_steps"]})), "file"),
     "array of objects": (array(lambda was: was.replace(b"|u1", b"|O8")), "of type object"),
     "huge array": (array(lambda was: was.replace(b"(200,), }          ", b"(9999999999999,), }")), "runs/"),
     "array of nothing": (array(lambda was: b""), "runs/"),
