@@ -34,13 +34,13 @@ PER_EPOCH = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "time/e
 
 
 @contextmanager
-def started(*arguments, server=None):
+def started(*arguments, server=None, **variables):
     """`python -m fmnist.train` as a shell starts it, in a group of its own; nothing of it is left behind."""
     environment = {key: value for key, value in os.environ.items() if key != URI}
     process = subprocess.Popen(
         [sys.executable, "-m", "fmnist.train", *map(str, arguments)],
         cwd=ROOT,
-        env=environment | ({URI: server} if server else {}),
+        env=environment | variables | ({URI: server} if server else {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -401,6 +401,37 @@ def test_two_sweeps_at_once_share_the_runs(images, tmp_path, calm):
         ended(first, 0)
         ended(second, 0)
     pd.testing.assert_frame_equal(finals(tmp_path)[calm.columns], calm, check_exact=True)
+
+
+CLOCK = """
+import time
+time.time, time.time_ns = (
+    lambda now=time.time: now() - 300, lambda now=time.time_ns: now() - 300_000_000_000
+)
+"""
+
+
+@pytest.mark.slow
+def test_two_folders_on_one_server_one_killed_the_other_s_clock_slow_come_to_what_one_machine_does(
+    images, tmp_path, calm, monkeypatch
+):
+    (tmp_path / "sitecustomize.py").write_text(CLOCK)
+    lease = {"FMNIST_LEASE_SECONDS": "12"}
+    store.create(f"sqlite:///{tmp_path}/mlflow.db")
+    shared = Server(tmp_path).start().wait()
+    monkeypatch.setenv(URI, shared.uri)
+    one, other = smoke(images, tmp_path / "one"), smoke(images, tmp_path / "other")
+    try:
+        with started(*other, server=shared.uri, **lease, PYTHONPATH=str(tmp_path)) as second:
+            for _ in range(2):
+                with started(*one, server=shared.uri, **lease) as first:  # which is killed at the end
+                    until(lambda: list(tmp_path.glob("one/checkpoints/*/*.ckpt")) or first.poll() is not None)
+            with started(*one, server=shared.uri, **lease) as first:
+                ended(first, 0)
+                ended(second, 0)
+        pd.testing.assert_frame_equal(finals(tmp_path / "one")[calm.columns], calm, check_exact=True)
+    finally:
+        shared.kill()
 
 
 def seeds(images, store):
