@@ -16,16 +16,15 @@ def watch(store: str) -> None:
     from fmnist import machine, tracking, words
     from fmnist.schema import Status
     from fmnist.work.console import console
-    from fmnist.work.display import REFRESH_SECONDS, showing
+    from fmnist.work.display import pause, showing
     from fmnist.work.sweep_progress import SweepProgress
 
     if tracking.experiment_id(store) is None:
         raise UserError(f"there are no runs in {store} yet; start some with 'make sweep'")
     opened = tracking.Store(store, patience=60)
-    sweeps = opened.sweeps()
-    if not sweeps:
+    watched, _ = next(opened.sweeps(tracking.RUNNING), None) or next(opened.sweeps(), ("", ""))
+    if not watched:
         raise UserError(f"no sweep has run in {store}; start one with 'make sweep'")
-    watched = next((sweep for sweep, status in sweeps if status == Status.RUNNING), sweeps[0][0])
     plan = opened.plan(watched)
     if plan is None:
         raise UserError("the latest sweep has not said yet what it will do; try again in a moment")
@@ -34,14 +33,16 @@ def watch(store: str) -> None:
     size = f"{words.plural(len(sweep.runs), 'run')}, {words.plural(sweep.workers, 'worker')}"
 
     def goes_on() -> bool:
-        return dict(opened.sweeps())[watched] == Status.RUNNING and not machine.is_gone(sweep.process)
+        return opened.is_running(watched) and not machine.is_gone(sweep.process)
 
     out, since = console(), "since" if goes_on() else "not running any more; it began"
     out.print(f"Study {sweep.study}: {size}, {since} {began}", markup=False)
+    looked = time.monotonic()
     with showing(sweep, out):
         while goes_on():
-            time.sleep(REFRESH_SECONDS)
-    status = dict(opened.sweeps())[watched]
+            time.sleep(pause(opened, looked))
+        sweep.ask_for_all()
+    status = opened.status(watched)
     out.print(f"ended: {len(sweep.ended)} of {words.plural(len(sweep.runs), 'run')}")
     if status != Status.FINISHED:
         how = "was killed" if status == Status.RUNNING else f"has ended as {status}"

@@ -20,6 +20,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 from fmnist import words
 from fmnist.config import RunError, UserError
+from fmnist.schema import VAL_ACCURACY
 from fmnist.tracking.stored import StoredRun, leave_out
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # it announces every table that it creates
@@ -137,12 +138,13 @@ class Client:
                 leave_out(run_id, f"{key}, step {step}", reason)
         return values
 
-    def all_runs(self, experiment: str, condition: str = "") -> Iterator[StoredRun]:
-        """The runs of an experiment that are not deleted and meet MLflow's filter, newest first."""
+    def all_runs(self, experiment: str, condition: str = "", order: str = "") -> Iterator[StoredRun]:
+        """The runs of an experiment that are not deleted and meet MLflow's filter, newest first or in that order."""
         token: str | None = None
         while True:
             with _no_garbage_collection():
-                page = self.search_runs([experiment], condition, max_results=PAGE, page_token=token)
+                options = {"order_by": [order] if order else None, "max_results": PAGE, "page_token": token}
+                page = self.search_runs([experiment], condition, **options)
             yield from map(_stored, page)
             token = page.token
             if not token:
@@ -175,7 +177,8 @@ class Client:
 def _stored(run: Run) -> StoredRun:
     info, data = run.info, run.data
     head = (info.run_id, info.run_name or "", info.status, info.start_time or 0, info.end_time or 0)
-    return StoredRun(*head, data.tags, data.params, data.metrics)
+    epoch = next((metric.step for metric in data._metric_objs if metric.key == VAL_ACCURACY.key), 0)
+    return StoredRun(*head, data.tags, data.params, data.metrics, epoch if isinstance(epoch, int) else 0)
 
 
 def _knock(uri: str) -> None:

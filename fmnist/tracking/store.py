@@ -17,14 +17,13 @@ from numpy.typing import NDArray
 
 from fmnist import words
 from fmnist.config import UserError
-from fmnist.schema import COLUMNS, PER_EPOCH, VAL_ACCURACY, Status
+from fmnist.schema import COLUMNS, PER_EPOCH, Status
 from fmnist.tracking.client import AwayError, Client, StoreError, address, elsewhere
 from fmnist.tracking.database import create, is_new, read, take_place
 from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter
 from fmnist.tracking.stored import PAGE_OF, StoredRun, as_tags, as_text, check_classes, condition, leave_out, readable
 
 OPENING_SECONDS = 5.0  # that a store may take which has never answered
-CLOCKS_DIFFER_MS = 86_400_000  # at most: a day
 EXPERIMENT, SWEEPS, SEARCHES = "fmnist", "fmnist sweeps", "fmnist searches"
 _DESCRIPTIONS = {  # that stand on their pages; a sweep and `make ui` say more about the first
     EXPERIMENT: "Hyperparameters of a small network for Fashion-MNIST: `make ui` opens its charts. Where this page "
@@ -35,6 +34,7 @@ _DESCRIPTIONS = {  # that stand on their pages; a sweep and `make ui` say more a
     f"to the trials, whose runs are in the experiment *{EXPERIMENT}*. `make compare ARGS=--searches` lists all.",
 }
 PLAN = "plan.json"
+RUNNING = f"attributes.status = '{Status.RUNNING}'"  # MLflow's filter
 
 
 class Store:
@@ -108,7 +108,7 @@ class Store:
 
     def running(self) -> list[StoredRun]:
         """The runs that a process works on, or worked on when it was killed."""
-        return list(self.runs(f"attributes.status = '{Status.RUNNING}'"))
+        return list(self.runs(RUNNING))
 
     def failed(self) -> list[StoredRun]:
         """The runs whose last attempt has failed."""
@@ -124,25 +124,23 @@ class Store:
         runs = self.client.all_runs(self.id) if found is None else found
         return list(runs if also_changed else readable(runs))
 
-    def ended_since(self, moment: int) -> list[StoredRun]:
-        """The runs that have ended since a moment (ms) by the clocks of other machines, and perhaps older ones.
+    def newest_end(self) -> int:
+        """When the last of all runs has ended, in ms by the clocks of those that wrote; 0 where none has."""
+        page = self.client.search_runs([self.id], order_by=["attributes.end_time DESC"], max_results=1)
+        return max((run.info.end_time or 0 for run in page), default=0)
 
-        A server that holds very many runs is asked for no more than these.
-        """
-        runs = read(self.uri, EXPERIMENT)
-        if runs is None:
-            return list(self.runs(f"attributes.end_time >= {moment - CLOCKS_DIFFER_MS}"))
-        return list(readable(runs))
+    def ended_after(self, moment: int) -> list[StoredRun]:
+        """The runs that have ended after a moment (ms), by the clocks of those that wrote."""
+        return list(self.runs(f"attributes.end_time > {moment}"))
+
+    def of_trajectories(self, trajectories: Iterable[str]) -> list[StoredRun]:
+        """The runs of these trajectories, whatever has become of them."""
+        return [run for each in trajectories for run in self.runs(condition("trajectory_signature", each))]
 
     def models(self, run_id: str) -> list[str]:
         """The ids of the models that a run has left."""
         outputs = self.client.get_run(run_id).outputs
         return [model.model_id for model in outputs.model_outputs] if outputs else []
-
-    def progress(self, run_id: str) -> list[tuple[int, float, float]]:
-        """Epoch, validation accuracy and seconds of every epoch that a run has logged."""
-        accuracies, seconds = (self.client.by_step(run_id, key) for key in (VAL_ACCURACY.key, "time/epoch_s"))
-        return [(epoch, accuracies[epoch], seconds.get(epoch, 0.0)) for epoch in sorted(accuracies)]
 
     def histories(self, run_ids: Iterable[str]) -> dict[str, pd.DataFrame]:
         """The epochs of runs, by run id: a row an epoch (1 to n) and the columns of `schema.PER_EPOCH`.
@@ -206,9 +204,9 @@ class Store:
             self.client.set_terminated(run_id)
         return RunWriter(self.client, found.run_id if found else run_id)
 
-    def sweeps(self) -> list[tuple[str, str]]:
-        """Id and status of every sweep, the latest first."""
-        return [(sweep.run_id, sweep.status) for sweep in self.client.all_runs(self._sweeps)]
+    def sweeps(self, condition: str = "") -> Iterator[tuple[str, str]]:
+        """Id and status of every sweep that meets MLflow's filter, the latest first."""
+        return ((sweep.run_id, sweep.status) for sweep in self.client.all_runs(self._sweeps, condition))
 
     def plan(self, sweep: str) -> dict[str, Any] | None:
         """What a sweep was announced with; None if it was killed before it had, {} if that is damaged."""
@@ -221,6 +219,10 @@ class Store:
         """Whether a run or a sweep still stands as running; with or without waiting for a store that is away."""
         get_run = self.client.get_run if wait else self.client.at_once("get_run")
         return bool(get_run(run_id).info.status == Status.RUNNING)
+
+    def status(self, run_id: str) -> str:
+        """Of a run or a sweep."""
+        return str(self.client.get_run(run_id).info.status)
 
     def mark(self, run_id: str, search: str, *, trial: str, parent: str = "", confirms: bool = False) -> None:
         """Mark a run as used by a search of that name; one that several used names all, and belongs to the first.

@@ -40,6 +40,7 @@ class StoredRun:
     tags: dict[str, str] = field(default_factory=dict, compare=False)
     params: dict[str, str] = field(default_factory=dict, compare=False)
     metrics: dict[str, float] = field(default_factory=dict, compare=False)
+    epoch: int = field(default=0, compare=False)  # the last that it has logged, where MLflow's client tells
 
     @property
     def signature(self) -> str:
