@@ -5,8 +5,8 @@ from fmnist.tracking.client import AwayError, StoreError, address
 from fmnist.tracking.frame import frame, load
 from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter
 from fmnist.tracking.searches import SearchRecord, SearchSummary, searches
-from fmnist.tracking.store import RUNNING, Store, experiment_id
-from fmnist.tracking.stored import StoredRun, as_tags, as_text
+from fmnist.tracking.store import Store, experiment_id
+from fmnist.tracking.stored import RUNNING, StoredRun, as_tags, as_text
 
 __all__ = [
     "ERROR",

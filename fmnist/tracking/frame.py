@@ -11,7 +11,7 @@ from fmnist.identity import AUGMENT, augmentation
 from fmnist.schema import COLUMNS, TEST_ACCURACY, VAL_ACCURACY, Status
 from fmnist.tracking.client import address
 from fmnist.tracking.database import is_new, read
-from fmnist.tracking.store import EXPERIMENT, reading
+from fmnist.tracking.store import EXPERIMENT, all_of, reading
 from fmnist.tracking.stored import StoredRun, readable, value_of, with_defaults
 
 
@@ -27,7 +27,7 @@ def load(folder: str | Path) -> pd.DataFrame:
     runs = [] if is_new(uri) else read(uri, EXPERIMENT)
     if runs is None:
         with reading(folder, EXPERIMENT) as experiment:
-            runs = [] if experiment is None else list(experiment.runs())
+            runs = [] if experiment is None else all_of(experiment.client, experiment.id, Path(folder))
     return frame(list(readable(runs)))
 
 

@@ -20,8 +20,19 @@ from fmnist.config import UserError
 from fmnist.schema import COLUMNS, PER_EPOCH, Status
 from fmnist.tracking.client import AwayError, Client, StoreError, address, elsewhere
 from fmnist.tracking.database import create, is_new, read, take_place
+from fmnist.tracking.ended_runs import read_all
 from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter
-from fmnist.tracking.stored import PAGE_OF, StoredRun, as_tags, as_text, check_classes, condition, leave_out, readable
+from fmnist.tracking.stored import (
+    PAGE_OF,
+    RUNNING,
+    StoredRun,
+    as_tags,
+    as_text,
+    check_classes,
+    condition,
+    leave_out,
+    readable,
+)
 
 OPENING_SECONDS = 5.0  # that a store may take which has never answered
 EXPERIMENT, SWEEPS, SEARCHES = "fmnist", "fmnist sweeps", "fmnist searches"
@@ -34,7 +45,6 @@ _DESCRIPTIONS = {  # that stand on their pages; a sweep and `make ui` say more a
     f"to the trials, whose runs are in the experiment *{EXPERIMENT}*. `make compare ARGS=--searches` lists all.",
 }
 PLAN = "plan.json"
-RUNNING = f"attributes.status = '{Status.RUNNING}'"  # MLflow's filter
 
 
 class Store:
@@ -121,7 +131,7 @@ class Store:
             also_changed: those too that are not as they were written.
         """
         found = read(self.uri, EXPERIMENT)
-        runs = self.client.all_runs(self.id) if found is None else found
+        runs = all_of(self.client, self.id, self.folder) if found is None else found
         return list(runs if also_changed else readable(runs))
 
     def newest_end(self) -> int:
@@ -248,6 +258,12 @@ class Store:
     def close(self, run_id: str, status: str) -> None:
         """End a run or a sweep that nobody works on any more."""
         self.client.set_terminated(run_id, status)
+
+
+def all_of(client: Client, experiment: str, folder: Path) -> list[StoredRun]:
+    """All runs of an experiment that are not deleted, newest first; of a server the ended ones are kept in a folder."""
+    is_server = client.uri.startswith("http")
+    return read_all(client, experiment, folder) if is_server else list(client.all_runs(experiment))
 
 
 @dataclass(frozen=True)

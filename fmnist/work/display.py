@@ -99,7 +99,7 @@ def _active(run: ExpectedRun, record: StoredRun) -> ActiveRun:
 def pause(store: Store, last_news: float) -> float:
     """Seconds until the next look; a server is asked the less often the longer nothing has ended (time.monotonic())."""
     waited = 0.0 if store.uri.startswith("sqlite:") else time.monotonic() - last_news
-    return min(max(REFRESH_SECONDS, waited / 4), LONGEST_PAUSE)
+    return min(max(REFRESH_SECONDS, waited / 2), LONGEST_PAUSE)
 
 
 @contextmanager
