@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from dataclasses import astuple
 from pathlib import Path
 
 from fmnist.schema import COLUMNS, Status
@@ -108,7 +107,9 @@ def _kept(file: Path) -> Runs:
 
 def _keep(file: Path, before: Mapping[str, StoredRun], runs: Mapping[str, StoredRun]) -> None:
     """Write what has changed; where nothing can be written nothing is kept."""
-    fresh = [(run_id, json.dumps(astuple(run))) for run_id, run in runs.items() if before.get(run_id) is not run]
+    fresh = [
+        (run.run_id, json.dumps([*vars(run).values()])) for run in runs.values() if before.get(run.run_id) is not run
+    ]
     gone = [(run_id,) for run_id in before.keys() - runs.keys()]
     if fresh or gone:
         with suppress(sqlite3.Error, OSError), _opened(file) as database:

@@ -18,6 +18,7 @@ from werkzeug.serving import make_server
 
 from fmnist import tracking
 from fmnist.tracking import store
+from fmnist.work import display
 
 OF_A_RECORD = re.compile(r"mlflow-artifacts|logged-models|runs/(create|get|update|log-|set-tag|outputs)")
 
@@ -39,6 +40,7 @@ def requests(tmp_path_factory):
         patch.setenv(constants.ARTIFACT_ROOT_ENV_VAR, "mlflow-artifacts:/")
         patch.setenv(constants.BACKEND_STORE_URI_ENV_VAR, f"sqlite:///{folder}/mlflow.db")
         patch.setattr(handlers, "_tracking_store", None)
+        patch.setattr(handlers.utils, "set_tracking_uri", lambda uri: None)  # of this process, where the client is too
         patch.setitem(sys.modules, "mlflow.server.auth", None)  # as where nobody signs in: its import warns
         listening = make_server("127.0.0.1", 0, count, threaded=True)
         threading.Thread(target=listening.serve_forever, daemon=True).start()
@@ -55,7 +57,8 @@ def asked(requests, monkeypatch):
     return paths
 
 
-def test_a_run_of_a_sweep_asks_for_little_but_its_own_record(asked, images, tmp_path, one_process):
+def test_a_run_of_a_sweep_asks_for_little_but_its_own_record(asked, images, tmp_path, one_process, monkeypatch):
+    monkeypatch.setattr(display, "pause", lambda store, last_news: 1e6)  # looks at what goes on come with time
     options = [f"data.dir={images}", f"store={tmp_path}", "seed=0", "epochs=1,2"]
     here("train", "-m", *TINY, *options, MLFLOW_TRACKING_URI=os.environ["MLFLOW_TRACKING_URI"])
     beside = [path for path in asked if not OF_A_RECORD.search(path)]
@@ -114,6 +117,8 @@ def test_what_is_done_to_ended_runs_on_the_server_is_seen(kept):
     client.set_tag(third, "fmnist.search", "random-2")
     client.delete_tag(third, "fmnist.study")
     current(kept)
+    (file,) = kept.folder.glob(".server-*.db")
+    assert b"random-2" in file.read_bytes()  # so that it is not read anew the next time
 
 
 @pytest.mark.parametrize("damage", ["no database", "no table", "no record"])
