@@ -121,6 +121,7 @@ class SweepProgress:
     newest_end: int = 0  # ms, by the clocks of those that wrote: the store was asked for all that ended up to it
     fresh: list[StoredRun] = field(default_factory=list)  # have ended between the last two looks
     _left: set[str] = field(default_factory=set)  # trajectories that nobody works on any more since the last look
+    _asks_for_all: bool = False
     _watched: float = 0.0  # seconds, of which those that this process stood still are none
     _last_look: float | None = None  # its moment, by time.monotonic()
     _done_before: float = 0.0  # by the first look
@@ -144,7 +145,7 @@ class SweepProgress:
         before, self.active = self.active, active_runs(self.store, self.runs)
         now, then = ({run.expected for run in active} for active in (self.active, before))
         self._left |= {run.trajectory for run in then - now}
-        self.fresh = self._news() if not now or now != then else []
+        self.fresh = self._news() if not now or now != then or self._asks_for_all else []
         self.ended.update((record.signature, record) for record in self.fresh)
         self._watch(time.monotonic())
         return [self._line(record) for record in self.fresh]
@@ -163,9 +164,11 @@ class SweepProgress:
         look: the clock of a machine may be slow, and its runs end before those that are known.
         """
         later = self.store.ended_after(self.newest_end)
-        self.newest_end = max((record.ended for record in later), default=self.newest_end)
-        found = [*later, *self.store.of_trajectories(self._left - {record.trajectory for record in later})]
-        self._left = set()
+        paths = self._left - {record.trajectory for record in later}
+        if self._asks_for_all:
+            paths |= {run.trajectory for run in self.runs if run.signature not in self.ended}
+        found = [*later, *self.store.of_trajectories(paths)]
+        self._left, self.newest_end = set(), max((record.ended for record in later), default=self.newest_end)
         news = [record for record in self.of_these(found).values() if self.ended.get(record.signature) != record]
         return sorted(news, key=lambda record: record.ended)
 
@@ -181,8 +184,8 @@ class SweepProgress:
         }
 
     def ask_for_all(self) -> None:
-        """Have the next look find all that has ended, whatever the clocks of machines said."""
-        self._left |= {run.trajectory for run in self.runs if run.signature not in self.ended}
+        """Have looks from now on find all that has ended, whatever the clocks of machines said."""
+        self._asks_for_all = True
 
     @property
     def expected(self) -> list[ExpectedRun]:
