@@ -21,15 +21,13 @@ def watch(store: str) -> None:
         RunError: the sweep ended with failures, or was stopped.
     """
     from fmnist import tracking
-    from fmnist.schema import Status
 
     if tracking.experiment_id(store) is None:
         raise UserError(f"there are no runs in {store} yet; start some with 'make sweep'")
     opened = tracking.Store(store, patience=60)
-    sweeps = opened.sweeps()
-    if not sweeps:
+    watched, _ = next(opened.sweeps(tracking.RUNNING), None) or next(opened.sweeps(), ("", ""))
+    if not watched:
         raise UserError(f"no sweep has run in {store}; start one with 'make sweep'")
-    watched = next((sweep for sweep, status in sweeps if status == Status.RUNNING), sweeps[0][0])
     while watched:
         watched = _show(opened, watched)
 
@@ -39,7 +37,7 @@ def _show(opened: "Store", watched: str) -> str:
     from fmnist import machine, words
     from fmnist.schema import Status
     from fmnist.work.console import console
-    from fmnist.work.display import REFRESH_SECONDS, showing
+    from fmnist.work.display import pause, showing
     from fmnist.work.sweep_progress import SweepProgress
 
     plan = opened.plan(watched)
@@ -54,10 +52,12 @@ def _show(opened: "Store", watched: str) -> str:
 
     out, since = console(), "since" if goes_on() else "not running any more; it began"
     out.print(f"Study {sweep.study}: {size}, {since} {began}", markup=False)
+    looked = time.monotonic()
     with showing(sweep, out):
         while goes_on():
-            time.sleep(REFRESH_SECONDS)
-    status = dict(opened.sweeps())[watched]
+            time.sleep(pause(opened, looked))
+        sweep.ask_for_all()
+    status = opened.status(watched)
     out.print(f"ended: {len(sweep.ended)} of {words.plural(len(sweep.runs), 'run')}")
     if status != Status.FINISHED:
         how = "was killed" if status == Status.RUNNING else f"has ended as {status}"
@@ -72,7 +72,7 @@ def _next(opened: "Store", before: str, process: str) -> str:
 
     began = time.monotonic()
     while not machine.is_gone(process) and time.monotonic() - began < NEXT_SECONDS:
-        latest, _ = opened.sweeps()[0]
+        latest, _ = next(opened.sweeps())
         plan = None if latest == before else opened.plan(latest)
         if plan is not None:
             return latest if plan.get("process") == process else ""

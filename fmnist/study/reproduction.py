@@ -45,7 +45,7 @@ def find(records: Records, named: str, where: Sequence[tuple[str, str]]) -> Stor
         return records.find(Registry(records.store).find(named).run_id if named in ALIASES else named)
     if not where:
         raise UserError("which run? Name it by its id, as champion, or by its options: --where seed=0")
-    runs = frame(records.store)
+    runs = frame(records.store.all_runs())
     for condition in where:
         runs = that_have(runs, condition)
     if len(runs) != 1:

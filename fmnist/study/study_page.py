@@ -56,7 +56,7 @@ def refresh_all(store: Store, folder: str, names: Collection[str]) -> list[str]:
     Raises:
         StoreError: the store refuses or does not answer.
     """
-    runs, refreshed = frame(store), list[str]()
+    runs, refreshed = frame(store.all_runs()), list[str]()
     latest = runs[runs["study"].isin(list(names))].sort_values("start_time")["study"]
     for name in latest.drop_duplicates(keep="last"):
         with suppress(UserError):  # of a study that is no longer declared

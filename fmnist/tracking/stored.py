@@ -17,6 +17,7 @@ from fmnist.schema import COLUMNS, VAL_ACCURACY, Column, Status
 
 log = logging.getLogger(__name__)
 PAGE_OF = "page_of"  # the column of what stands among the runs and is none: the study that it is the page of
+RUNNING = f"attributes.status = '{Status.RUNNING}'"  # MLflow's filter
 LONGEST_TAG = 8000  # letters that every server takes
 
 _MLFLOW = {  # which its UI shows in places of their own
@@ -41,6 +42,7 @@ class StoredRun:
     tags: dict[str, str] = field(default_factory=dict, compare=False)
     params: dict[str, str] = field(default_factory=dict, compare=False)
     metrics: dict[str, float] = field(default_factory=dict, compare=False)
+    epoch: int = field(default=0, compare=False)  # the last that it has logged, where MLflow's client tells
 
     @property
     def signature(self) -> str:

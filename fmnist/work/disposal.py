@@ -14,7 +14,7 @@ from fmnist import machine
 from fmnist.config import UserError
 from fmnist.identity import RECIPE
 from fmnist.schema import COLUMNS, Status
-from fmnist.tracking import Store, StoredRun, shared_epochs
+from fmnist.tracking import RUNNING, Store, StoredRun, shared_epochs
 from fmnist.tracking.database import lifecycles
 from fmnist.training import checkpoint
 from fmnist.training.locking import BusyError, checkpoint_folder
@@ -53,8 +53,8 @@ def in_use(store: Store, runs: Iterable[StoredRun]) -> set[str]:
         UserError: a sweep is about to say which.
     """
     used = set[str]()
-    for sweep, status in store.sweeps():
-        plan = store.plan(sweep) if status == Status.RUNNING else {}
+    for sweep, _ in store.sweeps(RUNNING):
+        plan = store.plan(sweep)
         if plan is None:
             raise UserError("a sweep is just beginning; try again in a moment")
         process = str(plan.get("process")) if plan else ""

@@ -67,7 +67,8 @@ class StudySweeper(LaunchingSweeper):
         self.console.print(plan_table(planned, study, workers))
         self.say(plan_summary(planned, runs))
         if not study.dry_run:
-            Sweep(planned, began, workers, self, until, question=self._question(study)).carry_out()
+            question = self._question(study)
+            Sweep(planned, began, workers, self, until, question=question, recorded=runs).carry_out()
             self.say("\n  ".join(["next:", *self._next(study.name)]))
 
     def _settle(

@@ -159,18 +159,6 @@ def test_a_run_is_removed_from_a_server_with_its_files_and_it_is_said_who_remove
         assert f"MLFLOW_TRACKING_URI={server.uri} python -m mlflow gc --backend-store-uri" in text
 
 
-def test_a_server_is_asked_for_what_has_ended_lately_and_not_for_all_that_it_holds(server, tmp_path):
-    store, now = tracking.Store(str(tmp_path)), int(time.time() * 1000)
-    computed = {"compute.precision": "float32", "compute.threads": 1, "epochs": 1}
-    old, new = (write(store, from_flat(Config(), {**computed, "data.limit": 700 + index})) for index in (0, 1))
-    store.client.set_terminated(old, "FINISHED", now - 3 * 86_400_000)
-    store.client.set_terminated(new, "FINISHED", now - 3_600_000)  # by a clock that is an hour slow
-    found = {run.run_id for run in store.ended_since(now)}
-    assert new in found and old not in found and old in {run.run_id for run in store.all_runs()}
-    for run_id in (old, new):
-        store.client.delete_run(run_id)
-
-
 # ---- A server that goes away ----------------------------------------------------------------------------
 
 
