@@ -159,7 +159,7 @@ def _postgresql(folder: Path) -> Iterator[str]:
             _until(server, lambda: subprocess.run(ready, check=False).returncode == 0)
             yield f"postgresql://fmnist@127.0.0.1:{port}"
         finally:
-            server.terminate()
+            server.send_signal(signal.SIGINT)  # which does not wait for those who are connected
 
 
 def _until(server: "subprocess.Popen[bytes]", answers: Callable[[], bool]) -> None:
@@ -216,7 +216,7 @@ def _server(database: str, folder: Path) -> Iterator[tuple[str, Path]]:
         yield f"http://127.0.0.1:{port}", log
     finally:
         with suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGTERM)
+            os.killpg(server.pid, signal.SIGKILL)
         server.wait()
 
 
