@@ -89,14 +89,19 @@ def _grown(store: str, figures: dict[int, Figures]) -> Iterator[Row]:
         yield Row(f"{store}, {RUNS[-1]:,} runs: {what}", *texts, values[-1] / values[0], GOALS.get(what, ""))
 
 
-def _measured(folder: str, environment: dict[str, str]) -> Figures:
-    """Seconds of every command by what it does."""
+def _measured(folder: str, environment: dict[str, str], log: Path | None = None) -> Figures:
+    """Seconds of every command by what it does, and by a server's log what a run of the sweep asked it for."""
     store, figures = f"store={folder}", Figures()
     with variables({URI: "", **environment}):
         figures["comparing all runs, first"] = _seconds("fmnist.compare", "--store", folder)
         figures["comparing all runs, again"] = _seconds("fmnist.compare", "--store", folder)
         figures["planning 1,080 runs"] = _seconds("fmnist.train", "-m", *GRID, store)
         figures[f"sweep of {SWEPT} runs, {WORKERS} workers"] = _seconds("fmnist.train", "-m", *SWEEP, store)
+        if log:  # what came before its first record was planning
+            planned_and_asked = log.read_text(errors="replace").split("mlflow/runs/create", 1)
+            asked = re.findall(r'"[A-Z]+ (/api/[^ ?"]+)', planned_and_asked[-1])
+            beside = [path for path in asked if not OF_A_RECORD.search(path)]
+            figures |= {"requests beside a run's own": len(beside) / SWEPT, "requests of a run": len(asked) / SWEPT}
         runs = tracking.load(folder)
         figures["a run of a sweep beside training"] = float(runs["time/overhead_s"].iloc[-SWEPT:].mean())
         figures["watching what has ended"] = _seconds("fmnist.watch", "--store", folder)
@@ -110,12 +115,9 @@ def _seconds(module: str, *arguments: str) -> float:
 
 
 def _served(folder: Path, database: str) -> Figures:
-    """The same by a server of MLflow's over a database, and what a run of a sweep asks it for."""
+    """The same by a server of MLflow's over a database."""
     with _server(database, folder) as (address, log):
-        figures = _measured(str(folder), {URI: address})
-        asked = re.findall(r'"[A-Z]+ (/api/[^ ?"]+)', log.read_text(errors="replace").split("mlflow/runs/create", 1)[1])
-    beside = [path for path in asked if not OF_A_RECORD.search(path)]
-    return figures | {"requests beside a run's own": len(beside) / SWEPT, "requests of a run": len(asked) / SWEPT}
+        return _measured(str(folder), {URI: address}, log)
 
 
 # ---- PostgreSQL and MLflow's server ---------------------------------------------------------------------------
@@ -157,7 +159,7 @@ def _postgresql(folder: Path) -> Iterator[str]:
             _until(server, lambda: subprocess.run(ready, check=False).returncode == 0)
             yield f"postgresql://fmnist@127.0.0.1:{port}"
         finally:
-            server.terminate()
+            server.send_signal(signal.SIGINT)  # which does not wait for those who are connected
 
 
 def _until(server: "subprocess.Popen[bytes]", answers: Callable[[], bool]) -> None:
@@ -214,7 +216,7 @@ def _server(database: str, folder: Path) -> Iterator[tuple[str, Path]]:
         yield f"http://127.0.0.1:{port}", log
     finally:
         with suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGTERM)
+            os.killpg(server.pid, signal.SIGKILL)
         server.wait()
 
 
