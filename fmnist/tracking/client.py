@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -18,7 +18,7 @@ from mlflow.entities import Metric, Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.rest_utils import http_request, verify_rest_response
 from requests import RequestException
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
 from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 from fmnist import words
@@ -109,9 +109,8 @@ class Client:
         """Connect to a store; a call waits up to `patience` seconds for it, which may change while it waits."""
         self.uri, self.patience = uri, patience
         self._check: Callable[[], None] = lambda: None  # before every call
-        if uri.startswith(_DATABASES):
-            self.waiting(_knock)(uri)
-        self._client = self.waiting(MlflowClient)(uri)
+        with self.waiting(_alone)(uri) if uri.startswith(_DATABASES) else nullcontext():
+            self._client = self.waiting(MlflowClient)(uri)
 
     def __getattr__(self, name: str) -> Any:
         """A method of MLflow's client, waiting."""
@@ -234,8 +233,10 @@ def stored(run: Run) -> StoredRun:
     return StoredRun(*head, data.tags, data.params, data.metrics, epoch if isinstance(epoch, int) else 0)
 
 
-def _knock(uri: str) -> None:
-    """Open a database once: MLflow would try for minutes what a wrong password or a missing driver cannot give.
+def _alone(uri: str) -> Connection:
+    """Open a database before MLflow, which would try for minutes what a wrong password or a missing driver cannot give.
+
+    As long as the connection lasts, no other process of ours begins to use PostgreSQL: MLflow's migrations race.
 
     Raises:
         UserError: there is no driver, or the database lets nobody in by that address.
@@ -243,20 +244,23 @@ def _knock(uri: str) -> None:
     """
     shown = words.without_passwords(uri)
     try:
-        engine = create_engine(uri, connect_args={"connect_timeout": 10} if "postgres" in uri else {})
+        engine = create_engine(
+            uri, poolclass=NullPool, connect_args={"connect_timeout": 10} if "postgres" in uri else {}
+        )
     except ArgumentError as error:
         raise UserError(f"MLFLOW_TRACKING_URI={words.shown(shown)} is no address of a database") from error
     except ModuleNotFoundError as error:
         package = "'fmnist[postgres]'" if error.name == "psycopg" else f"the package of module {error.name}"
         raise UserError(f"MLFLOW_TRACKING_URI={words.shown(shown)} needs a driver; install {package}") from error
     try:
-        engine.connect().close()
+        connection = engine.connect()
     except OperationalError as error:
         if refused := re.search("|".join(_REFUSED), str(error)):
             raise UserError(f"{words.shown(shown)} refuses: {refused[0]}; mend MLFLOW_TRACKING_URI") from error
         raise
-    finally:
-        engine.dispose()
+    if uri.startswith("postgresql"):
+        connection.execute(text("SELECT pg_advisory_lock(703)"))
+    return connection
 
 
 def _reason(error: Exception) -> str:
