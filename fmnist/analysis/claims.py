@@ -171,7 +171,7 @@ def _corrected(claim: Claim, verdict: Verdict, p: float, confidence: float, rule
     """With the corrected p and interval: what looked clear alone may not be so among several."""
     wider = stats.widening(verdict.seeds, confidence, rule)
     low, high = (verdict.effect + wider * (end - verdict.effect) for end in (verdict.low, verdict.high))
-    low, high = (end if np.isfinite(end) else NAN for end in (low, high))
+    low, high = (float(np.clip(end, -1, 1)) if np.isfinite(end) else NAN for end in (low, high))  # of shares
     if verdict.p_value < ALPHA <= p and verdict.verdict != Judgement.SEEDS_FAILED:
         verdict = replace(verdict, verdict=Judgement.OPEN)
     if verdict.verdict in (Judgement.HOLDS, Judgement.FAILS, Judgement.OPEN) and claim.sides:
@@ -295,7 +295,7 @@ def _published(claim: Claim, runs: pd.DataFrame, rule: Rule) -> Verdict:
 
 
 def _place(run: Published, ours: NDArray[np.float64]) -> dict[str, Any]:
-    low, high = (float(end[0]) for end in stats.prediction_interval(ours[None]))
+    low, high = (float(end[0]) for end in np.clip(stats.prediction_interval(ours[None]), 0, 1))
     numbers = {"mean": float(ours.mean()), "low": low, "high": high}
     return {"epochs": run.epochs, "published": run.test_accuracy, **numbers}
 

@@ -74,7 +74,8 @@ def main_effects(
         nothing = np.zeros(differences.shape[1])
         p = stats.paired(differences, nothing, rule=rule).p
         pairs = stats.paired(differences, nothing, stats.confidence_levels(p), rule)
-        numbers = zip(pairs.n, pairs.mean, pairs.low, pairs.high, pairs.sd, stats.holm(p), strict=True)
+        low, high = np.clip((pairs.low, pairs.high), -1, 1)  # of shares
+        numbers = zip(pairs.n, pairs.mean, low, high, pairs.sd, stats.holm(p), strict=True)
         effects += [(axis, level, epochs, *each) for (axis, level, _), each in zip(family, numbers, strict=True)]
     return _frame(effects)
 

@@ -237,11 +237,13 @@ def _compared(rows: pd.DataFrame, counted: pd.DataFrame, baseline: str, metric: 
     verdict = np.where(pairs.n > 0, verdict, Comparison.NONE)
     verdict = np.where(is_baseline, Comparison.BASELINE, np.where(is_chosen, Comparison.CHOSEN, verdict))
     low, high = stats.bootstrap(values, reference)
+    most = 1.0 if metric.unit == "share" else np.inf  # by which two can differ
+    ends = np.clip((pairs.low, pairs.high), -most, most)
     return rows.assign(
         pairs=pairs.n,
         difference=pairs.mean,
-        difference_low=pairs.low,
-        difference_high=pairs.high,
+        difference_low=ends[0],
+        difference_high=ends[1],
         difference_sd=pairs.sd,
         bootstrap_low=low,
         bootstrap_high=high,

@@ -77,6 +77,8 @@ _TIME_IS_OVER = Column("time_is_over").tag
 class Store:
     """The experiment that all runs of a store are written in."""
 
+    checkpoints: SharedCheckpoints | None = None  # of the trajectory that this store is held for
+
     def __init__(self, folder: str | Path, patience: float = 0.0, answered_before: bool = False) -> None:
         """Open the store, creating database and experiments once, whoever comes first.
 
@@ -99,7 +101,9 @@ class Store:
                 self.client = Client(self.uri, patience if answered_before else min(patience, OPENING_SECONDS))
                 self.id = self.experiment(EXPERIMENT)
                 self._sweeps = self.experiment(SWEEPS)
-                self._describe_experiments()
+                if self.uri.startswith(SCHEME):  # all that is in it is ours
+                    for name in (SEARCHES, _DEFAULT):
+                        self._describe(self.client.get_experiment_by_name(name))
                 self.client.patience = patience
         except (StoreError, OSError) as error:
             raise UserError(f"the store cannot be opened: {error}{elsewhere(error, folder)}") from error
@@ -114,6 +118,7 @@ class Store:
                 experiment = self.client.get_experiment_by_name(name)
                 if experiment is None:
                     raise
+        self._describe(experiment)
         return _living(experiment, self.uri)
 
     def _new_experiment(self, name: str, description: str) -> str:
@@ -121,14 +126,12 @@ class Store:
         tags = as_tags({"note": description})
         return str(self.client.create_experiment(name, artifact_location=place, tags=tags))
 
-    def _describe_experiments(self) -> None:
-        """Have those say what they are that do not yet, but none of somebody else's."""
+    def _describe(self, experiment: Any) -> None:
+        """Have one of an earlier version say what it is."""
         note = as_tags({"note": ""}).popitem()[0]
-        for name in (EXPERIMENT, SWEEPS, SEARCHES) if os.environ.get("MLFLOW_TRACKING_URI") else _DESCRIPTIONS:
-            found = self.client.get_experiment_by_name(name)
-            if found is not None and note not in found.tags:
-                with suppress(UnusableError):  # a store that can only be read
-                    self.client.set_experiment_tag(found.experiment_id, note, _DESCRIPTIONS[name])
+        if experiment is not None and note not in experiment.tags:
+            with suppress(UnusableError):  # a store that can only be read
+                self.client.set_experiment_tag(experiment.experiment_id, note, _DESCRIPTIONS[experiment.name])
 
     @property
     def _artifacts(self) -> str:
@@ -200,8 +203,6 @@ class Store:
                 log.warning("another folder on this server works on the same; waiting until it has ended")
             told = True
             time.sleep(pause(1))
-
-    checkpoints: SharedCheckpoints | None = None  # of the trajectory that this store is held for
 
     def stop_waiting(self) -> None:
         """Wait no longer for a store that does not answer, in calls under way neither, nor long for one that hangs."""

@@ -8,6 +8,7 @@ import pytest
 from runs import frame, run, seeds
 
 from fmnist.analysis.claims import Claim, Side, judge, most_common
+from fmnist.analysis.leaderboard import leaderboard
 from fmnist.analysis.rule import Rule
 from fmnist.config import CLASSES
 from fmnist.report.claims import because
@@ -119,6 +120,14 @@ def test_intervals_are_at_the_level_at_which_holm_judged_the_claim():
     # Alone p is 0.035 and the interval [+0.5, +5.5]; of two neither is clear, and t(0.9875, 2) = 6.2053.
     assert {first.verdict, second.verdict} == {"open"} and first.low < 0 < first.high
     assert first.high - first.effect == pytest.approx(6.205347 * 0.01 / np.sqrt(3), abs=1e-6)
+
+
+def test_no_interval_reaches_further_than_two_accuracies_can_differ():
+    runs = seeds("x", [0.6, 0.9, 0.7]), seeds("y", [0.9, 0.7, 0.8])
+    found = verdict(rising("x", "y"), *runs, rule=Rule(20))
+    assert (found.low, found.high, found.verdict) == (-1.0, 1.0, "open")
+    rows = leaderboard(frame(*runs), baseline="x", rule=Rule(20)).set_index("variant")
+    assert tuple(rows.loc["y", ["difference_low", "difference_high"]]) == (-1.0, 1.0)
 
 
 def test_of_a_seed_that_was_run_twice_the_newest_counts():
