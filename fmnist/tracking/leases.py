@@ -24,7 +24,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from fmnist import machine
-from fmnist.schema import Column
+from fmnist.schema import Column, Status
 from fmnist.tracking.client import Client, StoreError
 from fmnist.tracking.stored import StoredRun, as_tags, condition
 from fmnist.training.locking import BusyError
@@ -106,6 +106,7 @@ def beating(client: Client, run_id: str) -> Iterator[None]:
     def beat() -> None:
         nonlocal count
         client.at_once("set_tag")(run_id, _BEAT, f"{name} {count} {SECONDS:g}")
+        client.at_once("update_run")(run_id, status=Status.RUNNING)  # cut off for long, it was taken for dead perhaps
         count += 1
 
     with suppress(StoreError):

@@ -54,6 +54,9 @@ def test_a_sweep_of_another_machine_is_over_once_its_process_has_shown_no_sign_o
         while time.monotonic() < deadline:
             assert store.goes_on(record)
             time.sleep(0.1)
+        store.close(record, "KILLED")  # by another sweep, since it was cut off for so long
+        time.sleep(leases.SECONDS)
+        assert store.goes_on(record)
     done = here("watch", "--store", tmp_path, code=1)  # it was killed
     assert done.stderr == "fmnist.watch: the sweep was killed; the command that started it goes on where it stopped\n"
 
