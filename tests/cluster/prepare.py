@@ -13,7 +13,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 RAY = ROOT / ".cluster" / "ray"
-LONELY = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+# Slurm takes no name for known on a machine that has no address but 127.0.0.1, so loopback has another one.
+ONLY_LOOPBACK = 'ip link set lo up && ip address add 192.0.2.1/32 dev lo && exec "$@"'
+LONELY = ["unshare", "--net", "sh", "-c", ONLY_LOOPBACK, "sh"]
 
 
 def install() -> None:

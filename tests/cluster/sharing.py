@@ -62,6 +62,12 @@ class Servers(TrialServer):
         return {URI: self.address, "FMNIST_LEASE_SECONDS": str(LEASE), "PYTHONPATH": str(ROOT), **more}
 
 
+def skip_if_others_can_reach(what):
+    """Skip a test of something that listens on every interface, where there is another than loopback."""
+    if psutil.net_if_addrs().keys() - {"lo"}:
+        pytest.skip(f"{what} listens on every interface; root's `make test-cluster` has a network of loopback alone")
+
+
 def sweep(arguments, store, settings, *more):
     """A sweep of one worker, started in the folder that its store lies in."""
     store.parent.mkdir(exist_ok=True)

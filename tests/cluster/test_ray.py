@@ -6,20 +6,15 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import psutil
 import pytest
 from chaos import Sweep
 from commands import ROOT
 from prepare import RAY
-from sharing import ending, ends, has_trained, same
+from sharing import ending, ends, has_trained, same, skip_if_others_can_reach
 
 PORT = 6399
-
-
-def only_loopback():
-    return {path.name for path in Path("/sys/class/net").iterdir()} <= {"lo"} or set(psutil.net_if_addrs()) <= {"lo"}
 
 
 class Node:
@@ -70,8 +65,7 @@ def ray(servers, folder):
     """The settings of a sweep that uses the cluster, and its second node."""
     if not (RAY / "ready").exists():
         pytest.skip("Ray is not in .cluster/ray: the package registry did not give it to `make test-cluster`")
-    if not only_loopback():
-        pytest.skip("Ray listens on all interfaces: `make test-cluster` as root runs it where there is only loopback")
+    skip_if_others_can_reach("Ray")
     settings = servers.settings(
         PYTHONPATH=f"{ROOT}:{RAY}", RAY_ADDRESS=f"127.0.0.1:{PORT}", RAY_DISABLE_DOCKER_CPU_WARNING="1",
         RAY_USAGE_STATS_ENABLED="0",

@@ -42,7 +42,7 @@ def test_what_a_machine_that_is_lost_began_another_continues_from_its_last_share
         seen |= {path.name for path, _ in trained(heir)}
     ends(second)
     assert "epoch-0002.ckpt" in seen and "epoch-0001.ckpt" not in seen
-    same(alone, servers, heir, kept)
+    same(alone, servers, heir, lost, kept)
 
 
 def test_the_server_and_its_database_are_killed_in_mid_sweep_and_started_again(servers, folder, arguments, alone):

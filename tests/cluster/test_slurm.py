@@ -12,7 +12,7 @@ import psutil
 import pytest
 from chaos import Sweep
 from server import until
-from sharing import ending, ends, same, tells_no_password, trained
+from sharing import ending, ends, same, skip_if_others_can_reach, tells_no_password, trained
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol")
 CONF = """\
@@ -20,7 +20,6 @@ ClusterName=try
 SlurmctldHost={host}(127.0.0.1)
 AuthType=auth/munge
 AuthInfo=socket={place}/munge.socket
-CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
 SlurmUser=root
 SlurmdUser=root
 ProctrackType=proctrack/linuxproc
@@ -52,8 +51,7 @@ def slurm(servers, folder, monkeypatch):
     """Slurm on this machine, with this node alone and keys of its own; the settings of a sweep that uses it."""
     if missing := [name for name in NEEDED if not shutil.which(name)]:
         pytest.skip(f"there is no {missing[0]}: apt-get install slurm-wlm munge")
-    if os.geteuid() != 0:
-        pytest.skip("Slurm's daemons are started by root")
+    skip_if_others_can_reach("Slurm")
     place = folder / "slurm"
     for each in (place, place / "state", place / "spool"):
         each.mkdir(mode=0o755)
