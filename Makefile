@@ -135,7 +135,7 @@ lint: $(READY)  ## check style and types
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 
-bench: $(READY) $(DATA)  ## measure against the plain way and this machine's limit (half an hour)
+bench: $(READY) $(DATA)  ## measure against the plain way and this machine's limit (an hour)
 	@$(PY) -m bench $(ARGS)
 
 lock: $(READY)  ## renew requirements.lock from pyproject.toml

@@ -1,6 +1,6 @@
 """How fast this project is, measured: against the plain way, against the machine's limit, as things grow.
 
-    make bench                          # all parts, about half an hour
+    make bench                          # all parts, about an hour
     make bench ARGS="limit growth"      # some of them
 
 One table; every figure stands beside what it is compared with, taken in the same run. bench/README.md says how to read
@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from bench import agreement, growth, limit, memory, plain, power, ruler, settling, startup, tiles
+from bench import agreement, growth, limit, memory, plain, power, ruler, scale, settling, startup, tiles
 from bench.table import Row, render
 from fmnist import machine
 from fmnist.cli.entry import Parser, enter
@@ -25,6 +25,7 @@ PARTS = {  # in this order; about how many minutes each takes on two cores
     "plain": ("Against the plain way", plain.rows, 15),
     "startup": ("Start-up, and an epoch beside its training", startup.rows, 2),
     "growth": ("Growth", growth.rows, 5),
+    "scale": ("Scale: stores of 100, 1,000 and 10,000 runs", scale.rows, 25),
     "memory": ("A worker's memory", memory.rows, 1),
     "settling": ("Time until variants are settled, drawn from recorded runs", settling.rows, 1),
     "ruler": ("What other rulers gain", ruler.rows, 8),
@@ -52,7 +53,7 @@ def main() -> None:
         try:
             for row in _printed(rows()):
                 measured.append(row)  # so that those before a failure stay
-        except RunError as error:  # half an hour of other rows shall not be lost for it
+        except RunError as error:  # an hour of other rows shall not be lost for it
             failed.append(f"{part}: {error}")
     print(f"{machine.cpu()}, {machine.cores()} cores, {', '.join(machine.gpus()) or 'no GPU'}; ", end="")
     print(f"load {load:.1f} before; {time.strftime('%Y-%m-%d')}, {(time.time() - began) / 60:.0f} minutes\n")

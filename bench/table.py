@@ -1,5 +1,6 @@
 """The one table: every row a figure, what it is compared with, and the ratio of the two, taken in the same run."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ class Row:
     @property
     def comparison(self) -> str:
         """The ratio as it is printed."""
-        return f"{self.ratio:.3g}" + " times less" * self.less
+        return "" if math.isnan(self.ratio) else f"{self.ratio:.3g}" + " times less" * self.less
 
 
 def render(sections: Sequence[tuple[str, Sequence[Row]]]) -> str:

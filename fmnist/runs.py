@@ -2,15 +2,18 @@
 
 import argparse
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fmnist.cli.entry import Action, Parser, act, condition, enter
 from fmnist.config import UserError
-from fmnist.words import harmless, plural, shown
+from fmnist.words import duration, harmless, plural, shown, without_passwords
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from fmnist.tracking import Store
 
 EXAMPLES = """\
 actions (each has a --help of its own):
@@ -25,6 +28,7 @@ actions (each has a --help of its own):
 examples:
   python -m fmnist.runs export runs.zip                       every run of mlruns/ that finished or failed
   python -m fmnist.runs export runs.zip --study article       those of a study
+  python -m fmnist.runs export runs.zip --models --checkpoints     with all that can be gone on with
   python -m fmnist.runs import runs.zip --store elsewhere     into another store
   MLFLOW_TRACKING_URI=http://tracking:5000 python -m fmnist.runs import runs.zip     onto a server
   python -m fmnist.runs list --where model.filters=64
@@ -35,6 +39,11 @@ examples:
 
 The file is a zip of JSON, texts and NumPy arrays; about.json in it says what is where.
 """
+WHOLE = {  # what is exported only if it is asked for
+    "probabilities": "the probabilities of each test and validation image: 20 times as large",
+    "models": "their weights, 1 MB or more a run: what is imported can be predicted with, and become the champion",
+    "checkpoints": "the state after their last epoch, three times as much: more epochs go on from there, bit for bit",
+}
 SAMPLES_LEFT = "without their pictures of augmented samples, which need the images"
 
 
@@ -66,7 +75,7 @@ def _export(arguments: argparse.Namespace) -> None:
     ended = runs[runs["status"].isin([Status.FINISHED, Status.FAILED])].sort_values(["start_time", "run_id"])
     store = tracking.Store(arguments.store)
     taken = (
-        transfer.take(store, run_id, arguments.probabilities)
+        transfer.take(store, run_id, **{name: getattr(arguments, name) for name in WHOLE})
         for run_id in counted("export", ended["run_id"], len(ended))
     )
     written = portable.write(arguments.file, (run for run in taken if run is not None))
@@ -76,25 +85,32 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _import(arguments: argparse.Namespace) -> None:
+    from fmnist.schema import COLUMNS
     from fmnist.tracking.portable import RunFile
 
     file = RunFile(arguments.file)
-    for _ in file:  # all of it is checked before anything is written
-        pass
+    # All of it is checked before anything is written.
+    studies = {str(COLUMNS["study"].read(run.facts.tags)) for run in file} - {""}
     from fmnist import tracking
-    from fmnist.artifacts import redrawn
+    from fmnist.study import study_page
     from fmnist.tracking import transfer
     from fmnist.training.locking import BusyError
     from fmnist.work.progress import counted
+    from fmnist.work.redrawing import drawn
 
-    store = tracking.Store(arguments.store)
+    began, store = time.monotonic(), tracking.Store(arguments.store)
     try:
         with store.holding("import", wait=store.leases is not None) as held:
-            new = sum(transfer.put(held, run, redrawn) for run in counted("import", file, len(file)))
+            lacking = transfer.lacking(held, counted("import", file, len(file)))
+            new = sum(transfer.put(held, *each) for each in drawn(lacking))
+            pages = study_page.refresh_all(held, arguments.store, studies)
     except BusyError as error:
         raise UserError(f"another import into {arguments.store} goes on; wait for its end") from error
     there = f"; {plural(len(file) - new, 'run')} had been there" if new < len(file) else ""
     print(f"{plural(new, 'run')} imported{f', {SAMPLES_LEFT}' if new else ''}{there}")
+    if pages:
+        took = duration(time.monotonic() - began)
+        print(f"page of study {', '.join(pages)}: says what the store now shows; {took} in all")
 
 
 def _list(arguments: argparse.Namespace) -> None:
@@ -128,9 +144,15 @@ def _remove(arguments: argparse.Namespace) -> None:
     files = disposal.files_of(records.store, runs)
     for run in runs:
         print(f"{run.run_id[:8]}  {harmless(run.name, 250)}")
-    size = f"{sum(file.bytes for file in files) / 1e6:,.1f} MB"
-    if _agreed(f"remove {plural(len(runs), 'run')} with artifacts, models and checkpoints, {size}?", arguments.yes):
-        print(f"{plural(len(runs), 'run')} removed, {disposal.remove(records.store, runs) / 1e6:,.1f} MB freed")
+    is_server = records.store.deleted() is not None
+    size = f"{sum(file.bytes for file in files) / 1e6:,.1f} MB{' here, and what the server has of them' * is_server}"
+    if not _agreed(f"remove {plural(len(runs), 'run')} with artifacts, models and checkpoints, {size}?", arguments.yes):
+        return
+    freed, kept = disposal.remove(records.store, runs)
+    print(f"{plural(len(runs), 'run')} removed, {freed / 1e6:,.1f} MB freed{' here' * is_server}")
+    if kept:
+        print(f"the files of {plural(kept, 'run')} stay on the server, which does not let them be removed from here")
+    _tell_deleted(records.store)
 
 
 def _tidy(arguments: argparse.Namespace) -> None:
@@ -139,12 +161,21 @@ def _tidy(arguments: argparse.Namespace) -> None:
 
     store = Records(arguments.store).store
     files = disposal.leftovers(store)
+    _tell_deleted(store)
     if not files:
         print("there is nothing to remove")
         return
     print(disposal.summary(files))
     if not arguments.dry_run and _agreed("remove them?", arguments.yes):
         print(f"{disposal.discard(store, files) / 1e6:,.1f} MB freed")
+
+
+def _tell_deleted(store: "Store") -> None:
+    """Of a server: who can remove for good what was deleted there."""
+    if count := store.deleted():
+        address = without_passwords(store.uri)
+        gc = f"MLFLOW_TRACKING_URI={address} python -m mlflow gc --backend-store-uri ITS_DATABASE"
+        print(f"the server keeps record of {plural(count, 'deleted run')}; who runs it removes that with: {gc}")
 
 
 def _agreed(question: str, is_sure: bool) -> bool:
@@ -177,8 +208,8 @@ def _add_choice(parser: Parser) -> None:
 
 def _add_export(parser: Parser) -> None:
     parser.add_argument("file", metavar="FILE", type=_zip, help="to be written: runs.zip")
-    probabilities = "with the probabilities of each test and validation image: 20 times as large"
-    parser.add_argument("--probabilities", action="store_true", help=probabilities)
+    for name, text in WHOLE.items():
+        parser.add_argument(f"--{name}", action="store_true", help=f"with {text}")
     _add_choice(parser)
 
 
@@ -210,13 +241,17 @@ def _add_tidy(parser: Parser) -> None:
 
 
 ACTIONS = {
-    "export": Action("Put runs that finished or failed into one file, without models.", _export, _add_export),
+    "export": Action("Put runs that finished or failed into one file.", _export, _add_export),
     "import": Action("Add the runs of a file to a store, which keeps what it has.", _import, _add_import),
     "list": Action("A table of runs, the latest first.", _list, _add_choice),
     "show": Action("What a run is, and how to repeat it.", _show, _add_run),
     "diff": Action("What differs between two runs.", _diff, _add_runs),
     "remove": Action("Delete runs, with artifacts, models and checkpoints.", _remove, _add_remove),
-    "tidy": Action("Remove files of deleted runs, and checkpoints that no run continues.", _tidy, _add_tidy),
+    "tidy": Action(
+        "Remove files of deleted runs, and checkpoints that no run continues; on a server, say what its owner can.",
+        _tidy,
+        _add_tidy,
+    ),
 }
 
 

@@ -42,9 +42,8 @@ def show(
     if experiment is None:
         place = os.environ.get("MLFLOW_TRACKING_URI") or store
         raise UserError(f"there are no runs in {place} yet; start some with 'make sweep'")
-    if not is_remote:
-        with suppress(UserError):  # of a store that can only be read
-            tracking.Store(store)  # which tells one that was moved where its pictures are
+    with suppress(UserError):  # of a store that can only be read
+        tracking.Store(store)  # which tells one that was moved where its pictures are, and experiments what they are
     place = uri if is_remote else server.address(host, port)
     is_saved = chart_view.save(store, experiment, choose(store, study, epochs))
     views = chart_view.VIEWS if is_saved else {"": "all runs"}

@@ -1,31 +1,45 @@
 """Watching a sweep that goes on: `python -m fmnist.watch` shows it from another terminal or machine."""
 
 import time
+from typing import TYPE_CHECKING
 
 from fmnist.cli.entry import Parser, enter
 from fmnist.config import RunError, UserError
 
+if TYPE_CHECKING:
+    from fmnist.tracking import Store
+
+
+NEXT_SECONDS = 60.0  # in which a settling on another host begins its next block, or never
+
 
 def watch(store: str) -> None:
-    """Show the latest sweep of a store until it ends.
+    """Show the latest sweep of a store until it ends; of a settling, one block after the other.
 
     Raises:
         UserError: the store cannot be opened, or has never seen a sweep.
         RunError: the sweep ended with failures, or was stopped.
     """
-    from fmnist import machine, tracking, words
-    from fmnist.schema import Status
-    from fmnist.work.console import console
-    from fmnist.work.display import REFRESH_SECONDS, showing
-    from fmnist.work.sweep_progress import SweepProgress
+    from fmnist import tracking
 
     if tracking.experiment_id(store) is None:
         raise UserError(f"there are no runs in {store} yet; start some with 'make sweep'")
     opened = tracking.Store(store, patience=60)
-    sweeps = opened.sweeps()
-    if not sweeps:
+    watched, _ = next(opened.sweeps(tracking.RUNNING), None) or next(opened.sweeps(), ("", ""))
+    if not watched:
         raise UserError(f"no sweep has run in {store}; start one with 'make sweep'")
-    watched = next((sweep for sweep, status in sweeps if status == Status.RUNNING), sweeps[0][0])
+    while watched:
+        watched = _show(opened, watched)
+
+
+def _show(opened: "Store", watched: str) -> str:
+    """Show a sweep until it ends; returns the next of the same settling, or nothing."""
+    from fmnist import machine, words
+    from fmnist.schema import Status
+    from fmnist.work.console import console
+    from fmnist.work.display import pause, showing
+    from fmnist.work.sweep_progress import SweepProgress
+
     plan = opened.plan(watched)
     if plan is None:
         raise UserError("the latest sweep has not said yet what it will do; try again in a moment")
@@ -38,14 +52,32 @@ def watch(store: str) -> None:
 
     out, since = console(), "since" if goes_on() else "not running any more; it began"
     out.print(f"Study {sweep.study}: {size}, {since} {began}", markup=False)
+    looked = time.monotonic()
     with showing(sweep, out):
         while goes_on():
-            time.sleep(REFRESH_SECONDS)
-    status = dict(opened.sweeps())[watched]
+            time.sleep(pause(opened, looked))
+        sweep.ask_for_all()
+    status = opened.status(watched)
     out.print(f"ended: {len(sweep.ended)} of {words.plural(len(sweep.runs), 'run')}")
     if status != Status.FINISHED:
         how = "was killed" if status == Status.RUNNING else f"has ended as {status}"
         raise RunError(f"the sweep {how}; the command that started it goes on where it stopped")
+    return _next(opened, watched, sweep.process) if sweep.is_block else ""
+
+
+def _next(opened: "Store", before: str, process: str) -> str:
+    """The sweep that a settling begins after that one; nothing if it begins none."""
+    from fmnist import machine
+    from fmnist.work.display import REFRESH_SECONDS
+
+    began = time.monotonic()
+    while not machine.is_gone(process) and time.monotonic() - began < NEXT_SECONDS:
+        latest, _ = next(opened.sweeps())
+        plan = None if latest == before else opened.plan(latest)
+        if plan is not None:
+            return latest if plan.get("process") == process else ""
+        time.sleep(REFRESH_SECONDS)
+    return ""
 
 
 def main(argv: list[str] | None = None) -> int:

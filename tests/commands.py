@@ -5,11 +5,17 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import cloudpickle
 import pytest
+
+if TYPE_CHECKING:
+    from fmnist.work.launcher import Task
 
 ROOT = Path(__file__).parent.parent
 TINY = ["model.filters=4", "model.kernel_size=3", "model.dense_units=16", "batch_size=32", "compute.precision=float32"]
@@ -53,7 +59,21 @@ def mistake(module: str, *arguments: str | Path, **environment: str) -> str:
 
 
 def work_here(patch: pytest.MonkeyPatch) -> None:
-    """Have workers of sweeps and searches do their work in this process, one after the other."""
+    """Have workers of sweeps and searches do their work in this process, one after the other.
+
+    What they are given and what becomes of it is pickled nevertheless, as between processes.
+    """
     from fmnist.work.launcher import LaunchingSweeper
 
-    patch.setattr(LaunchingSweeper, "launch", lambda self, tasks, record, labels=None: [task() for task in tasks])
+    def launch(self: Any, tasks: "Sequence[Task]", record: str, labels: object = None) -> list[Any]:
+        try:
+            return [_sent(_sent(task)()) for task in tasks]
+        except Exception as error:
+            raise _sent(error) from error
+
+    patch.setattr(LaunchingSweeper, "launch", launch)
+
+
+def _sent(thing: Any) -> Any:
+    """What another process gets of something, as joblib sends it."""
+    return cloudpickle.loads(cloudpickle.dumps(thing))

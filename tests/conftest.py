@@ -11,7 +11,7 @@ from commands import work_here
 from idx import synthetic, write_idx
 
 # The first to start, the longest first: no worker shall end up alone.
-LONG = ("sweep", "tuner", "outages", "engines", "trajectory", "ui", "installed", "runs", "damaged")
+LONG = ("sweep", "tuner", "outages", "engines", "settling", "trajectory", "ui", "installed", "old_store", "runs")
 
 
 def pytest_configure() -> None:
@@ -39,23 +39,6 @@ def pytest_collection_finish() -> None:
             getattr(sys.modules["tensorflow"].config.threading, f"set_{kind}_op_parallelism_threads")(1)
     if "fmnist.tracking.store" in sys.modules:
         _make_databases_once()
-    if "fmnist.study.compose" in sys.modules:
-        _compose_once()
-
-
-def _compose_once() -> None:
-    """Keep what Hydra has composed, a tenth of a second each: many tests ask for the points of the same studies."""
-    from fmnist.study import compose
-
-    hydras, composed = compose.compose, dict[tuple[str, ...], Any]()
-
-    def kept(name: str, overrides: list[str], **options: bool) -> Any:
-        key = (str(compose.CONF), name, *overrides)
-        if key not in composed:
-            composed[key] = hydras(name, overrides, **options)
-        return composed[key]  # of which `to_config` makes a copy
-
-    compose.compose = kept
 
 
 def _make_databases_once() -> None:

@@ -211,7 +211,7 @@ def limit(
     bottom, top = np.clip(
         [np.nanmin([least, *shown[:, 0]]), np.nanmax([most, *shown[:, 1]])], least - room, most + room
     )
-    pad = 0.06 * (top - bottom)
+    pad = 0.06 * (top - bottom or room)  # all values may be equal
     axes.set_ylim(bottom - pad, top + pad)
     cut = int(((shown < bottom - pad) | (shown > top + pad)).any(axis=1).sum())
     said = [plural(number, noun) for number, noun in ((hidden, "value"), (cut, "interval")) if number]

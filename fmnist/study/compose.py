@@ -6,11 +6,16 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra import compose, initialize_config_dir, main
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
+from hydra._internal.defaults_list import Overrides
 from hydra._internal.sources_registry import SourcesRegistry
-from hydra._internal.utils import get_args_parser
+from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -51,10 +56,8 @@ def register(application: Application = TRAIN, sweeper: type[Sweeper] | None = N
     Hydra takes plugins only from the namespace `hydra_plugins`; registering the class under such a name spares
     the project a second top-level package.
     """
-    schema = OmegaConf.structured(application.schema)
-    OmegaConf.set_struct(OmegaConf.select(schema, application.open), False)
     store = ConfigStore.instance()
-    store.store(name="schema", node=schema)
+    store.store(name="schema", node=_schema(application))
     for name in ("study", "search"):  # one of them, as the application's file chooses
         store.store(group="hydra/sweeper", name=name, node={"_target_": SWEEPER})
     warnings.filterwarnings("error", "provider=")  # of a search path that does not exist
@@ -64,15 +67,23 @@ def register(application: Application = TRAIN, sweeper: type[Sweeper] | None = N
         plugins.class_name_to_class[SWEEPER] = sweeper
 
 
+@lru_cache
+def _schema(application: Application) -> DictConfig:
+    schema: DictConfig = OmegaConf.structured(application.schema)
+    OmegaConf.set_struct(OmegaConf.select(schema, application.open), False)
+    return schema
+
+
 def to_config(composed: DictConfig, application: Application = TRAIN) -> Config:
     """The dataclasses of a composed config, without Hydra's own part.
 
     Raises:
         UserError: an option that the schema does not have, or one of a study without a study.
     """
-    composed = composed.copy()
-    OmegaConf.set_struct(composed, False)
-    composed.pop("hydra", None)
+    if "hydra" in composed:
+        composed = composed.copy()
+        OmegaConf.set_struct(composed, False)
+        composed.pop("hydra")
     try:
         config = OmegaConf.to_object(composed)
     except OmegaConfBaseException as error:
@@ -110,15 +121,35 @@ def compose_config(overrides: Sequence[str] = (), application: Application = TRA
     return to_config(_composed(overrides, application), application)
 
 
-def _composed(overrides: Sequence[str], application: Application) -> DictConfig:
-    """With Hydra's own part."""
-    register(application)
-    GlobalHydra.instance().clear()
+def _composed(overrides: Sequence[str], application: Application, *, with_hydra: bool = False) -> DictConfig:
+    """With Hydra's own part, or without.
+
+    Hydra takes a tenth of a second for the files that overrides choose, and then sets the other options one by one:
+    the points of a study choose the same files, so only that last step is taken for each.
+    """
     try:
-        with initialize_config_dir(str(CONF), version_base="1.3", job_name="fmnist"):
-            return compose(application.name, list(map(_with_places, overrides)), return_hydra_config=True)
+        parsed = [typed.parse(_with_places(text)) for text in overrides]
+        options = Overrides(_repository(CONF), parsed).config_overrides
+        own = [override for override in options if not override.is_hydra_override()]
+        chosen = [override.input_line for override in parsed if override not in own]
+        composed = _of_files(CONF, application, with_hydra, *chosen).copy()
+        ConfigLoaderImpl._apply_overrides_to_config(own, composed)
+        return composed
     except Exception as error:  # whatever Hydra cannot do with it has been typed
         raise explained(error, application) from error
+
+
+@lru_cache
+def _repository(conf: Path) -> ConfigRepository:
+    return ConfigRepository(create_config_search_path(str(conf)))
+
+
+@lru_cache
+def _of_files(conf: Path, application: Application, with_hydra: bool, *chosen: str) -> DictConfig:
+    register(application)
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf), version_base="1.3", job_name="fmnist"):
+        return compose(application.name, list(chosen), return_hydra_config=with_hydra)
 
 
 def run_application(
@@ -167,7 +198,7 @@ def _check_command_line(application: Application) -> None:
     overrides = typed.read(arguments.overrides, application.schema)
     single = [override for override in overrides if not override.is_sweep_override()]
     swept = [override.get_key_element().lstrip("+") for override in overrides if override.is_sweep_override()]
-    composed = _composed([override.input_line or "" for override in single], application)
+    composed = _composed([override.input_line or "" for override in single], application, with_hydra=True)
     study, mode = to_config(composed, application).study.name, composed.hydra.mode
     _check_hydra(composed, single, application)
     if study and mode == RunMode.RUN:
@@ -216,7 +247,8 @@ def _check_hydra(composed: DictConfig, overrides: Sequence[Override], applicatio
                 OmegaConf.to_container(found, resolve=True, throw_on_missing=True)
         except OmegaConfBaseException as error:
             raise explained(error, application) from error
-        if OmegaConf.is_dict(OmegaConf.select(_composed([], application), key)) and not OmegaConf.is_dict(found):
+        before = OmegaConf.select(_composed([], application, with_hydra=True), key)
+        if OmegaConf.is_dict(before) and not OmegaConf.is_dict(found):
             raise UserError(f"{key} is a group of options, but got {shown(found)}")
 
 

@@ -138,6 +138,18 @@ def declare(study: str, overrides: Sequence[str], runs: pd.DataFrame, digest: st
     )
 
 
+def made_with(study: str, runs: pd.DataFrame) -> list[str]:
+    """The options beside it with which most of a study's runs were made, data.limit=6000; none if it has runs without.
+
+    Raises:
+        UserError: there is no such study, or not any more as it was.
+    """
+    declared = declare(study, (), runs)
+    if (declared.own(runs)["study"] == study).any():
+        return []
+    return next(iter(declared.other_settings(runs)), "").split()
+
+
 def rule_of(study: StudyConfig) -> Rule:
     """The rule that a study declares: as many seeds as it may have at most are looked at once, fewer after each."""
     most = study.most_seeds

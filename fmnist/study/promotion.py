@@ -97,7 +97,8 @@ def _model(store: Store, run: StoredRun) -> tuple[str, str]:
     """Id and place of a run's model."""
     found = model_of(store, run.run_id)
     if found is None:
-        raise UserError(f"run {run.run_id[:8]} has no model in this store, as no imported run has; {_remedy(run)}")
+        lacks = f"run {run.run_id[:8]} has no model in this store, as one that was exported without --models"
+        raise UserError(f"{lacks}; {_remedy(run)}")
     return found
 
 

@@ -11,13 +11,13 @@ import pandas as pd
 import yaml
 
 from fmnist.checks import check
-from fmnist.config import Config, UserError, from_flat, option_fields
-from fmnist.identity import command, default_parameters
+from fmnist.config import Config, UserError, from_flat
+from fmnist.identity import command
 from fmnist.report.formats import table
 from fmnist.schema import COLUMNS, TEST_ACCURACY, VAL_ACCURACY, Status
 from fmnist.study.compose import compose_config
 from fmnist.tracking import Store, StoredRun, experiment_id
-from fmnist.tracking.stored import value_of
+from fmnist.tracking.stored import options_of
 from fmnist.tracking.transfer import ORIGIN, texts
 from fmnist.training.data import Dataset, load
 from fmnist.words import DASH, duration, harmless, percent, plural, shown, some
@@ -174,13 +174,6 @@ def _results(run: StoredRun) -> dict[str, str]:
         for key, value in sorted(run.metrics.items())
         if key.count("/") == 1
     }
-
-
-def options_of(run: StoredRun) -> Config | None:
-    """A run's options as its record has them; None if it was killed before there were any."""
-    options = option_fields(Config)
-    given = {key: value_of(text) for key, text in run.params.items() if key in options}
-    return from_flat(Config(), {**default_parameters(), **given}) if given else None
 
 
 def _repeat(run: StoredRun) -> str:

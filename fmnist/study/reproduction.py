@@ -22,6 +22,7 @@ from fmnist.study.records import Records
 from fmnist.study.selection import that_have
 from fmnist.tracking import PREDICTIONS, RunWriter, Store, StoredRun, frame
 from fmnist.tracking.registry import Registry, load_model, model_of
+from fmnist.tracking.stored import by_rows
 from fmnist.training.data import Dataset
 from fmnist.words import DASH, plural, shown, some
 
@@ -44,7 +45,7 @@ def find(records: Records, named: str, where: Sequence[tuple[str, str]]) -> Stor
         return records.find(Registry(records.store).find(named).run_id if named in ALIASES else named)
     if not where:
         raise UserError("which run? Name it by its id, as champion, or by its options: --where seed=0")
-    runs = frame(records.store)
+    runs = frame(records.store.all_runs())
     for condition in where:
         runs = that_have(runs, condition)
     if len(runs) != 1:
@@ -119,7 +120,7 @@ def deviations(store: Store, run: StoredRun, again: Again) -> tuple[list[Row], s
     if history is not None:
         rows += _of_epochs(history, again.trajectory.history)
         counted.append(f"the curves of {plural(len(history), 'epoch')}")
-    recorded, predictions = store.predictions(run.run_id) or {}, again.predictions
+    recorded, predictions = map(by_rows, (store.predictions(run.run_id) or {}, again.predictions))  # of imports too
     for name in predictions:
         if name in recorded:
             rows += _of_images(name.replace("_", " "), recorded[name], predictions[name])

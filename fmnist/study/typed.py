@@ -31,15 +31,14 @@ def read(texts: Sequence[str], schema: type) -> list[Override]:
     Raises:
         UserError: one of them cannot be read, or chooses what is no file of its group.
     """
-    parser = OverridesParser.create()
     overrides = []
     for text in texts:
         _check_form(text)
         try:
-            override = parser.parse_override(text)
+            override = parse(text)
             value: Any = list(_values(override)) if override.is_sweep_override() else [override.value()]
         except Exception as error:
-            raise UserError(_unreadable(text, schema, parser)) from error
+            raise UserError(_unreadable(text, schema)) from error
         key = override.get_key_element().lstrip("+~")
         if not key:
             raise UserError(f"'{shown(text)}' has no key{remedy('', schema)}")
@@ -47,6 +46,12 @@ def read(texts: Sequence[str], schema: type) -> list[Override]:
             _check_group(key, value)
         overrides.append(override)
     return overrides
+
+
+@lru_cache(1024)
+def parse(text: str) -> Override:
+    """What Hydra reads in an override, milliseconds of work: the points of a study write the same ones."""
+    return OverridesParser.create().parse_override(text)
 
 
 def _values(override: Override) -> Iterator[Any]:
@@ -70,7 +75,7 @@ def _depth(text: str) -> int:
     return deepest
 
 
-def _unreadable(text: str, schema: type, parser: OverridesParser) -> str:
+def _unreadable(text: str, schema: type) -> str:
     """Why an override cannot be read, and how it would be."""
     key, equals, value = text.partition("=")
     if not equals:
@@ -79,7 +84,7 @@ def _unreadable(text: str, schema: type, parser: OverridesParser) -> str:
         return f"'{shown(text)}' cannot be read: {left} has no end"
     quoted, options = f'{key}="{value}"', option_fields(schema)
     try:
-        parser.parse_override(quoted)
+        parse(quoted)
         takes_text = key not in options or kind(options[key].type) == kind(str)
     except Exception:
         takes_text = False

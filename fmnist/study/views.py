@@ -8,7 +8,7 @@ import pandas as pd
 from fmnist.analysis.budgets import common_budget
 from fmnist.config import UserError, suggest
 from fmnist.schema import BASELINE, VAL_ACCURACY, Column, Status
-from fmnist.study.declared import DeclaredStudy, declare
+from fmnist.study.declared import DeclaredStudy, declare, made_with
 from fmnist.study.typed import group_files
 from fmnist.tracking import load
 from fmnist.tracking.chart_view import MOST, Choice
@@ -64,18 +64,10 @@ def _runs_of(study: str, runs: pd.DataFrame) -> tuple[pd.DataFrame, DeclaredStud
     marked = runs[runs["study"] == study]
     if study in group_files("study"):
         with suppress(UserError):  # its file is another by now: what is marked is left
-            declared = declare(study, (), runs)
-            if declared.own(runs).empty:
-                declared = _elsewhere(declared, runs)
+            declared = declare(study, made_with(study, runs), runs)
             own = declared.own(runs)
             return (own if len(own) else marked), declared
     return marked, None
-
-
-def _elsewhere(declared: DeclaredStudy, runs: pd.DataFrame) -> DeclaredStudy:
-    """The study with the options with which most of its runs were made: data.limit=6000."""
-    setting = next(iter(declared.other_settings(runs)), "")
-    return declare(declared.name, setting.split(), runs)
 
 
 def _ranked(runs: pd.DataFrame) -> list[str]:

@@ -7,11 +7,12 @@ from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter
 from fmnist.tracking.searches import SearchRecord, SearchSummary, searches
 from fmnist.tracking.shared_checkpoints import SharedCheckpoints
 from fmnist.tracking.store import Store, experiment_id, shared_epochs
-from fmnist.tracking.stored import StoredRun, as_tags, as_text
+from fmnist.tracking.stored import RUNNING, StoredRun, as_tags, as_text
 
 __all__ = [
     "ERROR",
     "PREDICTIONS",
+    "RUNNING",
     "AwayError",
     "RunWriter",
     "SearchRecord",

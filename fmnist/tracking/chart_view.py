@@ -170,7 +170,7 @@ def _layout(choice: Choice, ranges: Mapping[str, dict[str, float]] | None) -> di
     return {
         "searchFilter": " and ".join(filter(None, (choice.condition, seed, shown))),
         "orderByKey": f"tags.`{SHOWN}`" if choice.variants else f"metrics.`{VAL_ACCURACY.key}`",
-        "orderByAsc": bool(choice.variants),
+        "orderByAsc": bool(choice.variants) and is_grouped,  # the UI draws pictures from the last run to the first
         "selectedColumns": [
             f"tags.`{Column('variant').tag}`",
             *(f"params.`{key}`" for key in columns),

@@ -1,12 +1,14 @@
 """Where the store is and how it is spoken to: MLflow's client, with patience."""
 
+import base64
 import gc
+import json
 import logging
 import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -14,18 +16,21 @@ from urllib.parse import quote, unquote
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Run
 from mlflow.exceptions import MlflowException
+from mlflow.utils.rest_utils import http_request, verify_rest_response
 from requests import RequestException
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
 from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 from fmnist import words
 from fmnist.config import RunError, UserError
+from fmnist.schema import VAL_ACCURACY
 from fmnist.tracking.stored import StoredRun, leave_out
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # it announces every table that it creates
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # and prints tracebacks that it raises too
 PAGE = 250  # runs of one answer: a busy server needs seconds for them, and 20 s is all that a call waits
 BATCH = 1000  # metrics of one call
+_SEARCH = "/api/2.0/mlflow/runs/search"
 _AWAY = ("failed with exception", "Connection refused", "database is locked", "error 502", "error 503", "error 504")
 
 _REFUSED = (r"(?:password|peer) authentication failed[^\n]*", "no password supplied", r'\w+ "[^"\n]*" does not exist',
@@ -104,9 +109,8 @@ class Client:
         """Connect to a store; a call waits up to `patience` seconds for it, which may change while it waits."""
         self.uri, self.patience = uri, patience
         self._check: Callable[[], None] = lambda: None  # before every call
-        if uri.startswith(_DATABASES):
-            self.waiting(_knock)(uri)
-        self._client = self.waiting(MlflowClient)(uri)
+        with self.waiting(_alone)(uri) if uri.startswith(_DATABASES) else nullcontext():
+            self._client = self.waiting(MlflowClient)(uri)
 
     def __getattr__(self, name: str) -> Any:
         """A method of MLflow's client, waiting."""
@@ -144,16 +148,27 @@ class Client:
                 leave_out(run_id, f"{key}, step {step}", reason)
         return values
 
-    def all_runs(self, experiment: str, condition: str = "") -> Iterator[StoredRun]:
-        """The runs of an experiment that are not deleted and meet MLflow's filter, newest first."""
+    def all_runs(self, experiment: str, condition: str = "", order: str = "") -> Iterator[StoredRun]:
+        """The runs of an experiment that are not deleted and meet MLflow's filter, newest first or in that order."""
         token: str | None = None
         while True:
             with _no_garbage_collection():
-                page = self.search_runs([experiment], condition, max_results=PAGE, page_token=token)
+                options = {"order_by": [order] if order else None, "max_results": PAGE, "page_token": token}
+                page = self.search_runs([experiment], condition, **options)
             yield from map(stored, page)
             token = page.token
             if not token:
                 return
+
+    def page(self, experiment: str, offset: int) -> list[StoredRun]:
+        """So many runs of a server's experiment from the offset on, newest first."""
+        return [_of_json(run) for run in self.waiting(_search)(self._client, experiment, offset=offset, count=PAGE)[0]]
+
+    def counts(self, experiment: str, condition: str, number: int) -> bool:
+        """Whether so many runs of a server's experiment meet MLflow's filter: the last is there, and none after it."""
+        last = max(0, number - 1)
+        runs, more = self.waiting(_search)(self._client, experiment, condition, offset=last, count=1)
+        return len(runs) == min(number, 1) and not more
 
     def waiting(self, method: Callable[..., Any], patience: float | None = None) -> Callable[..., Any]:
         """What calls a method until the store answers, for so many seconds or as long as its patience lasts."""
@@ -186,15 +201,42 @@ class Client:
         return call
 
 
+def _search(
+    client: MlflowClient, experiment: str, condition: str = "", *, offset: int, count: int
+) -> tuple[list[dict[str, Any]], bool]:
+    """Runs of a server's experiment as it sends them, and whether there are more.
+
+    MLflow's client makes four objects of every number and word that it reads, which takes five times as long; and it
+    knows no offsets.
+    """
+    request = {"experiment_ids": [experiment], "filter": condition, "max_results": count}
+    token = {"page_token": base64.b64encode(json.dumps({"offset": offset}).encode()).decode()} if offset else {}
+    credentials = client._tracking_client.store.get_host_creds()
+    answer = http_request(credentials, _SEARCH, "POST", json=request | token)  # type: ignore[no-untyped-call]
+    found = verify_rest_response(answer, _SEARCH).json()
+    return found.get("runs", []), "next_page_token" in found
+
+
+def _of_json(run: dict[str, Any]) -> StoredRun:
+    info, data = run["info"], run.get("data", {})
+    tags, params = ({each["key"]: each.get("value", "") for each in data.get(kind, ())} for kind in ("tags", "params"))
+    metrics = {each["key"]: float(each.get("value", 0.0)) for each in data.get("metrics", ())}
+    start, end = (int(info.get(name, 0)) for name in ("start_time", "end_time"))
+    return StoredRun(info["run_id"], info.get("run_name", ""), info["status"], start, end, tags, params, metrics)
+
+
 def stored(run: Run) -> StoredRun:
     """MLflow's run as ours."""
     info, data = run.info, run.data
     head = (info.run_id, info.run_name or "", info.status, info.start_time or 0, info.end_time or 0)
-    return StoredRun(*head, data.tags, data.params, data.metrics)
+    epoch = next((metric.step for metric in data._metric_objs if metric.key == VAL_ACCURACY.key), 0)
+    return StoredRun(*head, data.tags, data.params, data.metrics, epoch if isinstance(epoch, int) else 0)
 
 
-def _knock(uri: str) -> None:
-    """Open a database once: MLflow would try for minutes what a wrong password or a missing driver cannot give.
+def _alone(uri: str) -> Connection:
+    """Open a database before MLflow, which would try for minutes what a wrong password or a missing driver cannot give.
+
+    As long as the connection lasts, no other process of ours begins to use PostgreSQL: MLflow's migrations race.
 
     Raises:
         UserError: there is no driver, or the database lets nobody in by that address.
@@ -202,20 +244,23 @@ def _knock(uri: str) -> None:
     """
     shown = words.without_passwords(uri)
     try:
-        engine = create_engine(uri, connect_args={"connect_timeout": 10} if "postgres" in uri else {})
+        engine = create_engine(
+            uri, poolclass=NullPool, connect_args={"connect_timeout": 10} if "postgres" in uri else {}
+        )
     except ArgumentError as error:
         raise UserError(f"MLFLOW_TRACKING_URI={words.shown(shown)} is no address of a database") from error
     except ModuleNotFoundError as error:
         package = "'fmnist[postgres]'" if error.name == "psycopg" else f"the package of module {error.name}"
         raise UserError(f"MLFLOW_TRACKING_URI={words.shown(shown)} needs a driver; install {package}") from error
     try:
-        engine.connect().close()
+        connection = engine.connect()
     except OperationalError as error:
         if refused := re.search("|".join(_REFUSED), str(error)):
             raise UserError(f"{words.shown(shown)} refuses: {refused[0]}; mend MLFLOW_TRACKING_URI") from error
         raise
-    finally:
-        engine.dispose()
+    if uri.startswith("postgresql"):
+        connection.execute(text("SELECT pg_advisory_lock(703)"))
+    return connection
 
 
 def _reason(error: Exception) -> str:

@@ -1,19 +1,25 @@
-"""The SQLite file of a store: made whole, checked before use, and read by a shorter way than MLflow's client.
+"""The database of a store: its SQLite file made whole and checked; read by a shorter way than MLflow's client.
 
 The client makes an object of every number and word that it reads, and takes ten times as long as four queries.
 """
 
 import shutil
 import sqlite3
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import mlflow
+from sqlalchemy import create_engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from fmnist.config import UserError
 from fmnist.tracking.client import SCHEME, Client, as_written, damaged, database_path
 from fmnist.tracking.stored import StoredRun
+
+Select = Callable[[str, tuple[Any, ...]], Iterable[Any]]  # a query with ? for each value -> rows
 
 
 def create(uri: str) -> None:
@@ -103,30 +109,49 @@ _RUNS = """
 def read(uri: str, experiment: str) -> list[StoredRun] | None:
     """All runs of an experiment that are not deleted, newest first.
 
-    None where only MLflow's client can tell: the store is a server or another kind of database, its tables are not
-    those that this was written for (MLflow 3.13 to 3.17), it is busy, or the experiment was deleted.
+    None where only MLflow's client can tell: the store is a server, its tables are not those that this was written for
+    (MLflow 3.13 to 3.17), it is busy or away, or the experiment was deleted.
     """
-    if not uri.startswith(SCHEME):
-        return None
-    location = database_path(uri).absolute().as_uri() + "?mode=ro"
     try:
+        with _selecting(uri) as select:
+            query = "SELECT lifecycle_stage FROM experiments WHERE name = ?"
+            is_deleted = [tuple(row) for row in select(query, (experiment,))] == [("deleted",)]
+            return None if is_deleted else _runs(select, experiment)
+    except (sqlite3.Error, SQLAlchemyError, ImportError, LookupError):
+        return None
+
+
+@contextmanager
+def _selecting(uri: str) -> Iterator[Select]:
+    """What answers queries to a database, all from one state of it.
+
+    Raises:
+        LookupError: the store is none.
+    """
+    if uri.startswith(SCHEME):
+        location = database_path(uri).absolute().as_uri() + "?mode=ro"
         with closing(sqlite3.connect(location, uri=True)) as database:
             database.text_factory = as_written
-            database.execute("BEGIN")  # one state of the store for all queries
-            query = "SELECT lifecycle_stage FROM experiments WHERE name = ?"
-            is_deleted = database.execute(query, (experiment,)).fetchone() == ("deleted",)
-            return None if is_deleted else _runs(database, experiment)
-    except sqlite3.Error:
-        return None
+            database.execute("BEGIN")
+            yield database.execute
+    elif uri.startswith("postgresql"):
+        engine = create_engine(uri, isolation_level="REPEATABLE READ", connect_args={"connect_timeout": 10})
+        try:
+            with engine.connect() as connection:
+                yield lambda query, values: connection.exec_driver_sql(query.replace("?", "%s"), values)
+        finally:
+            engine.dispose()
+    else:
+        raise LookupError(uri)
 
 
-def _runs(database: sqlite3.Connection, experiment: str) -> list[StoredRun]:
-    def select(columns: str, table: str) -> sqlite3.Cursor:
+def _runs(answer: Select, experiment: str) -> list[StoredRun]:
+    def select(columns: str, table: str) -> Iterable[Any]:
         of_these = f"WHERE run_uuid IN (SELECT run_uuid {_RUNS})"
-        return database.execute(f"SELECT run_uuid, {columns} FROM {table} {of_these}", (experiment,))
+        return answer(f"SELECT run_uuid, {columns} FROM {table} {of_these}", (experiment,))
 
     columns = "run_uuid, COALESCE(runs.name, ''), status, COALESCE(start_time, 0), COALESCE(end_time, 0)"
-    rows = database.execute(f"SELECT {columns} {_RUNS} ORDER BY start_time DESC, run_uuid", (experiment,))
+    rows = answer(f"SELECT {columns} {_RUNS} ORDER BY start_time DESC, run_uuid", (experiment,))
     runs = {row[0]: StoredRun(*row) for row in rows}
     for table in ("tags", "params"):
         for run_id, key, value in select("key, value", table):

@@ -1,6 +1,6 @@
 """The runs of a store as a DataFrame."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,14 @@ from fmnist.identity import AUGMENT, augmentation
 from fmnist.schema import COLUMNS, TEST_ACCURACY, VAL_ACCURACY, Status
 from fmnist.tracking.client import address
 from fmnist.tracking.database import is_new, read
-from fmnist.tracking.store import EXPERIMENT, Store, reading
+from fmnist.tracking.store import EXPERIMENT, all_of, reading
 from fmnist.tracking.stored import StoredRun, readable, value_of, with_defaults
 
 
 def load(folder: str | Path) -> pd.DataFrame:
     """All runs of a store as `frame` gives them; nothing is created where there is no store yet.
+
+    Records that others have made or changed are left out, each with a line.
 
     Raises:
         UserError: the store cannot be read.
@@ -25,22 +27,23 @@ def load(folder: str | Path) -> pd.DataFrame:
     runs = [] if is_new(uri) else read(uri, EXPERIMENT)
     if runs is None:
         with reading(folder, EXPERIMENT) as experiment:
-            runs = [] if experiment is None else list(experiment.runs())
-    return _frame(list(readable(runs)))
+            runs = [] if experiment is None else all_of(experiment.client, experiment.id, Path(folder))
+    return frame(list(readable(runs)))
 
 
-def frame(store: Store) -> pd.DataFrame:
-    """All runs of a store as a frame, a row a run, oldest first.
+def frame(runs: Sequence[StoredRun]) -> pd.DataFrame:
+    """Runs that come newest first as a frame, a row a run, oldest first.
 
     Columns: run_id, run_name, status, start_time (ms), those of `fmnist.schema.COLUMNS`, commit, train_seconds, epochs,
     seed, every metric by its key (`val/accuracy`, the last value), every option by its key (`model.filters`, as text).
     An option that a record lacks did not exist when the run was made: it has its default. A run that was killed before
-    its options were recorded has none. Records that others have made or changed are left out, each with a line.
-
-    Raises:
-        StoreError: the store refuses or does not answer.
+    its options were recorded has none.
     """
-    return _frame(store.all_runs())
+    rows = pd.DataFrame([_row(run) for run in reversed(runs)] or [_row(_NO_RUN)])
+    for metric in (VAL_ACCURACY.key, TEST_ACCURACY.key):  # missing while no run has got that far
+        if metric not in rows:
+            rows[metric] = float("nan")
+    return rows if runs else rows.iloc[:0]
 
 
 def _row(run: StoredRun) -> dict[str, Any]:
@@ -69,15 +72,6 @@ def _augmentation(params: Mapping[str, str]) -> str:
 @cache
 def _named(ranges: tuple[tuple[str, str], ...]) -> str:
     return augmentation({key: value_of(text) for key, text in ranges})
-
-
-def _frame(runs: list[StoredRun]) -> pd.DataFrame:
-    """Of runs that come newest first."""
-    rows = pd.DataFrame([_row(run) for run in reversed(runs)] or [_row(_NO_RUN)])
-    for metric in (VAL_ACCURACY.key, TEST_ACCURACY.key):  # missing while no run has got that far
-        if metric not in rows:
-            rows[metric] = float("nan")
-    return rows if runs else rows.iloc[:0]
 
 
 _NO_RUN = StoredRun("", "", Status.FINISHED, 0)

@@ -24,12 +24,22 @@ from pathlib import Path
 from filelock import FileLock
 
 from fmnist import machine
+from fmnist.config import UserError
 from fmnist.schema import Column, Status
 from fmnist.tracking.client import Client, StoreError
 from fmnist.tracking.stored import StoredRun, as_tags, condition
 from fmnist.training.locking import BusyError
+from fmnist.words import shown
 
-SECONDS = float(os.environ.get("FMNIST_LEASE_SECONDS", "90"))  # without a beat, after which a holder is taken for dead
+
+def _chosen_seconds() -> float:
+    text = os.environ.get("FMNIST_LEASE_SECONDS", "90")
+    if not text.isdecimal() or not 5 <= int(text) <= 3600:
+        raise UserError(f"FMNIST_LEASE_SECONDS must be a whole number from 5 to 3600, but got {shown(text)}")
+    return float(text)
+
+
+SECONDS = _chosen_seconds()  # without a beat, after which a holder is taken for dead
 TRUSTED, BEATS = 2 / 3, 4  # of these seconds that a holder trusts its claim; beats within them
 MOST_QUESTIONS = 10.0  # a second, of all workers together
 _BEAT, _CLAIM, _OVER = Column("beat").tag, "claim.", "over"

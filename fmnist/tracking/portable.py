@@ -3,11 +3,15 @@
     about.json                the format, its version, the ids of all runs, and what the rest is
     runs/<id>.json            a run: name, status, start and end (ms), tags, params, data sets, and of each metric
                               every [step, ms, value] (null: not a number); `files` and `predictions` name the members
-                              below that hold its text artifacts (path -> member) and arrays (name -> member)
+                              below that hold its text artifacts (path -> member) and arrays (name -> member); where
+                              asked for, `model` those of its weights by their names in Keras (`model/conv1/kernel`)
+                              and of the images that it was saved with (`example`), and `checkpoint` those of the
+                              state from which its path goes on, optimizer too, after the epochs of `history`
     files/<digest>.<suffix>   a text artifact or an array (npy), once however many runs have it; `test_errors` is the
-                              predicted class minus the label, modulo 10 (0: right), a fifth of `test_predicted`
+                              predicted class minus the label, modulo 10 (0: right), a fifth of `test_predicted`;
+                              `val_steps` is by how much each row that validates is after the one before it
 
-Models, pictures and checkpoints are left out.
+Pictures are left out, and without `export --models --checkpoints` what was learnt too.
 """
 
 import hashlib
@@ -18,7 +22,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,16 +31,19 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from fmnist.config import CLASS_COUNT, Config, UserError, check_option, option_fields
-from fmnist.tracking.stored import StoredRun, check_classes, faults, value_of
+from fmnist.tracking.learnt import check_learnt
+from fmnist.tracking.stored import StoredRun, by_rows, check_classes, faults, value_of
 from fmnist.words import harmless, plural, shown
 
-VERSION = 1
+VERSION = 2
+_READ = (1, VERSION)  # the first had the rows that validate themselves, as a run draws them
 SUFFIXES = (".yaml", ".json", ".csv", ".txt", ".diff", ".md")  # of text artifacts
-LARGEST, LARGEST_SUM = 2**24, 2**32  # bytes of a member and of all, unpacked
+LARGEST, LARGEST_ARRAY, LARGEST_SUM = 2**24, 2**28, 2**36  # bytes of a member, of an array and of all, unpacked
 _ABOUT, _FORMAT = "about.json", "fmnist runs"
-_TYPES = {np.dtype(name).str for name in ("uint8", "int32", "int64", "float16", "float32", "float64")}
+_TYPES = {np.dtype(name).str for name in ("uint8", "uint32", "int32", "int64", "float16", "float32", "float64")}
 _PARTS = ("test", "val")
-_ARRAY = r"^(test|val)_(labels|errors|probabilities|rows)$"
+_WEIGHT = r"^(example|model/\w+(/\w+)+|optimizer/\d+)$"
+_ARRAY = r"^(test|val)_(labels|errors|probabilities|rows|steps)$"
 _MEMBER = r"^files/[0-9a-f]{32}\.[a-z]{2,4}$"
 
 
@@ -52,6 +59,8 @@ Key = Annotated[str, Field(max_length=250), AfterValidator(_path)]
 Step = Annotated[int, Field(ge=0, le=10**9)]
 Number = Annotated[float, Field(allow_inf_nan=False)] | None
 Member = Annotated[str, Field(pattern=_MEMBER)]
+Weight = Annotated[str, Field(pattern=_WEIGHT, max_length=250)]
+Arrays = dict[str, NDArray[Any]]
 
 
 class DataSet(BaseModel):
@@ -63,6 +72,7 @@ class DataSet(BaseModel):
     source_type: Annotated[str, Field(max_length=36)]
     source: Annotated[str, Field(max_length=10_000)]
     profile: Annotated[str, Field(max_length=10_000)]
+    features: Annotated[str, Field(max_length=100_000)] = ""  # MLflow's schema
     tags: dict[Key, Annotated[str, Field(max_length=500)]]
 
 
@@ -81,6 +91,9 @@ class Facts(BaseModel):
     data: list[DataSet]
     files: dict[Key, Member] = {}
     predictions: dict[Annotated[str, Field(pattern=_ARRAY)], Member] = {}
+    model: dict[Weight, Member] = {}
+    checkpoint: dict[Weight, Member] = {}
+    history: list[dict[Key, Annotated[float, Field(allow_inf_nan=False)]]] = []
 
     def stored(self) -> StoredRun:
         """As a store shows it."""
@@ -91,11 +104,13 @@ class Facts(BaseModel):
 
 @dataclass(frozen=True)
 class PortableRun:
-    """A run without its model, pictures and checkpoints."""
+    """A run without its pictures."""
 
     facts: Facts  # without members
     texts: dict[str, str]  # artifacts by path
-    predictions: dict[str, NDArray[Any]]
+    predictions: Arrays
+    model: Arrays = field(default_factory=dict)  # as `learnt.model_arrays` gives it
+    checkpoint: Arrays = field(default_factory=dict)  # of which the facts have the history
 
 
 def write(path: Path, runs: Iterable[PortableRun]) -> int:
@@ -104,27 +119,31 @@ def write(path: Path, runs: Iterable[PortableRun]) -> int:
     Raises:
         UserError: it cannot be written.
     """
-    part, members = path.with_name(f".{path.name}.part"), set[str]()
+    part, written = path.with_name(f".{path.name}.part"), set[str]()
     try:
         with zipfile.ZipFile(part, "w") as archive:
 
             def put(name: str, content: bytes) -> str:
-                if name not in members:
+                if name not in written:
                     info = zipfile.ZipInfo(name)  # of 1980: bytes shall not tell when
                     archive.writestr(info, content, zipfile.ZIP_DEFLATED, compresslevel=9)
-                    members.add(name)
+                    written.add(name)
                 return name
 
             ids = []
             for run in runs:
                 texts = {name: (text.encode(), Path(name).suffix) for name, text in run.texts.items()}
-                arrays = {name: (_npy(array), ".npy") for name, array in _packed(run.predictions).items()}
-                files, predictions = (
-                    {name: put(_member(*each), each[0]) for name, each in sorted(group.items())}
-                    for group in (texts, arrays)
-                )
-                facts = run.facts.model_copy(update={"files": files, "predictions": predictions})
-                put(f"runs/{facts.id}.json", _json(facts.model_dump()))
+                groups = {"predictions": _packed(run.predictions), "model": run.model, "checkpoint": run.checkpoint}
+                contents = {"files": texts} | {
+                    name: {key: (_npy(array), ".npy") for key, array in arrays.items()}
+                    for name, arrays in groups.items()
+                }
+                members = {
+                    name: {key: put(_member(*each), each[0]) for key, each in sorted(group.items())}
+                    for name, group in contents.items()
+                }
+                facts = run.facts.model_copy(update=members)
+                put(f"runs/{facts.id}.json", _json(facts.model_dump(exclude_defaults=True)))
                 ids.append(facts.id)
             about = {"format": _FORMAT, "version": VERSION, "runs": ids, "about": (__doc__ or "").splitlines()}
             put(_ABOUT, _json(about))
@@ -146,13 +165,16 @@ def _member(content: bytes, suffix: str) -> str:
 
 def _npy(array: NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
-    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
+    np.save(buffer, np.asarray(array, order="C"), allow_pickle=False)
     return buffer.getvalue()
 
 
 def _packed(predictions: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """With errors instead of the classes that were predicted: most are 0."""
-    packed = dict(predictions)
+    """With errors instead of the classes that were predicted, most are 0, and the rows that validate in their order."""
+    packed = dict(by_rows(predictions))
+    if "val_rows" in packed:
+        steps = np.diff(packed.pop("val_rows").astype(np.int64), prepend=0)
+        packed["val_steps"] = steps.astype(np.min_scalar_type(steps.max(initial=0)))
     for part in _PARTS:
         if {f"{part}_labels", f"{part}_predicted"} <= packed.keys():
             classes = packed.pop(f"{part}_predicted").astype(np.int64)
@@ -168,6 +190,11 @@ def _unpacked(packed: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         KeyError: errors have no labels.
     """
     predictions = dict(packed)
+    if "val_steps" in predictions:
+        steps = predictions.pop("val_steps")
+        if steps.ndim != 1 or steps.dtype.kind != "u":
+            raise ValueError(f"val_steps have shape {steps.shape} and type {steps.dtype}")
+        predictions["val_rows"] = steps.cumsum(dtype=np.int64).astype(np.int32)
     for part in _PARTS:
         if f"{part}_errors" in packed:
             labels, errors = packed[f"{part}_labels"], predictions.pop(f"{part}_errors")
@@ -192,7 +219,8 @@ class RunFile:
         self._sizes = {member.filename: member.file_size for member in members}
         if len(self._sizes) < len(members):
             raise self._refused("it has two members of one name")
-        if max(self._sizes.values(), default=0) > LARGEST or sum(self._sizes.values()) > LARGEST_SUM:
+        too_large = [name for name, size in self._sizes.items() if size > _most(name)]
+        if too_large or sum(self._sizes.values()) > LARGEST_SUM:
             raise self._refused(f"it unpacks to {sum(self._sizes.values()):,} bytes, which no runs need")
         self._runs = self._listed()
 
@@ -217,7 +245,7 @@ class RunFile:
             if about["format"] != _FORMAT:
                 raise self._refused(f"it is no file of runs but of '{shown(about['format'])}'")
             version = about["version"]
-            if version is True or version != VERSION:
+            if version is True or version not in _READ:
                 raise self._refused(f"it is of version {shown(version)}, and this fmnist reads {VERSION}; update it")
             listed = [f"runs/{run_id}.json" for run_id in about["runs"]]
         except (ValueError, LookupError, TypeError, RecursionError) as error:
@@ -233,7 +261,7 @@ class RunFile:
             raise self._refused(f"it lacks {name}")
         try:
             with self._archive.open(name) as member:
-                content = member.read(LARGEST)  # never more than the size that it claims
+                content = member.read(_most(name))  # never more than the size that it claims
         except (
             OSError,
             EOFError,
@@ -256,17 +284,27 @@ class RunFile:
                 raise ValueError(f"it is that of run {facts.id}")
             _check_options(facts)
             texts = {key: self._text(key, member) for key, member in facts.files.items()}
-            predictions = _unpacked({key: _array(self._content(file)) for key, file in facts.predictions.items()})
+            predictions = _unpacked(self._arrays(facts.predictions))
+            model, state = self._arrays(facts.model), self._arrays(facts.checkpoint)
+            check_learnt(facts.stored(), model, state, facts.history)
         except ValidationError as error:
             raise self._refused(f"{name}: {reason(error)}") from error
         except (ValueError, LookupError, RecursionError) as error:
             raise self._refused(f"{name}: {error}") from error
-        return PortableRun(facts.model_copy(update={"files": {}, "predictions": {}}), texts, predictions)
+        facts = facts.model_copy(update={name: {} for name in ("files", "predictions", "model", "checkpoint")})
+        return PortableRun(facts, texts, predictions, model, state)
+
+    def _arrays(self, members: dict[str, str]) -> Arrays:
+        return {key: _array(self._content(member)) for key, member in members.items()}
 
     def _text(self, path: str, member: str) -> str:
         if not path.endswith(SUFFIXES) or Path(member).suffix != Path(path).suffix:
             raise ValueError(f"{path} is no text that runs have")
         return self._content(member).decode()  # or UnicodeDecodeError, a ValueError
+
+
+def _most(member: str) -> int:
+    return LARGEST_ARRAY if member.endswith(".npy") else LARGEST
 
 
 def reason(error: ValidationError) -> str:

@@ -17,25 +17,48 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from filelock import FileLock
-from mlflow.entities import Param, RunTag
+from mlflow.entities import Param, RunTag, ViewType
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from numpy.typing import NDArray
 
 from fmnist import words
 from fmnist.config import UserError
-from fmnist.schema import COLUMNS, PER_EPOCH, VAL_ACCURACY, Column, Status
-from fmnist.tracking.client import SCHEME, AwayError, Client, StoreError, address, database_path, elsewhere, stored
+from fmnist.schema import COLUMNS, PER_EPOCH, Column, Status
+from fmnist.tracking.client import (
+    SCHEME,
+    AwayError,
+    Client,
+    StoreError,
+    UnusableError,
+    address,
+    database_path,
+    elsewhere,
+    stored,
+)
 from fmnist.tracking.database import create, is_new, read, take_place
+from fmnist.tracking.ended_runs import read_all
 from fmnist.tracking.leases import Lease, Leases, Pulses, beat_of, beating, pause
 from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter
 from fmnist.tracking.shared_checkpoints import SharedCheckpoints, discard, epochs_of, shared_bytes
-from fmnist.tracking.stored import PAGE_OF, StoredRun, as_tags, as_text, check_classes, condition, leave_out, readable
+from fmnist.tracking.stored import (
+    PAGE_OF,
+    RUNNING,
+    StoredRun,
+    as_tags,
+    as_text,
+    check_classes,
+    condition,
+    leave_out,
+    readable,
+)
 from fmnist.training.locking import BusyError, exclusively, is_free
 
 log = logging.getLogger(__name__)
 OPENING_SECONDS = 5.0  # that a store may take which has never answered
-CLOCKS_DIFFER_MS = 86_400_000  # at most: a day
+MOST_DELETED = 1000  # that are counted
 EXPERIMENT, SWEEPS, SEARCHES = "fmnist", "fmnist sweeps", "fmnist searches"
 TRAJECTORIES, ROOT = "fmnist trajectories", Column("root").tag
+_DEFAULT = "Default"  # MLflow's own
 _DESCRIPTIONS = {  # that stand on their pages; a sweep and `make ui` say more about the first
     EXPERIMENT: "Hyperparameters of a small network for Fashion-MNIST: `make ui` opens its charts. Where this page "
     "shows GenAI's tabs, switch to *Model training* at its top left.",
@@ -45,6 +68,7 @@ _DESCRIPTIONS = {  # that stand on their pages; a sweep and `make ui` say more a
     f"to the trials, whose runs are in the experiment *{EXPERIMENT}*. `make compare ARGS=--searches` lists all.",
     TRAJECTORIES: "Which process works on which trajectory, and the newest checkpoint of each, for those who share a "
     f"server. The runs themselves are in the experiment *{EXPERIMENT}*.",
+    _DEFAULT: f"Nothing is written here: MLflow has this in every store. The runs are in *{EXPERIMENT}*.",
 }
 PLAN = "plan.json"
 _TIME_IS_OVER = Column("time_is_over").tag
@@ -75,6 +99,7 @@ class Store:
                 self.client = Client(self.uri, patience if answered_before else min(patience, OPENING_SECONDS))
                 self.id = self.experiment(EXPERIMENT)
                 self._sweeps = self.experiment(SWEEPS)
+                self._describe_experiments()
                 self.client.patience = patience
         except (StoreError, OSError) as error:
             raise UserError(f"the store cannot be opened: {error}{elsewhere(error, folder)}") from error
@@ -95,6 +120,15 @@ class Store:
         place = None if self.uri.startswith("http") else self._artifacts  # a server has a place of its own
         tags = as_tags({"note": description})
         return str(self.client.create_experiment(name, artifact_location=place, tags=tags))
+
+    def _describe_experiments(self) -> None:
+        """Have those say what they are that do not yet, but none of somebody else's."""
+        note = as_tags({"note": ""}).popitem()[0]
+        for name in (EXPERIMENT, SWEEPS, SEARCHES) if os.environ.get("MLFLOW_TRACKING_URI") else _DESCRIPTIONS:
+            found = self.client.get_experiment_by_name(name)
+            if found is not None and note not in found.tags:
+                with suppress(UnusableError):  # a store that can only be read
+                    self.client.set_experiment_tag(found.experiment_id, note, _DESCRIPTIONS[name])
 
     @property
     def _artifacts(self) -> str:
@@ -198,7 +232,7 @@ class Store:
 
     def running(self) -> list[StoredRun]:
         """The runs that a process works on, or worked on when it was killed."""
-        return list(self.runs(f"attributes.status = '{Status.RUNNING}'"))
+        return list(self.runs(RUNNING))
 
     def failed(self) -> list[StoredRun]:
         """The runs whose last attempt has failed."""
@@ -211,28 +245,26 @@ class Store:
             also_changed: those too that are not as they were written.
         """
         found = read(self.uri, EXPERIMENT)
-        runs = self.client.all_runs(self.id) if found is None else found
+        runs = all_of(self.client, self.id, self.folder) if found is None else found
         return list(runs if also_changed else readable(runs))
 
-    def ended_since(self, moment: int) -> list[StoredRun]:
-        """The runs that have ended since a moment (ms) by the clocks of other machines, and perhaps older ones.
+    def newest_end(self) -> int:
+        """When the last of all runs has ended, in ms by the clocks of those that wrote; 0 where none has."""
+        page = self.client.search_runs([self.id], order_by=["attributes.end_time DESC"], max_results=1)
+        return max((run.info.end_time or 0 for run in page), default=0)
 
-        A server that holds very many runs is asked for no more than these.
-        """
-        runs = read(self.uri, EXPERIMENT)
-        if runs is None:
-            return list(self.runs(f"attributes.end_time >= {moment - CLOCKS_DIFFER_MS}"))
-        return list(readable(runs))
+    def ended_after(self, moment: int) -> list[StoredRun]:
+        """The runs that have ended after a moment (ms), by the clocks of those that wrote."""
+        return list(self.runs(f"attributes.end_time > {moment}"))
+
+    def of_trajectories(self, trajectories: Iterable[str]) -> list[StoredRun]:
+        """The runs of these trajectories, whatever has become of them."""
+        return [run for each in trajectories for run in self.runs(condition("trajectory_signature", each))]
 
     def models(self, run_id: str) -> list[str]:
         """The ids of the models that a run has left."""
         outputs = self.client.get_run(run_id).outputs
         return [model.model_id for model in outputs.model_outputs] if outputs else []
-
-    def progress(self, run_id: str) -> list[tuple[int, float, float]]:
-        """Epoch, validation accuracy and seconds of every epoch that a run has logged."""
-        accuracies, seconds = (self.client.by_step(run_id, key) for key in (VAL_ACCURACY.key, "time/epoch_s"))
-        return [(epoch, accuracies[epoch], seconds.get(epoch, 0.0)) for epoch in sorted(accuracies)]
 
     def histories(self, run_ids: Iterable[str]) -> dict[str, pd.DataFrame]:
         """The epochs of runs, by run id: a row an epoch (1 to n) and the columns of `schema.PER_EPOCH`.
@@ -302,9 +334,16 @@ class Store:
         self.client.set_terminated(run_id)
         return run_id
 
-    def sweeps(self) -> list[tuple[str, str]]:
-        """Id and status of every sweep, the latest first."""
-        return [(sweep.run_id, sweep.status) for sweep in self.client.all_runs(self._sweeps)]
+    def place_below(self, page: str, study: str) -> None:
+        """Have MLflow's UI show below a study's page the runs made for it that stand below nothing yet."""
+        parent = as_tags({"parent": page})
+        for run in self.all_runs():
+            if COLUMNS["study"].read(run.tags) == study and not parent.keys() & run.tags.keys():
+                self.client.log_batch(run.run_id, tags=[RunTag(*tag) for tag in parent.items()])
+
+    def sweeps(self, condition: str = "") -> Iterator[tuple[str, str]]:
+        """Id and status of every sweep that meets MLflow's filter, the latest first."""
+        return ((sweep.run_id, sweep.status) for sweep in self.client.all_runs(self._sweeps, condition))
 
     def plan(self, sweep: str) -> dict[str, Any] | None:
         """What a sweep was announced with; None if it was killed before it had, {} if that is damaged."""
@@ -313,10 +352,9 @@ class Store:
             return dict(json.loads(text)) if text else None
         return {}
 
-    def is_running(self, run_id: str, wait: bool = True) -> bool:
-        """Whether a run or a sweep still stands as running; with or without waiting for a store that is away."""
-        get_run = self.client.get_run if wait else self.client.at_once("get_run")
-        return bool(get_run(run_id).info.status == Status.RUNNING)
+    def status(self, run_id: str) -> str:
+        """Of a run or a sweep."""
+        return str(self.client.get_run(run_id).info.status)
 
     def goes_on(self, run_id: str, wait: bool = True) -> bool:
         """Whether a sweep or a search goes on: it stands as running, and as far as this process has looked it beats."""
@@ -366,9 +404,38 @@ class Store:
             changes["confirms"] = False
         self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in as_tags(changes).items()])
 
+    def delete(self, run_id: str) -> bool:
+        """Delete a run with its artifacts and models; False where files stay that only their server can remove.
+
+        Those in the store's folder are left to who deletes folders.
+        """
+        places = [self.client.get_run(run_id).info.artifact_uri]
+        places += [self.client.get_logged_model(model).artifact_location for model in self.models(run_id)]
+        self.client.delete_run(run_id)
+        try:
+            for place in places:
+                if not place.startswith(self._artifacts):
+                    repository: Any = get_artifact_repository(place, self.uri)  # its methods have no types
+                    repository.delete_artifacts()
+        except Exception:  # every kind of place has its own: no right to delete, no package for that bucket
+            return False
+        return True
+
+    def deleted(self) -> int | None:
+        """How many runs are deleted, of which the database and the files may stay; None of a store of one folder."""
+        if not self.uri.startswith("http"):
+            return None
+        return len(self.client.search_runs([self.id], run_view_type=ViewType.DELETED_ONLY, max_results=MOST_DELETED))
+
     def close(self, run_id: str, status: str) -> None:
         """End a run or a sweep that nobody works on any more."""
         self.client.set_terminated(run_id, status)
+
+
+def all_of(client: Client, experiment: str, folder: Path) -> list[StoredRun]:
+    """All runs of an experiment that are not deleted, newest first; of a server the ended ones are kept in a folder."""
+    is_server = client.uri.startswith("http")
+    return read_all(client, experiment, folder) if is_server else list(client.all_runs(experiment))
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from fmnist.config import CLASS_COUNT
+from fmnist.config import CLASS_COUNT, Config, from_flat, option_fields
 from fmnist.identity import FIRST_OPTIONS, RECIPE, default_parameters, sign_options
 from fmnist.schema import COLUMNS, VAL_ACCURACY, Column, Status
 
 log = logging.getLogger(__name__)
 PAGE_OF = "page_of"  # the column of what stands among the runs and is none: the study that it is the page of
+RUNNING = f"attributes.status = '{Status.RUNNING}'"  # MLflow's filter
 LONGEST_TAG = 8000  # letters that every server takes
 
 _MLFLOW = {  # which its UI shows in places of their own
@@ -40,6 +42,7 @@ class StoredRun:
     tags: dict[str, str] = field(default_factory=dict, compare=False)
     params: dict[str, str] = field(default_factory=dict, compare=False)
     metrics: dict[str, float] = field(default_factory=dict, compare=False)
+    epoch: int = field(default=0, compare=False)  # the last that it has logged, where MLflow's client tells
 
     @property
     def signature(self) -> str:
@@ -75,6 +78,13 @@ def _defaults() -> dict[str, str]:
 def with_defaults(params: Mapping[str, str]) -> dict[str, str]:
     """Recorded options, with the default of each that is not: it did not exist when the record was made."""
     return {**_defaults(), **params}
+
+
+def options_of(run: StoredRun) -> Config | None:
+    """A run's options as its record has them; None if it was killed before there were any."""
+    options = option_fields(Config)
+    given = {key: value_of(text) for key, text in run.params.items() if key in options}
+    return from_flat(Config(), {**default_parameters(), **given}) if given else None
 
 
 def as_tags(description: Mapping[str, Any]) -> dict[str, str]:
@@ -174,6 +184,15 @@ def value_of(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def by_rows(predictions: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+    """The arrays of a run's predictions with those of the rows that validate in the order of the rows."""
+    if "val_rows" not in predictions:
+        return predictions
+    order = np.argsort(predictions["val_rows"], kind="stable")
+    sortable = {name for name, array in predictions.items() if name[:4] == "val_" and array.shape[:1] == order.shape}
+    return {name: array[order] if name in sortable else array for name, array in predictions.items()}
 
 
 def check_classes(*of_images: NDArray[Any]) -> None:

@@ -1,11 +1,13 @@
 """Runs on their way between a store and a file."""
 
+import logging
 import math
 import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,20 +17,31 @@ from pydantic import ValidationError
 
 from fmnist.schema import Column, Status
 from fmnist.tracking.chart_view import COLOUR, SHOWN
+from fmnist.tracking.learnt import check_learnt, latest_checkpoint, model_arrays, put_checkpoint, put_model
 from fmnist.tracking.portable import SUFFIXES, DataSet, Facts, PortableRun, reason
 from fmnist.tracking.run_writer import PREDICTIONS, RunWriter
 from fmnist.tracking.store import Store
-from fmnist.tracking.stored import condition, leave_out
+from fmnist.tracking.stored import StoredRun, condition, leave_out
 
 ORIGIN = Column("exported_as")  # the id of a run where it was made: MLflow gives an imported one another
+log = logging.getLogger(__name__)
 # Tags that say nothing of the run, but where it stands and who has made it.
 _OF_THE_STORE = (ORIGIN.tag, SHOWN, COLOUR, "mlflow.loggedImages", "mlflow.user", "mlflow.parentRunId")
 HOME = os.environ.get("HOME", "").rstrip("/") or "~"  # which is nobody else's business
-Pictures = Callable[[PortableRun], Mapping[str, Sequence[NDArray[np.uint8]]]]  # as `RunWriter.image` takes each
+Pictures = Mapping[str, Sequence[NDArray[np.uint8]]]  # as `RunWriter.image` takes each
 
 
-def take(store: Store, run_id: str, with_probabilities: bool = False) -> PortableRun | None:
+def take(
+    store: Store, run_id: str, *, probabilities: bool = False, models: bool = False, checkpoints: bool = False
+) -> PortableRun | None:
     """A run that has ended, out of a store; None where it cannot be written down, which is said.
+
+    Args:
+        store: that has it.
+        run_id: its id there.
+        probabilities: with those of every image.
+        models: with its weights.
+        checkpoints: with the state from which its path goes on.
 
     Raises:
         StoreError: the store refuses or does not answer.
@@ -55,8 +68,17 @@ def take(store: Store, run_id: str, with_probabilities: bool = False) -> Portabl
         leave_out(run_id, run.info.run_name or "", reason(error))
         return None
     arrays = store.predictions(run_id) or {}
-    kept = {name: array for name, array in arrays.items() if with_probabilities or "probabilities" not in name}
-    return PortableRun(facts, texts(store, run_id), kept)
+    kept = {name: array for name, array in arrays.items() if probabilities or "probabilities" not in name}
+    stored = replace(facts.stored(), run_id=run_id)
+    model = model_arrays(store, stored) if models else {}
+    state, history = latest_checkpoint(store, stored) if checkpoints else ({}, [])
+    try:
+        check_learnt(stored, model, state, history)
+    except ValueError as error:  # of an earlier recipe, say
+        log.warning("run %s goes without model and checkpoint: %s", run_id[:8], error)
+        model, state, history = {}, {}, []
+    facts = facts.model_copy(update={"history": [dict(epoch) for epoch in history]})
+    return PortableRun(facts, texts(store, run_id), kept, dict(model), dict(state))
 
 
 def _number(value: float) -> float | None:
@@ -73,6 +95,7 @@ def _data(run: Run) -> list[DataSet]:
             source_type=each.dataset.source_type,
             source=each.dataset.source.replace(f"{HOME}/", "~/"),
             profile=each.dataset.profile or "",
+            features=each.dataset.schema or "",
             tags={tag.key: tag.value for tag in each.tags},
         )
         for each in inputs
@@ -92,8 +115,13 @@ def texts(store: Store, run_id: str, folder: str | None = None) -> dict[str, str
     return found
 
 
+def lacking(store: Store, runs: Iterable[PortableRun]) -> Iterator[PortableRun]:
+    """Those of the runs that a store does not have, or of which it may lack what they have learnt."""
+    return (run for run in runs if run.model or run.checkpoint or not _found(store, run.facts)[1])
+
+
 def put(store: Store, run: PortableRun, pictures: Pictures) -> bool:
-    """Write a run into a store; False where it has that already.
+    """Write a run into a store; False where it has that by now.
 
     An import that was interrupted is gone on with: nothing that it has logged is there twice.
 
@@ -101,8 +129,9 @@ def put(store: Store, run: PortableRun, pictures: Pictures) -> bool:
         StoreError: the store refuses or does not answer.
     """
     facts, client = run.facts, store.client
-    begun, is_there = _found(store, facts)
-    if is_there:
+    begun, there = _found(store, facts)
+    if there:
+        _put_learnt(store, RunWriter(client, there.run_id), run)
         return False
     tags = facts.tags | {ORIGIN.tag: facts.id}
     run_id = begun or str(client.create_run(store.id, facts.start, tags, facts.name).info.run_id)
@@ -122,28 +151,34 @@ def put(store: Store, run: PortableRun, pictures: Pictures) -> bool:
     writer.texts(run.texts)
     if run.predictions:
         writer.arrays(PREDICTIONS, **run.predictions)
-    for name, picture in pictures(run).items():
+    for name, picture in pictures.items():
         writer.image(name, *picture)
+    _put_learnt(store, writer, run)
     client.set_terminated(run_id, facts.status, facts.end)
     return True
+
+
+def _put_learnt(store: Store, writer: RunWriter, run: PortableRun) -> None:
+    put_model(writer, run.facts.stored(), run.model)
+    put_checkpoint(store, run.facts.stored(), run.checkpoint, run.facts.history)
 
 
 def _inputs(facts: Facts) -> list[DatasetInput]:
     return [
         DatasetInput(
-            Dataset(each.name, each.digest, each.source_type, each.source, profile=each.profile),
+            Dataset(each.name, each.digest, each.source_type, each.source, each.features or None, each.profile),
             [InputTag(key, value) for key, value in each.tags.items()],
         )
         for each in facts.data
     ]
 
 
-def _found(store: Store, facts: Facts) -> tuple[str | None, bool]:
-    """The id of the record that an interrupted import has left of a run, if any, and whether the run is there.
+def _found(store: Store, facts: Facts) -> tuple[str | None, StoredRun | None]:
+    """The id of the record that an interrupted import has left of a run, if any, and the run if it is there.
 
     One that has finished is there if any of its signature has; one that has failed, if any has ended.
     """
     alike = list(store.runs(condition("signature", facts.stored().signature)))
     ended = {Status.FINISHED, Status(facts.status)}
     begun = (run.run_id for run in alike if run.tags.get(ORIGIN.tag) == facts.id)
-    return next(begun, None), any(run.status in ended for run in alike)
+    return next(begun, None), next((run for run in alike if run.status in ended), None)

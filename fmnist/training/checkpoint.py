@@ -40,7 +40,12 @@ def keep_rung(folder: Path, epoch: int) -> None:
     """Turn the passing checkpoint of an epoch into one that stays: a run was recorded at this rung."""
     passing = folder / file_name(epoch)
     if passing.exists():
-        passing.replace(folder / f"rung-{epoch:04d}{SUFFIX}")
+        passing.replace(rung(folder, epoch))
+
+
+def rung(folder: Path, epoch: int) -> Path:
+    """Where the state after so many epochs stays."""
+    return folder / f"rung-{epoch:04d}{SUFFIX}"
 
 
 def newest(folder: Path, at_most: int, kind: str = "*") -> list[tuple[int, Path]]:

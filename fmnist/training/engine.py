@@ -31,7 +31,7 @@ with quiet_stderr():
 
 from fmnist.config import Config
 from fmnist.training import augment
-from fmnist.training.model import build, logits_of, optimizer
+from fmnist.training.model import build, logits_of, optimizer, variables
 
 gc.freeze()  # a million objects of libraries, which every collection would look through
 EVALUATION_BATCH = 500
@@ -91,13 +91,10 @@ class Engine:
 
     def state(self) -> Arrays:
         """Copies of everything that training changes: weights, moving averages, optimizer."""
-        return {name: np.array(keras.ops.convert_to_numpy(v.value)) for name, v in self._variables().items()}
+        own = variables(self.model, self.optimizer)
+        return {name: np.array(keras.ops.convert_to_numpy(v.value)) for name, v in own.items()}
 
     def restore(self, arrays: Arrays) -> None:
         """Continue from a state, of this backend or the other."""
-        for name, variable in self._variables().items():
+        for name, variable in variables(self.model, self.optimizer).items():
             variable.assign(arrays[name])
-
-    def _variables(self) -> dict[str, Any]:
-        weights = {f"model/{v.path}": v for v in self.model.weights}
-        return weights | {f"optimizer/{i:02d}": v for i, v in enumerate(self.optimizer.variables)}

@@ -49,6 +49,19 @@ def build(config: Config) -> keras.Model:
     return model
 
 
+def variables(model: keras.Model, of_optimizer: Any) -> dict[str, Any]:
+    """Everything that training changes, by name: weights, moving averages, optimizer."""
+    weights = {f"model/{v.path}": v for v in model.weights}
+    return weights | {f"optimizer/{i:02d}": v for i, v in enumerate(of_optimizer.variables)}
+
+
+def shapes(config: Config) -> dict[str, tuple[int, ...]]:
+    """The shape of each of the variables of a resolved config."""
+    model, own = build(config), optimizer(config)
+    own.build(model.trainable_variables)
+    return {name: tuple(variable.shape) for name, variable in variables(model, own).items()}
+
+
 class Convolution(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """The weights of a Conv2D in another computation: on tiles, or without the bias where that comes later."""
 

@@ -1,6 +1,7 @@
 """What a sweep or a search shows while it goes on: a live table on a terminal, elsewhere a plain line for each end."""
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,9 +16,9 @@ from rich.text import Text
 
 from fmnist import words
 from fmnist.config import UserError
-from fmnist.tracking import Store, StoreError
+from fmnist.tracking import Store, StoredRun, StoreError
 
-REFRESH_SECONDS = 1.0
+REFRESH_SECONDS, LONGEST_PAUSE = 1.0, 10.0
 WORDS = ("run", "state")  # headings of columns that stand left; the rest are numbers
 LEAVE_SECONDS = 1.0  # for a look that is under way when the block is interrupted: the store may hang
 LAST = 5  # ended runs that stay in sight on a terminal
@@ -86,19 +87,31 @@ class Observed(Protocol):
 def active_runs(store: Store, expected: Iterable[ExpectedRun]) -> list[ActiveRun]:
     """Those of the expected runs that processes work on."""
     runs = {run.signature: run for run in expected}
-    active = [record for record in store.running() if record.signature in runs] if runs else []
-    latest = {record.signature: store.progress(record.run_id)[-1:] for record in active}
-    return [ActiveRun(runs[key], *(epochs[0] if epochs else (runs[key].start,))) for key, epochs in latest.items()]
+    active = {record.signature: record for record in store.running() if record.signature in runs} if runs else {}
+    return [_active(runs[signature], record) for signature, record in active.items()]
+
+
+def _active(run: ExpectedRun, record: StoredRun) -> ActiveRun:
+    seconds = record.metrics.get("time/epoch_s", 0.0)
+    return ActiveRun(run, record.epoch, record.val_accuracy, seconds) if record.epoch else ActiveRun(run, run.start)
+
+
+def pause(store: Store, last_news: float) -> float:
+    """Seconds until the next look; a server is asked the less often the longer nothing has ended (time.monotonic())."""
+    waited = 0.0 if store.uri.startswith("sqlite:") else time.monotonic() - last_news
+    return min(max(REFRESH_SECONDS, waited / 2), LONGEST_PAUSE)
 
 
 @contextmanager
 def showing(observed: Observed, console: Console, on_end: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Show a sweep or a search until the block ends; `on_end` is called when runs have ended, and may print."""
-    over = threading.Event()
+    over, last_news = threading.Event(), time.monotonic()
     live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
 
     def look() -> None:
+        nonlocal last_news
         lines = observed.refresh()
+        last_news = time.monotonic() if lines else last_news
         for line in lines if live is None else []:
             console.print(line, markup=False, soft_wrap=True)
         if lines:
@@ -107,7 +120,7 @@ def showing(observed: Observed, console: Console, on_end: Callable[[], None] = l
             live.update(picture(observed.view(), console.height), refresh=True)
 
     def watch() -> None:
-        while not over.wait(REFRESH_SECONDS):
+        while not over.wait(pause(observed.store, last_news)):
             with suppress(StoreError, UserError):  # it may answer later; the sweep itself says how long it waits
                 look()
 

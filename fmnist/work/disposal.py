@@ -14,7 +14,7 @@ from fmnist import machine
 from fmnist.config import UserError
 from fmnist.identity import RECIPE
 from fmnist.schema import COLUMNS, Status
-from fmnist.tracking import Store, StoredRun, shared_epochs
+from fmnist.tracking import RUNNING, Store, StoredRun, shared_epochs
 from fmnist.tracking.database import lifecycles
 from fmnist.training import checkpoint
 from fmnist.training.locking import BusyError, checkpoint_folder
@@ -53,8 +53,8 @@ def in_use(store: Store, runs: Iterable[StoredRun]) -> set[str]:
         UserError: a sweep is about to say which.
     """
     used = set[str]()
-    for sweep, status in store.sweeps():
-        plan = store.plan(sweep) if status == Status.RUNNING else {}
+    for sweep, _ in store.sweeps(RUNNING):
+        plan = store.plan(sweep)
         if plan is None:
             raise UserError("a sweep is just beginning; try again in a moment")
         process = str(plan.get("process")) if plan else ""
@@ -125,17 +125,16 @@ def _shared(store: Store, trajectories: list[str]) -> list[Leftover]:
     return [Leftover(Path(path), SHARED, store.checkpoint_bytes(path)) for path in trajectories]
 
 
-def remove(store: Store, runs: list[StoredRun]) -> int:
-    """Delete runs with what hangs on them, and return the bytes that this has freed.
+def remove(store: Store, runs: list[StoredRun]) -> tuple[int, int]:
+    """Delete runs with what hangs on them; returns the bytes freed here, and of how many runs a server keeps files.
 
     Raises:
         UserError: a sweep or a search needs one of them by now.
     """
     check_free(store, runs)
     files = files_of(store, runs)
-    for run in runs:
-        store.client.delete_run(run.run_id)
-    return sum(_discard(store, file) for file in files)
+    kept = sum(not store.delete(run.run_id) for run in runs)
+    return sum(_discard(store, file) for file in files), kept
 
 
 # ---- Files ------------------------------------------------------------------------------------------------
@@ -190,7 +189,7 @@ def _discard(store: Store, leftover: Leftover) -> int:
 
 
 def summary(files: list[Leftover]) -> str:
-    """How many of each kind, and how much they take: `3 checkpoints ..., 12.3 MB`."""
+    """How many of each kind, and how much they take: `3 checkpoints ...: 12.3 MB`."""
     counts = Counter(each.kind for each in files)
     told = [f"{plural(counts[kind], noun)} {rest}" for kind, (noun, rest) in _KINDS.items() if counts[kind]]
     return f"{', '.join(told)}: {sum(each.bytes for each in files) / 1e6:,.1f} MB"

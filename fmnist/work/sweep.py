@@ -12,7 +12,7 @@ from fmnist.config import RunError, UserError
 from fmnist.schema import BASELINE, Status
 from fmnist.study.plan import PlannedRun, estimate
 from fmnist.study.selection import Question
-from fmnist.tracking import Store, StoredRun, StoreError
+from fmnist.tracking import RUNNING, Store, StoredRun, StoreError
 from fmnist.tracking.leases import regularly
 from fmnist.training import checkpoint
 from fmnist.training.locking import BusyError, checkpoint_folder, was_used_here
@@ -35,10 +35,12 @@ class Sweep:
     until: float = float("inf")  # time.time() after which no run is begun
     is_block: bool = False  # of a larger whole, which tells how it goes on
     question: Question | None = None  # of a study that is declared, which has a page in the store
+    recorded: pd.DataFrame | None = None  # in the store as it was planned; None: no leaderboards
     _failed_before: frozenset[Attempt] = frozenset()
     _shown: set[int] = field(default_factory=set)  # rungs whose leaderboard has been printed
     _record: str = ""  # its own in the store
     _abandoned: set[str] = field(default_factory=set)  # trajectories of sweeps that were killed
+    _has_launched: bool = False
     _ended: dict[str, StoredRun] = field(default_factory=dict)  # by signature, as the display has seen them
 
     def carry_out(self) -> None:
@@ -58,14 +60,18 @@ class Sweep:
         if not self.missing:
             return
         page = self.store.page(self.question.study).run_id if self.question else ""
-        announced = announcement(self.planned, self.workers, self.began, self._failed_before)
+        newest_end = self.store.newest_end()
+        announced = announcement(
+            self.planned, self.workers, self.began, self._failed_before, newest_end, is_block=self.is_block
+        )
         record = self._record = self.store.announce(self.study.name, announced)
-        progress = SweepProgress.of(self.store, announced)
+        self.progress = SweepProgress.of(self.store, announced)
+        self._ended = self.progress.ended
         try:
-            self._ended = progress.ended
-            shown = showing(progress, self.launcher.console, lambda: self._on_end(progress.fresh))
+            shown = showing(self.progress, self.launcher.console, lambda: self._on_end(self.progress.fresh))
             with shown, self.store.beating(record), regularly(self._tend):
                 self._until_done(record, page)
+                self.progress.ask_for_all()
             close_orphans(self.store, self.folder, CLOSING_SECONDS)
             failed = self.failed()
         except BaseException:
@@ -85,8 +91,8 @@ class Sweep:
 
     def _close_sweeps(self) -> None:
         """Close the sweeps whose process was killed before it could, here or elsewhere, and the runs they left."""
-        for sweep, status in self.store.sweeps():
-            if status == Status.RUNNING and sweep != self._record:
+        for sweep, _ in list(self.store.sweeps(RUNNING)):
+            if sweep != self._record:
                 announced = self.store.plan(sweep) or {}
                 if machine.is_gone(str(announced.get("process"))) or not self.store.goes_on(sweep):
                     self.store.close(sweep, Status.KILLED)
@@ -119,6 +125,7 @@ class Sweep:
             (run.config.seed, run.config.epochs): run.signatures.run for run in self.planned if run.variant == BASELINE
         }
         while runs := self._left():
+            self._has_launched = True
             process = machine.this_process()
             options = self._failed_before, self.study.fail_fast, self.until, baselines, page, record, process
             if self.launcher.is_local:
@@ -140,23 +147,20 @@ class Sweep:
     # ---- What the store says, by signatures and statuses alone: clocks of machines differ
 
     def failed(self) -> list[StoredRun]:
-        """The runs of the plan that have failed since the sweep began."""
-        signatures = {run.signatures.run for run in self.planned}
-        return [
-            run
-            for run in self.store.failed()
-            if run.signature in signatures and (run.run_id, run.ended) not in self._failed_before
-        ]
+        """The runs of the plan that have failed since the sweep began, as far as the display has seen."""
+        return [run for run in list(self._ended.values()) if run.status == Status.FAILED]
 
     def _left(self) -> list[PlannedRun]:
-        """What workers could carry out now."""
-        failed = {run.trajectory for run in self.failed()}
-        if (failed and self.study.fail_fast) or time.time() >= self.until:
+        """What workers could carry out now; where the display has not seen how a run ended, the store is asked."""
+        if time.time() >= self.until:
             return []
-        return next_runs(self.planned, self._now_finished(), failed)
-
-    def _now_finished(self) -> set[str]:
-        return _finished(tracking.frame(self.store))
+        ended = dict(self._ended)
+        if self._has_launched:
+            unknown = {run.signatures.trajectory for run in self.missing if run.signatures.run not in ended}
+            ended |= self.progress.of_these(self.store.of_trajectories(unknown))
+        failed = {run.trajectory for run in ended.values() if run.status == Status.FAILED}
+        finished = {run.signature for run in ended.values() if run.status == Status.FINISHED}
+        return [] if failed and self.study.fail_fast else next_runs(self.missing, finished, failed)
 
     def _epochs(self) -> int:
         """How many are safe in checkpoints, over all trajectories of the plan."""
@@ -174,8 +178,8 @@ class Sweep:
         self._show_rungs()
 
     def _show_rungs(self) -> None:
-        """Print the leaderboard of every rung that has become complete; the store's runs are read only for that."""
-        if self.is_block:
+        """Print the leaderboard of every rung that has become complete; the store is not asked."""
+        if self.recorded is None:
             return
         finished = {run.signatures.run for run in self.planned if run.done}
         finished |= {record.signature for record in self._ended.values() if record.status == Status.FINISHED}
@@ -188,7 +192,14 @@ class Sweep:
             fresh = sum(not run.done for run in of_rung)
             after = f"{words.plural(fresh, 'run')}, {words.clock(time.time() - self.began / 1000)} after the start"
             self.launcher.console.print(f"\n[bold]Rung {rung}[/]: {after if fresh else 'nothing to do'}")
-            self.launcher.console.print(_leaderboard(of_rung, tracking.frame(self.store)), markup=False, soft_wrap=True)
+            self.launcher.console.print(_leaderboard(of_rung, self._runs()), markup=False, soft_wrap=True)
+
+    def _runs(self) -> pd.DataFrame:
+        """What was recorded as it was planned, with what has ended since in its place."""
+        assert self.recorded is not None
+        ended = sorted(self._ended.values(), key=lambda run: run.start_time, reverse=True)
+        before = self.recorded[~self.recorded["signature"].isin({run.signature for run in ended})]
+        return pd.concat([before, tracking.frame(ended)]) if ended else before
 
     def _sum_up(self, failed: list[StoredRun]) -> None:
         if failed:
@@ -198,18 +209,13 @@ class Sweep:
             raise RunError(f"{len(failed)} of {of_all} failed: {words.some(reasons)}")
         if self.is_block:
             return
-        if left := len(self.missing) - len({run.signatures.run for run in self.missing} & self._now_finished()):
+        if left := len(self.missing) - len(self._ended):  # all that has ended has finished
             over = f"the time (study.minutes={self.study.minutes:g}) is over"
             self.launcher.say(f"\n{over}: {left} of {words.plural(len(self.missing), 'run')} left for the same command")
             return
         took, estimated = time.time() - self.began / 1000, estimate(self.planned, self.workers)
         clocks = f"{words.clock(took)}; the plan said {words.clock(estimated)}"
         self.launcher.say(f"\n{words.plural(len(self.missing), 'run')} in {clocks}")
-
-
-def _finished(runs: pd.DataFrame) -> set[str]:
-    """Signatures of the runs that have finished."""
-    return set(runs.loc[runs["status"] == Status.FINISHED, "signature"])
 
 
 def _leaderboard(planned: list[PlannedRun], runs: pd.DataFrame) -> str:
@@ -244,7 +250,7 @@ def close_abandoned(store: Store, running: list[StoredRun]) -> list[StoredRun]:
     closed = []
     for run in running:
         with suppress(BusyError), store.holding(run.trajectory, wait=False) as held:
-            if held.is_running(run.run_id):  # or its process has ended it since we asked
+            if held.status(run.run_id) == Status.RUNNING:  # or its process has ended it since we asked
                 held.close(run.run_id, Status.KILLED)
                 closed.append(run)
     return closed

@@ -99,10 +99,18 @@ class Announcement:
     process: str  # that carries it out
     runs: list[ExpectedRun]
     failed_before: list[Attempt] = field(default_factory=list)  # not known of older sweeps
+    newest_end: int = 0  # ms; of all runs of the store, as the sweep began
+    is_block: bool = False  # after which the same process begins another sweep, or has settled all
 
 
 def announcement(
-    planned: list[PlannedRun], workers: int, began: int, failed_before: Iterable[Attempt] = ()
+    planned: list[PlannedRun],
+    workers: int,
+    began: int,
+    failed_before: Iterable[Attempt] = (),
+    newest_end: int = 0,
+    *,
+    is_block: bool = False,
 ) -> dict[str, Any]:
     """The announcement of a plan: its runs that are not yet done."""
     runs = [
@@ -110,9 +118,8 @@ def announcement(
         for run in planned
         if not run.done
     ]
-    return asdict(
-        Announcement(planned[0].config.study.name, workers, began, machine.this_process(), runs, sorted(failed_before))
-    )
+    study, process = planned[0].config.study.name, machine.this_process()
+    return asdict(Announcement(study, workers, began, process, runs, sorted(failed_before), newest_end, is_block))
 
 
 @dataclass
@@ -126,9 +133,13 @@ class SweepProgress:
     process: str  # that carries it out
     runs: list[ExpectedRun]
     failed_before: list[Attempt] = field(default_factory=list)
+    is_block: bool = False
     ended: dict[str, StoredRun] = field(default_factory=dict)  # signature -> its record, in the order of their ends
     active: list[ActiveRun] = field(default_factory=list)
+    newest_end: int = 0  # ms, by the clocks of those that wrote: the store was asked for all that ended up to it
     fresh: list[StoredRun] = field(default_factory=list)  # have ended between the last two looks
+    _left: set[str] = field(default_factory=set)  # trajectories that nobody works on any more since the last look
+    _asks_for_all: bool = False
     _watched: float = 0.0  # seconds, of which those that this process stood still are none
     _last_look: float | None = None  # its moment, by time.monotonic()
     _done_before: float = 0.0  # by the first look
@@ -150,8 +161,9 @@ class SweepProgress:
     def refresh(self) -> list[str]:
         """Look again; returns a line for each run that has ended since the last look."""
         before, self.active = self.active, active_runs(self.store, self.runs)
-        names, names_before = ({run.expected.signature for run in active} for active in (self.active, before))
-        self.fresh = self._news() if not names or names != names_before else []
+        now, then = ({run.expected for run in active} for active in (self.active, before))
+        self._left |= {run.trajectory for run in then - now}
+        self.fresh = self._news() if not now or now != then or self._asks_for_all else []
         self.ended.update((record.signature, record) for record in self.fresh)
         self._watch(time.monotonic())
         return [self._line(record) for record in self.fresh]
@@ -166,19 +178,32 @@ class SweepProgress:
     def _news(self) -> list[StoredRun]:
         """What has ended in this sweep and is not yet known: those that were done before are not among its runs.
 
-        By signatures and statuses alone: clocks of machines differ, and order only what is shown.
+        What ended after all that was seen to end, and what became of the trajectories that were worked on at the last
+        look: the clock of a machine may be slow, and its runs end before those that are known.
         """
+        later = self.store.ended_after(self.newest_end)
+        paths = self._left - {record.trajectory for record in later}
+        if self._asks_for_all:
+            paths |= {run.trajectory for run in self.runs if run.signature not in self.ended}
+        found = [*later, *self.store.of_trajectories(paths)]
+        self._left, self.newest_end = set(), max((record.ended for record in later), default=self.newest_end)
+        news = [record for record in self.of_these(found).values() if self.ended.get(record.signature) != record]
+        return sorted(news, key=lambda record: record.ended)
+
+    def of_these(self, records: Iterable[StoredRun]) -> dict[str, StoredRun]:
+        """Those of the records that a run of this sweep has ended with, by signatures: the finished one of several."""
         signatures, failed_before = {run.signature for run in self.runs}, set(self.failed_before)
-        newest = max((record.ended for record in self.ended.values()), default=self.began)
-        news = [
-            record
-            for record in self.store.ended_since(newest)
+        return {
+            record.signature: record
+            for record in sorted(records, key=lambda record: record.status == Status.FINISHED)
             if record.signature in signatures
             and record.status in (Status.FINISHED, Status.FAILED)
             and (record.run_id, record.ended) not in failed_before
-            and self.ended.get(record.signature) != record
-        ]
-        return sorted(news, key=lambda record: record.ended)
+        }
+
+    def ask_for_all(self) -> None:
+        """Have looks from now on find all that has ended, whatever the clocks of machines said."""
+        self._asks_for_all = True
 
     @property
     def expected(self) -> list[ExpectedRun]:

@@ -8,13 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import Override
-from hydra.types import RunMode
 
 from fmnist import machine
 from fmnist.config import STORE, Config, StudyConfig, UserError
 from fmnist.identity import make_command
 from fmnist.schema import BASELINE
-from fmnist.study.compose import TRAIN, to_config
+from fmnist.study.compose import compose_config, to_config
 from fmnist.study.typed import group_files
 from fmnist.words import shown
 from fmnist.work.launcher import LaunchingSweeper
@@ -68,7 +67,8 @@ class StudySweeper(LaunchingSweeper):
         self.console.print(plan_table(planned, study, workers))
         self.say(plan_summary(planned, runs))
         if not study.dry_run:
-            Sweep(planned, began, workers, self, until, question=self._question(study)).carry_out()
+            question = self._question(study)
+            Sweep(planned, began, workers, self, until, question=question, recorded=runs).carry_out()
             self.say("\n  ".join(["next:", *self._next(study.name)]))
 
     def _settle(
@@ -125,11 +125,8 @@ class StudySweeper(LaunchingSweeper):
     def _points(self, fixed: list[str], study: StudyConfig) -> list["Variant"]:
         from fmnist.study.plan import variants
 
-        loader = self.hydra_context.config_loader
-
         def compose(changes: Sequence[str]) -> Config:
-            composed = loader.load_configuration(TRAIN.name, [*fixed, *changes], run_mode=RunMode.RUN)
-            config = to_config(composed)
+            config = compose_config([*fixed, *changes])
             config.compute.threads = config.compute.threads or 1  # the numbers shall not depend on the machine's cores
             return machine.resolve(config)
 

@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 import test_engine
 import test_trajectory
+from commands import here
+from idx import synthetic, write_idx
 from test_engine import (  # noqa: F401
     test_bfloat16_trains_nearly_as_float32_does,
     test_dropout_masks_start_anew_from_a_seed,
     test_evaluation_counts_every_image_in_order_and_equals_predict,
     test_every_step_drops_other_units,
 )
-from test_engines import ROWS, STEPS, WARPS, begin, engine, go_on, path
+from test_engines import ROWS, STEPS, TINY, WARPS, begin, engine, go_on, path
 
+from fmnist import run
 from fmnist.config import from_flat
 from fmnist.training.engine import release, use_threads
 
@@ -46,6 +49,14 @@ def test_an_epoch_is_one_segment_and_compiling_is_told_apart(tmp_path: Path) -> 
     one.advance(3, lambda step, steps: told.append((step, steps)), lambda epoch, record: None)
     assert told == [(11, 11), (11, 11)]
     assert 0 < one.compiling < one.history[0]["time/epoch_s"]
+
+
+def test_a_run_is_reproduced_bit_for_bit(tmp_path: Path) -> None:
+    write_idx(tmp_path / "images", *synthetic(400, 100))
+    place = {"data.dir": str(tmp_path / "images"), "store": str(tmp_path / "store"), "epochs": 1}
+    ended = run.execute(from_flat(TINY, {"compute.backend": "jax", **place}))
+    said = here("reproduce", ended.run_id, "--store", tmp_path / "store").stdout
+    assert "bit-exact: 37 metrics, the curves of 1 epoch, 100 predictions (test), " in said and "its weights" in said
 
 
 def test_another_number_of_threads_is_refused_once_there_are_results() -> None:

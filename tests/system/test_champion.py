@@ -14,10 +14,11 @@ import numpy as np
 import psutil
 import pytest
 import requests
-from commands import ROOT, here, mistake
+from commands import ROOT, here, mistake, work_here
 from idx import synthetic, write_idx
 from invented import configs, write
 from PIL import Image
+from test_runs import changed, in_json
 
 from fmnist import run, tracking
 from fmnist.config import CLASSES
@@ -27,17 +28,18 @@ from fmnist.tracking.registry import Registry, load_model, model_of, probabiliti
 from fmnist.training.data import load
 
 SMALL = ["model.filters=2", "model.kernel_size=3", "model.dense_units=8", "batch_size=32"]
+FIRST = ["--where", "seed=0", "--where", "model.pooling=average"]
 SETTLED = ["study.seeds=[0,1]", "study.most_seeds=2", "study.margin=100"]  # after two seeds no difference matters
 
 
 @pytest.fixture(scope="module")
 def original(images, tmp_path_factory):
-    """Two seeds of each pooling after an epoch."""
+    """A sweep's runs: two seeds of each pooling after an epoch."""
     folder = tmp_path_factory.mktemp("champion")
-    for pooling in ("max", "average"):
-        for seed in range(2):
-            options = [*SMALL, "compute.threads=1", "epochs=1", f"model.pooling={pooling}", f"seed={seed}"]
-            run.execute(compose_config(["study=pooling", *options, f"data.dir={images}", f"store={folder}"]))
+    options = [*SMALL, "study.rungs=[1]", "study.seeds=[0,1]", f"data.dir={images}", f"store={folder}"]
+    with pytest.MonkeyPatch.context() as patch:
+        work_here(patch)
+        here("train", "study=pooling", *options)
     return folder
 
 
@@ -63,7 +65,8 @@ def aliases(store):
     return {alias: version.run_id for alias, version in Registry(tracking.Store(store)).versions().items()}
 
 
-def test_what_a_verdict_supports_becomes_the_champion_and_the_one_before_stays_at_hand(store):
+def test_a_champion_s_whole_way_from_a_sweep_to_the_next_champion(store, tmp_path):
+    """Chosen by a verdict, shown, asked, served, trained again from its record, and succeeded."""
     said = here("champion", *options(store)).stdout
     assert "version 1 is the candidate" in said and "'make settle STUDY=pooling" in said
     said = here("champion", *options(store, *SETTLED)).stdout
@@ -74,6 +77,14 @@ def test_what_a_verdict_supports_becomes_the_champion_and_the_one_before_stays_a
     shown = here("champion", "show", "--store", store).stdout
     assert shown.startswith(f"champion   version 1, run {champion[:8]}: ")
     assert all(f"## {part}" in shown for part in ("Data", "Recipe", "Figures", "Weak classes", "Limits", "Again"))
+    config = in_use(store, "champion")[2]
+    pixels, recorded = load(config.data).test_images[:100], tracking.Store(store).predictions(champion)
+    (tmp_path / "picture.png").write_bytes(picture(pixels[0, ..., 0]))
+    (said,) = json.loads(here("champion", "predict", tmp_path / "picture.png", "--store", store, "--json").stdout)
+    assert said["class"] == CLASSES[recorded["test_predicted"][0]]
+    check_server(store, config, pixels, recorded["test_predicted"][:100])
+    said = here("reproduce", "champion", "--store", store).stdout
+    assert said.startswith(f"run {champion[:8]}, made by commit ") and "bit-exact: 37 metrics" in said
     assert "the champion stays what it is" in here("champion", *options(store)).stdout
     assert "version 2 is the champion" in here("champion", *options(store, *SETTLED, other[:8])).stdout
     assert aliases(store) == {"champion": other, "previous": champion}
@@ -125,13 +136,78 @@ def test_a_run_without_its_model_is_refused_with_the_command_that_trains_it_with
     )
     here("runs", "import", tmp_path / "runs.zip", "--store", tmp_path / "imported")
     said = mistake("champion", *options(tmp_path / "imported"))
-    assert "has no model in this store, as no imported run has; python -m fmnist.reproduce " in said
+    assert "has no model in this store, as one that was exported without --models; python -m fmnist.reproduce " in said
 
 
-def test_the_champion_is_trained_again_from_its_registered_model_s_record(champion):
-    store, version, *_ = champion
-    said = here("reproduce", "champion", "--store", store).stdout
-    assert said.startswith(f"run {version.run_id[:8]}, made by commit ") and "bit-exact: 37 metrics" in said
+# ---- Models and checkpoints that travel -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def learnt(original, tmp_path_factory):
+    """The first run of average pooling in a file, with all that it has learnt."""
+    file = tmp_path_factory.mktemp("learnt") / "runs.zip"
+    here("runs", "export", file, "--models", "--checkpoints", *FIRST, "--store", original)
+    return file
+
+
+def test_a_model_and_a_checkpoint_go_on_where_they_were_carried_to(original, store, learnt, images, tmp_path):
+    there, small = tmp_path / "there", tmp_path / "small.zip"
+    here("runs", "export", small, *FIRST, "--store", original)
+    here("runs", "import", small, "--store", there)  # what was learnt follows later
+    assert model_of(tracking.Store(there), runs(there)[0]["run_id"]) is None
+    assert here("runs", "import", learnt, "--store", there).stdout.startswith("0 runs imported; 1 run had been there\n")
+    row, here_too = runs(there)[0], runs(store)[0]
+    promoted = here("champion", *options(there, *SETTLED, row["run_id"][:8], f"data.dir={images}")).stdout
+    assert "version 1 is the c" in promoted
+    more = [*SMALL, "compute.threads=1", "epochs=2", "model.pooling=average", "seed=0", f"data.dir={images}"]
+    config = compose_config(more)
+    pixels, made = load(config.data).test_images, []
+    for folder, run_id in ((there, row["run_id"]), (store, here_too["run_id"])):
+        opened = tracking.Store(folder)
+        made.append(probabilities(load_model(opened.uri, model_of(opened, run_id)[1], config), pixels))
+    assert np.array_equal(*made)
+    longer = [run.execute(compose_config(["study=pooling", *more, f"store={at}"])) for at in (there, store)]
+    assert [outcome.trained for outcome in longer] == [1, 1]
+    ends = [{key: value for key, value in one.metrics.items() if "time/" not in key} for one in longer]
+    assert ends[0] == ends[1]
+    kept = [tracking.Store(at).predictions(one.run_id) for at, one in zip((there, store), longer, strict=True)]
+    assert all(np.array_equal(kept[0][name], kept[1][name]) for name in kept[0])
+
+
+def swap(group, name, other):
+    return in_json(lambda facts: facts[group].update({name: facts[group][other]}))
+
+
+def without_a_weight(members):
+    (facts,) = (json.loads(content) for name, content in members.items() if name.startswith("runs/"))
+    members.pop(facts["model"]["model/conv1/kernel"])
+
+
+WRONG, OTHER = "are not those of the network", "of other epochs"
+LEARNT = {
+    "no bias": (in_json(lambda facts: facts["model"].pop("model/dense/bias")), "weights, but it has"),
+    "a bias of another shape": (swap("model", "model/dense/bias", "model/dense/kernel"), "weights, but it has"),
+    "a name that is a path": (in_json(lambda facts: facts["model"].update({"../x": "files/x.npy"})), "model.../x"),
+    "a program": (in_json(lambda facts: facts["model"].update({"MLmodel": "files/x.npy"})), "model.MLmodel"),
+    "weights as images": (swap("model", "example", "model/conv1/bias"), "is no image"),
+    "images alone": (in_json(lambda f: f.update(model={"example": f["model"]["example"]})), "is no image"),
+    "no optimizer": (in_json(lambda facts: facts["checkpoint"].pop("optimizer/00")), WRONG),
+    "another moment": (swap("checkpoint", "optimizer/02", "optimizer/00"), WRONG),
+    "no history": (in_json(lambda facts: facts.pop("history")), OTHER),
+    "a history alone": (in_json(lambda facts: facts.pop("checkpoint")), OTHER),
+    "too many epochs": (in_json(lambda facts: facts.update(history=facts["history"] * 2)), OTHER),
+    "half an epoch": (in_json(lambda facts: facts["history"][0].pop("val/loss")), OTHER),
+    "no number": (in_json(lambda f: f["history"][0].update({"val/loss": float("nan")})), "history.0.val/loss"),
+    "a lost member": (without_a_weight, "it lacks files/"),
+}
+
+
+@pytest.mark.parametrize("name", LEARNT)
+def test_a_file_whose_weights_cannot_be_is_refused_and_nothing_is_changed(name, learnt, tmp_path):
+    change, reason = LEARNT[name]
+    (tmp_path / "bad.zip").write_bytes(changed(learnt, change))
+    said = mistake("runs", "import", tmp_path / "bad.zip", "--store", tmp_path / "store")
+    assert reason in said and "nothing was changed" in said and not (tmp_path / "store").exists()
 
 
 # ---- Asked --------------------------------------------------------------------------------------------
@@ -179,9 +255,9 @@ def test_pictures_of_any_kind_are_predicted_as_the_images_were_and_damaged_ones_
     assert "b.PNG" in table and "bright: inverted" in table
 
 
-def test_the_model_server_answers_as_the_model_does_and_refuses_what_is_no_picture(champion):
-    store, version, config, recorded = champion
-    pixels = load(config.data).test_images[:100]
+def check_server(store, config, pixels, recorded):
+    """The model server answers as the model does, bit for bit, and refuses what is no picture."""
+    place = in_use(store, "champion")[1].place
     with serving(store) as (process, address):
         headers = {"content-type": "application/json"}
 
@@ -191,9 +267,9 @@ def test_the_model_server_answers_as_the_model_does_and_refuses_what_is_no_pictu
 
         def answers():
             made = np.array(post(pixels.tolist()).json()["predictions"], np.float32)
-            model = load_model(tracking.address(store), version.place, config)
+            model = load_model(tracking.address(store), place, config)
             assert np.array_equal(made, probabilities(model, pixels))
-            assert np.array_equal(made.argmax(axis=1), recorded["test_predicted"][:100])
+            assert np.array_equal(made.argmax(axis=1), recorded)
 
         answers()
         numbers = pixels[:1].astype(float)

@@ -68,11 +68,10 @@ def test_a_wheel_holds_the_package_and_every_yaml(wheel):
     assert not [name for name in files if not name.startswith(("fmnist/", f"fmnist-{__version__}"))]
 
 
-@pytest.mark.parametrize("module", [False, True], ids=["script", "module"])
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_tells_its_version_and_how_it_is_used(name, module, start):
-    assert start(name, "--version", module=module) == f"fmnist {__version__}\n"
-    assert f"python -m fmnist.{name}" in start(name, "--help", module=module)
+def test_every_command_tells_its_version_and_how_it_is_used(name, start):
+    assert start(name, "--version") == f"fmnist {__version__}\n"
+    assert f"python -m fmnist.{name}" in start(name, "--help", module=True)
 
 
 def test_every_command_works_from_an_empty_folder_where_alone_it_leaves_something(start, installed, images):
@@ -85,6 +84,5 @@ def test_every_command_works_from_an_empty_folder_where_alone_it_leaves_somethin
     trained = start("train", *tiny, "epochs=1", silent=True)
     assert "epoch 1/1" in trained and "test accuracy" in trained and "\x1b" not in trained
     assert "1 trial" in start("tune", *tiny, *SEARCH, module=True)
-    assert start("compare", "--format", "csv").count("\n") == 3
     assert "of 2 recorded runs none matches" in start("compare", "--study", "smoke", module=True)
     assert [path.name for path in start.folder.iterdir()] == ["mlruns"]

@@ -54,6 +54,12 @@ def test_its_sweep_is_finished_and_a_longer_budget_continues_its_paths(old, imag
     assert set(longer["trajectory_signature"]) <= set(before["trajectory_signature"])
 
 
+def test_its_experiments_say_what_they_are_once_it_is_opened_to_be_written(old):
+    store = tracking.Store(str(old))
+    said = {each.name: each.tags["mlflow.note.content"] for each in store.client.search_experiments()}
+    assert said.keys() == {"Default", "fmnist", "fmnist sweeps", "fmnist searches"} and all(said.values())
+
+
 @pytest.mark.parametrize("recipe", [1, 2])
 def test_its_runs_are_compared_and_the_one_that_failed_is_named(recipe, tmp_path):
     old = unpacked(recipe, tmp_path)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from commands import ROOT, TINY, here, mistake
-from invented import write
+from invented import configs, write
 from mlflow import MlflowClient
 from server import URI, Server, until
 
@@ -34,13 +34,13 @@ PER_EPOCH = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "time/e
 
 
 @contextmanager
-def started(*arguments, server=None):
+def started(*arguments, server=None, **variables):
     """`python -m fmnist.train` as a shell starts it, in a group of its own; nothing of it is left behind."""
     environment = {key: value for key, value in os.environ.items() if key != URI}
     process = subprocess.Popen(
         [sys.executable, "-m", "fmnist.train", *map(str, arguments)],
         cwd=ROOT,
-        env=environment | ({URI: server} if server else {}),
+        env=environment | variables | ({URI: server} if server else {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -146,16 +146,17 @@ def statuses(store):
     return list(tracking.load(str(store))["status"])
 
 
-def test_a_server_is_asked_for_what_has_ended_lately_and_not_for_all_that_it_holds(server, tmp_path):
-    store, now = tracking.Store(str(tmp_path)), int(time.time() * 1000)
-    computed = {"compute.precision": "float32", "compute.threads": 1, "epochs": 1}
-    old, new = (write(store, from_flat(Config(), {**computed, "data.limit": 700 + index})) for index in (0, 1))
-    store.client.set_terminated(old, "FINISHED", now - 3 * 86_400_000)
-    store.client.set_terminated(new, "FINISHED", now - 3_600_000)  # by a clock that is an hour slow
-    found = {run.run_id for run in store.ended_since(now)}
-    assert new in found and old not in found and old in {run.run_id for run in store.all_runs()}
-    for run_id in (old, new):
-        store.client.delete_run(run_id)
+def test_a_run_is_removed_from_a_server_with_its_files_and_it_is_said_who_removes_the_rest(server, tmp_path):
+    opened = tracking.Store(str(tmp_path))
+    run_id = write(opened, next(configs(1)))
+    tracking.RunWriter(opened.client, run_id).texts({"config.yaml": "seed: 0"})
+    assert list(server.folder.rglob(f"{run_id}/**/config.yaml"))
+    asked = ["--yes", "--store", tmp_path]
+    said = here("runs", "remove", run_id, *asked, MLFLOW_TRACKING_URI=server.uri).stdout
+    assert "1 run removed, 0.0 MB freed here" in said and "stay on the server" not in said
+    assert not list(server.folder.rglob(f"{run_id}/**/config.yaml"))
+    for text in (said, here("runs", "tidy", *asked, MLFLOW_TRACKING_URI=server.uri).stdout):
+        assert f"MLFLOW_TRACKING_URI={server.uri} python -m mlflow gc --backend-store-uri" in text
 
 
 # ---- A server that goes away ----------------------------------------------------------------------------
@@ -388,6 +389,37 @@ def test_two_sweeps_at_once_share_the_runs(images, tmp_path, calm):
         ended(first, 0)
         ended(second, 0)
     pd.testing.assert_frame_equal(finals(tmp_path)[calm.columns], calm, check_exact=True)
+
+
+CLOCK = """
+import time
+time.time, time.time_ns = (
+    lambda now=time.time: now() - 300, lambda now=time.time_ns: now() - 300_000_000_000
+)
+"""
+
+
+@pytest.mark.slow
+def test_two_folders_on_one_server_one_killed_the_other_s_clock_slow_come_to_what_one_machine_does(
+    images, tmp_path, calm, monkeypatch
+):
+    (tmp_path / "sitecustomize.py").write_text(CLOCK)
+    lease = {"FMNIST_LEASE_SECONDS": "12"}
+    store.create(f"sqlite:///{tmp_path}/mlflow.db")
+    shared = Server(tmp_path).start().wait()
+    monkeypatch.setenv(URI, shared.uri)
+    one, other = smoke(images, tmp_path / "one"), smoke(images, tmp_path / "other")
+    try:
+        with started(*other, server=shared.uri, **lease, PYTHONPATH=str(tmp_path)) as second:
+            for _ in range(2):
+                with started(*one, server=shared.uri, **lease) as first:  # which is killed at the end
+                    until(lambda: list(tmp_path.glob("one/checkpoints/*/*.ckpt")) or first.poll() is not None)
+            with started(*one, server=shared.uri, **lease) as first:
+                ended(first, 0)
+                ended(second, 0)
+        pd.testing.assert_frame_equal(finals(tmp_path / "one")[calm.columns], calm, check_exact=True)
+    finally:
+        shared.kill()
 
 
 def seeds(images, store):

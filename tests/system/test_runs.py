@@ -17,10 +17,10 @@ from fmnist import artifacts, machine, tracking
 from fmnist.config import UserError
 from fmnist.identity import parameters, run_name, sign
 from fmnist.run import describe
-from fmnist.tracking import transfer
+from fmnist.tracking import portable, transfer
 from fmnist.tracking.portable import RunFile
 from fmnist.training.locking import exclusively
-from fmnist.work import disposal
+from fmnist.work import disposal, redrawing
 
 PREDICTIONS = {
     "test_labels": np.arange(200, dtype=np.uint8) % 10,
@@ -94,6 +94,18 @@ def test_an_imported_store_gives_the_same_leaderboard_and_the_same_file(original
     assert (tmp_path / "again.zip").read_bytes() == file.read_bytes()
 
 
+def test_rows_that_validate_travel_in_their_order_each_with_what_was_said_of_it_in_a_byte():
+    rng = np.random.default_rng(0)
+    made = {"val_rows": rng.permutation(60_000)[:6000].astype(np.int32), "test_labels": np.arange(9, dtype=np.uint8)}
+    made |= {name: rng.integers(10, size=6000).astype(np.uint8) for name in ("val_labels", "val_predicted")}
+    packed = portable._packed(made)
+    assert packed["val_steps"].nbytes == 6000
+    back, rows = portable._unpacked(packed), made["val_rows"]
+    assert np.array_equal(back["val_rows"], np.sort(rows)) and np.array_equal(back["test_labels"], made["test_labels"])
+    for name in ("val_labels", "val_predicted"):
+        assert np.array_equal(back[name][np.searchsorted(back["val_rows"], rows)], made[name])
+
+
 def test_runs_keep_all_that_is_recorded_of_them_and_get_their_pictures_again(original, imported):
     stores = tracking.Store(str(original)), tracking.Store(str(imported))
     ours, theirs = ({run.signature: run for run in store.all_runs()} for store in stores)
@@ -109,6 +121,10 @@ def test_runs_keep_all_that_is_recorded_of_them_and_get_their_pictures_again(ori
     copy = theirs[first.signature]
     histories = (store.histories([run.run_id]) for store, run in zip(stores, (first, copy), strict=True))
     pd.testing.assert_frame_equal(*(frame for history in histories for frame in history.values()))
+    seen = [inputs(store, each) for store, each in zip(stores, (first, copy), strict=True)]
+    assert (
+        seen[0] == seen[1] and len(seen[0]) == 3 and all("mlflow_tensorspec" in data["schema"] for data, _ in seen[0])
+    )
     kept = stores[1].predictions(copy.run_id)
     assert set(kept) == {name for name in PREDICTIONS if "probabilities" not in name}
     assert all(np.array_equal(kept[name], PREDICTIONS[name]) for name in kept)
@@ -117,6 +133,12 @@ def test_runs_keep_all_that_is_recorded_of_them_and_get_their_pictures_again(ori
     }
     assert pictures == {"curves", "confusion_matrix"}
     assert stores[1].error(next(run.run_id for run in theirs.values() if run.status == "FAILED")) == "too hot"
+
+
+def inputs(store, run):
+    """The data that a run saw, with the tags of each."""
+    found = store.client.get_run(run.run_id).inputs.dataset_inputs
+    return sorted(((dict(each.dataset), [dict(tag) for tag in each.tags]) for each in found), key=str)
 
 
 def test_what_a_store_has_stays_and_what_two_have_gives_the_whole(original, file, imported, tmp_path):
@@ -137,6 +159,16 @@ def test_what_a_store_has_stays_and_what_two_have_gives_the_whole(original, file
     for each in (part, other, file):
         here("runs", "import", each, "--store", tmp_path / "merged")
     assert leaderboard(tmp_path / "merged") == leaderboard(original)
+
+
+def test_processes_draw_the_same_pictures_in_the_order_of_the_runs(file, monkeypatch):
+    monkeypatch.setattr(redrawing, "FEW", 1)
+    monkeypatch.setattr(machine, "cores", lambda: 2)
+    runs = list(RunFile(file))
+    for run, (other, pictures) in zip(runs, redrawing.drawn(iter(runs)), strict=True):
+        here_drawn = artifacts.redrawn(run)
+        assert run is other and pictures.keys() == here_drawn.keys()
+        assert all(np.array_equal(pictures[name][0], here_drawn[name][0]) for name in pictures)
 
 
 @pytest.mark.parametrize("after", ["create_run", "log_batch", "log_artifacts", "set_terminated"])
@@ -356,7 +388,7 @@ def deep(members):
 BAD = {
     "no about": (lambda members: members.pop("about.json"), "it lacks about.json"),
     "another format": (about(format="cats"), "no file of runs but of 'cats'"),
-    "newer": (about(version=2), "it is of version 2, and this fmnist reads 1; update it"),
+    "newer": (about(version=3), "it is of version 3, and this fmnist reads 2; update it"),
     "version true": (about(version=True), "it is of version true"),
     "about is a list": (lambda members: members.update({"about.json": b"[]"}), "does not say so"),
     "deep about": (lambda members: members.update({"about.json": b"[" * 99_999}), "does not say so"),
@@ -390,7 +422,7 @@ BAD = {
     "other options": (in_json(lambda run: run["params"].update({"batch_size": "64"})), "give another fmnist.signature"),
     "no options": (in_json(lambda run: run.update(params={})), "it has no parameters"),
     "unsigned": (in_json(lambda run: run["tags"].pop("fmnist.signature")), "has no fmnist.signature"),
-    "array file": (in_json(lambda run: run["predictions"].update({"file": run["predictions"]["val_rows"]})), "file"),
+    "array file": (in_json(lambda run: run["predictions"].update({"file": run["predictions"]["val_steps"]})), "file"),
     "array of objects": (array(lambda was: was.replace(b"|u1", b"|O8")), "of type object"),
     "huge array": (array(lambda was: was.replace(b"(200,), }          ", b"(9999999999999,), }")), "runs/"),
     "array of nothing": (array(lambda was: b""), "runs/"),

@@ -75,20 +75,38 @@ def test_a_study_prints_its_plan_then_a_leaderboard_for_each_rung(smoke):
 
 def test_a_study_has_a_page_with_tables_and_pictures_above_its_runs(smoke):
     store = tracking.Store(str(smoke[1]))
-    (page,) = store.client.search_runs([store.id], "tags.`fmnist.page_of` = 'smoke'")
+    page, pictures, files = page_of(store)
     runs = [store.client.get_run(run.run_id) for run in store.all_runs()]  # of which it is none
     assert len(runs) == 6 and {run.data.tags["mlflow.parentRunId"] for run in runs} == {page.info.run_id}
     note = page.data.tags["mlflow.note.content"]
     assert note.startswith("**Does everything work?**") and "| pooling=average |" in note and "make sweep" in note
-    pictures = {
-        file.path.split("/")[1].split("+")[0] for file in store.client.list_artifacts(page.info.run_id, "images")
-    }
     assert pictures == {"baseline", "pooling=average", "scale=unit"}
-    assert {"leaderboard.md", "claims.csv"} <= {file.path for file in store.client.list_artifacts(page.info.run_id)}
+    assert {"leaderboard.md", "claims.csv", "report.html"} <= files
     beside = "points in validation against the baseline's run of the same seed"
     assert any(beside in run.data.tags["mlflow.note.content"] for run in runs)
     described = store.client.get_experiment(store.id).tags
     assert "of study smoke" in described["mlflow.note.content"] and "mlflow.sharedViewState.means" in described
+
+
+def page_of(store):
+    """The page of the study, and the names of its pictures and files."""
+    (page,) = store.client.search_runs([store.id], "tags.`fmnist.page_of` = 'smoke'")
+    pictures, files = (store.client.list_artifacts(page.info.run_id, folder) for folder in ("images", None))
+    return page, {file.path.split("/")[1].split("+")[0] for file in pictures}, {file.path for file in files}
+
+
+def test_a_study_whose_runs_were_imported_has_the_same_page_above_them(smoke, tmp_path):
+    there = tracking.Store(str(smoke[1]))
+    here("runs", "export", tmp_path / "runs.zip", "--store", smoke[1])
+    said = here("runs", "import", tmp_path / "runs.zip", "--store", tmp_path / "store").stdout
+    assert "6 runs imported" in said and "page of study smoke: " in said
+    store = tracking.Store(str(tmp_path / "store"))
+    (page, *files), (before, *others) = page_of(store), page_of(there)
+    assert files == others
+    notes = [each.data.tags["mlflow.note.content"].partition("Again: ")[0] for each in (page, before)]
+    assert notes[0] == notes[1]
+    parents = {store.client.get_run(run.run_id).data.tags["mlflow.parentRunId"] for run in store.all_runs()}
+    assert parents == {page.info.run_id}
 
 
 def test_a_finished_study_trains_nothing_again(smoke):

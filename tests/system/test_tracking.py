@@ -47,7 +47,7 @@ def epoch(accuracy):
 
 
 def run_id(store, name):
-    return tracking.frame(store).set_index("run_name")["run_id"][name]
+    return tracking.frame(store.all_runs()).set_index("run_name")["run_id"][name]
 
 
 def busy(*_):
@@ -58,28 +58,28 @@ def busy(*_):
 
 
 def test_a_database_is_read_as_the_client_reads_it(store, monkeypatch):
-    short = tracking.frame(store)
+    short = tracking.frame(store.all_runs())
     monkeypatch.setattr(database, "_runs", busy)
-    pd.testing.assert_frame_equal(short, tracking.frame(store))
+    pd.testing.assert_frame_equal(short, tracking.frame(store.all_runs()))
     pd.testing.assert_frame_equal(short, tracking.load(store.folder))
     assert sorted(short["run_name"]) == ["baseline · seed 0 · 1 epoch", "just begun", "wild"]
 
 
 def test_runs_longer_than_a_page_are_all_read_by_the_client(store, monkeypatch):
-    short = tracking.frame(store)
+    short = tracking.frame(store.all_runs())
     monkeypatch.setattr(database, "_runs", busy)
     monkeypatch.setattr("fmnist.tracking.client.PAGE", 1)
-    pd.testing.assert_frame_equal(short, tracking.frame(store))
+    pd.testing.assert_frame_equal(short, tracking.frame(store.all_runs()))
 
 
 def test_numbers_that_are_not_finite_come_back(store):
-    wild = tracking.frame(store).set_index("run_name").loc["wild"]
+    wild = tracking.frame(store.all_runs()).set_index("run_name").loc["wild"]
     assert np.isnan(wild["val/accuracy"]) and wild["val/loss"] > 1e300  # as large as the database can
     assert (wild["status"], wild["seed"], wild["model.filters"], wild["variant"]) == ("FAILED", 4, "[32, 64]", "ü=1")
 
 
 def test_counts_of_images_are_whole_numbers_and_0_where_an_older_run_does_not_say(store):
-    runs = tracking.frame(store).set_index("run_name")
+    runs = tracking.frame(store.all_runs()).set_index("run_name")
     assert runs["test_images"].dtype == runs["validation_images"].dtype == "int64"
     assert runs.loc["wild", ["test_images", "validation_images"]].tolist() == [0, 0]
     assert runs.loc["baseline · seed 0 · 1 epoch", ["test_images", "validation_images"]].tolist() == [10_000, 6_000]
@@ -103,7 +103,7 @@ def test_an_option_that_a_record_lacks_has_its_default_and_a_run_without_options
     store.begin("killed at once", "s", {}, {})
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection, connection:
         connection.execute("DELETE FROM params WHERE key = 'compute.backend'")
-    for runs in (tracking.load(str(tmp_path)), tracking.frame(store)):
+    for runs in (tracking.load(str(tmp_path)), tracking.frame(store.all_runs())):
         row, killed = (
             runs[runs["run_name"] == name].iloc[0] for name in ("batch_norm=true · seed 0 · 1 epoch", "killed at once")
         )
@@ -156,12 +156,12 @@ def test_a_run_that_others_have_written_or_changed_is_left_out_and_named_with_th
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection, connection:
         connection.execute(change)
     write(store, kept)
-    for read in (tracking.frame, lambda store: tracking.load(store.folder)):
+    for read in (lambda store: tracking.frame(store.all_runs()), lambda store: tracking.load(store.folder)):
         assert len(read(store)) == 1
     ((_, _, message),) = caplog.record_tuples
     assert f"(run {run_id}) is left out: " in message and reason in message and "\n" not in message
     monkeypatch.setattr(database, "_runs", busy)
-    assert len(tracking.frame(store)) == len(list(store.runs())) == 1
+    assert len(tracking.frame(store.all_runs())) == len(list(store.runs())) == 1
 
 
 # ---- Tags ---------------------------------------------------------------------------------------------
@@ -212,7 +212,6 @@ def test_a_number_of_an_epoch_that_others_have_changed_is_left_out_and_named(cha
         connection.execute(f"UPDATE metrics SET {change} WHERE key = 'val/accuracy' AND step = 2")
     history = store.histories([writer.run_id])[writer.run_id]
     assert history.index.tolist() == [1, 2] and history["val/accuracy"].isna().tolist() == [False, True]
-    assert store.progress(writer.run_id) == [(1, 0.7, 1.5)]
     ((_, _, message),) = caplog.record_tuples
     assert message.startswith("'val/accuracy, step ") and f"(run {writer.run_id}) is left out: " in message
 

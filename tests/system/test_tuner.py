@@ -177,7 +177,7 @@ def test_a_search_that_was_terminated_numbers_its_trials_like_one_that_was_not(h
 
 def test_points_that_fail_are_trials_with_their_reason(images, tmp_path, one_process):
     arguments = [*SMALL, f"data.dir={images}", f"store={tmp_path}", NAME, "tuner=random", "tuner.max_epochs=1"]
-    done = run("tune", *arguments, "tuner.space.model.kernel_size.values=[25]", code=1)
+    done = here("tune", *arguments, "tuner.space.model.kernel_size.values=[25]", code=1)
     assert "3 trials in a row failed" in done.stderr and done.stderr.count("\n") == 1
     assert done.stdout.count("FAILED: model.kernel_size") == 3 and tracking.load(str(tmp_path)).empty
     wild = ["tuner.space.optimizer.learning_rate={min: 1e29, max: 1e30}", "tuner.max_trials=1", "tuner.name=wild"]

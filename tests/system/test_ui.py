@@ -19,8 +19,9 @@ from browser import BROWSER, FLAGS, NO_BROWSER
 from commands import ROOT, TINY, here, mistake
 from playwright.sync_api import FloatRect, Locator, Page, Request, sync_playwright
 
-from fmnist import signals
+from fmnist import signals, tracking
 from fmnist.cli import server
+from fmnist.study.views import choose
 
 POOLINGS = ("max", "average")
 HERE = "127.0.0.1"
@@ -204,7 +205,13 @@ def test_the_curves_of_two_runs_lie_over_each_other(page: Page) -> None:
     assert len(drawn) == len(POOLINGS) and all(line and line.count("L") == 2 for line in drawn)  # three epochs
 
 
-def test_the_confusion_matrices_of_two_runs_stand_side_by_side(page: Page) -> None:
+def in_the_order_of_the_selection(store: Path) -> list[str]:
+    """The names of the runs, the baseline's first, then the best."""
+    names = {run.run_id: run.name for run in tracking.Store(str(store)).all_runs()}
+    return [names[run_ids[0]] for run_ids in choose(str(store)).variants.values()]
+
+
+def test_the_confusion_matrices_of_two_runs_stand_side_by_side(page: Page, store: Path) -> None:
     pictures = card(page, "img[src*=confusion_matrix]").locator("img[src*=confusion_matrix]")
     until(lambda: pictures.count() == len(POOLINGS), "two matrices")
     for picture in pictures.all():
@@ -213,6 +220,8 @@ def test_the_confusion_matrices_of_two_runs_stand_side_by_side(page: Page) -> No
         lambda: is_alone(page) and sum(box["width"] > 200 for box in boxes(pictures)) == len(POOLINGS),
         "matrices in full size",
     )
+    above = card(page, "img[src*=confusion_matrix]").inner_text()
+    assert sorted(in_the_order_of_the_selection(store), key=above.index) == in_the_order_of_the_selection(store)
     left, right = sorted(boxes(pictures), key=lambda box: box["x"])
     assert left["x"] + left["width"] <= right["x"]
     assert abs(left["y"] - right["y"]) < 5

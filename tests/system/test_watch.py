@@ -15,7 +15,7 @@ from fmnist import machine, tracking
 from fmnist.config import UserError
 from fmnist.identity import sign
 from fmnist.tracking import leases
-from fmnist.watch import watch
+from fmnist.watch import _show, watch
 from fmnist.work.display import ExpectedRun
 from fmnist.work.sweep_progress import Announcement, SweepProgress
 
@@ -61,6 +61,19 @@ def test_a_sweep_of_another_machine_is_over_once_its_process_has_shown_no_sign_o
     assert done.stderr == "fmnist.watch: the sweep was killed; the command that started it goes on where it stopped\n"
 
 
+def test_of_a_settling_one_block_is_shown_after_the_other(tmp_path, announced, capsys):
+    store, sweep = tracking.Store(str(tmp_path)), announced[2]
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        name = f"{machine.platform.node()} {process.pid} {psutil.Process(process.pid).create_time()}"
+        blocks = []
+        for _ in range(2):
+            blocks.append(store.announce("smoke", sweep | {"process": name, "is_block": True}))
+            store.client.set_terminated(blocks[-1])
+        assert _show(store, blocks[0]) == blocks[1]
+        process.kill()
+    assert _show(store, blocks[1]) == "" and capsys.readouterr().out.count("Study smoke: 1 run") == 2
+
+
 def test_a_sweep_that_has_not_said_its_plan_yet_is_a_matter_of_a_moment(announced):
     store, opened, _ = announced
     young = opened.client.create_run(opened.client.get_experiment_by_name("fmnist sweeps").experiment_id)
@@ -92,16 +105,37 @@ def test_an_announcement_survives_the_store(announced):
 def test_what_has_ended_is_told_by_signature_and_status_whatever_the_clocks_of_machines_say(tmp_path):
     store, now = tracking.Store(str(tmp_path)), int(time.time() * 1000)
     finished, failed, *_ = configs(3)
-    signatures = [sign(config, dataset().digest).run for config in (finished, failed)]
+    signs = [sign(config, dataset().digest) for config in (finished, failed)]
+    signatures = [each.run for each in signs]
     for config, moment in ((finished, 1000), (failed, 2000)):
         store.client.set_terminated(write(store, config), "FAILED" if config is failed else "FINISHED", moment)
     ids = {run.signature: run.run_id for run in store.all_runs()}
-    runs = [ExpectedRun(name, name, epochs=1, start=0, seconds=1.0) for name in signatures]
+    runs = [ExpectedRun(each.run, each.run, 1, 0, 1.0, each.trajectory) for each in signs]
     announced = Announcement("smoke", 2, now, "elsewhere 1 1.0", runs, [(ids[signatures[1]], 2000)])
     sweep = SweepProgress.of(store, json.loads(json.dumps(asdict(announced))))
     sweep.refresh()
     assert list(sweep.ended) == signatures[:1]  # the failed one had failed before
     store.client.set_terminated(ids[signatures[1]], "FAILED", 1500)
+    sweep.ask_for_all()
     sweep.refresh()
     assert list(sweep.ended) == signatures
     assert sweep.refresh() == []
+
+
+def test_a_run_of_a_machine_with_a_slow_clock_is_found_by_its_trajectory_and_nothing_older_is_read(tmp_path):
+    store = tracking.Store(str(tmp_path))
+    old, seen, unseen = list(configs(31))[::15]
+    for config in (old, seen, unseen):
+        store.client.set_terminated(write(store, config), "FINISHED", 2_000_000)
+    assert store.newest_end() == 2_000_000
+    records = {run.signature: run for run in store.all_runs()}
+    signs = [sign(config, dataset().digest) for config in (old, seen, unseen)]
+    runs = [ExpectedRun(each.run, each.run, 1, 0, 1.0, each.trajectory) for each in signs]
+    sweep = SweepProgress.of(store, asdict(Announcement("smoke", 2, 0, "elsewhere 1 1.0", runs, [], 2_000_000)))
+    assert sweep.refresh() == []
+    store.client.update_run(records[signs[1].run].run_id, status="RUNNING")
+    assert sweep.refresh() == [] and [run.epoch for run in sweep.active] == [1]
+    store.client.set_terminated(records[signs[1].run].run_id, "FINISHED", 1_000_000)
+    assert len(sweep.refresh()) == 1 and list(sweep.ended) == [signs[1].run]
+    sweep.ask_for_all()
+    assert len(sweep.refresh()) == 2 and len(sweep.ended) == 3

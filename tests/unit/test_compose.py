@@ -4,11 +4,12 @@ import shutil
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from fmnist.checks import check
 from fmnist.config import CONF, Config, StudyConfig, UserError
 from fmnist.identity import variant_name
-from fmnist.study import plan
+from fmnist.study import compose, plan
 from fmnist.study.compose import compose_config
 
 
@@ -37,6 +38,30 @@ def test_every_augmentation_sets_every_range(file):
     config = check(compose_config([f"augment={file.stem}"]))
     assert vars(config.augment) == yaml.safe_load(file.read_text())
     assert variant_name(config) in (f"augment={file.stem}", "baseline")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["model.filters=[8,16]", "study=grid", "augment=light", "augment.zoom=0.5", "~study.axes.augment", "seed=3"],
+        ["model.filters=5", "model={filters: 3, pooling: average}", "epochs=2", "epochs=3", "store=a b"],
+        ["model={filters: 3}", "model.filters=5", "study.axes={model.filters: [1, 2]}", "study=filters"],
+        [
+            "study.axes.model.filters=[8]",
+            "+study.axes.model.dropout=[0.0,0.1]",
+            "+study.claims.a.says=b",
+            "study=kernel",
+        ],
+        ["epochs=${seed}", "hydra.job.name=x", "seed=7", "hydra/launcher=slurm", "data.dir='a b'", "data.limit=null"],
+    ],
+)
+def test_what_is_set_after_the_files_were_composed_once_is_what_hydra_composes(overrides):
+    """Whichever files the points before have chosen."""
+    kept = compose._composed(overrides, compose.TRAIN)
+    hydras = compose._of_files.__wrapped__(CONF, compose.TRAIN, False, *overrides)
+    assert OmegaConf.to_yaml(kept) == OmegaConf.to_yaml(hydras) and kept == hydras
+    assert compose_config(["study=filters"]) == compose_config(["study=filters"])  # and leaves what is kept alone
+    assert compose_config() == Config()
 
 
 def test_one_axis_at_a_time_meets_the_baseline_once():

@@ -2,6 +2,7 @@
 
 import io
 import time
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -9,7 +10,7 @@ from rich.console import Console
 from fmnist.schema import Status
 from fmnist.tracking import StoredRun, as_tags
 from fmnist.work import sweep_progress
-from fmnist.work.display import LAST, ActiveRun, ExpectedRun, picture
+from fmnist.work.display import LAST, ActiveRun, ExpectedRun, pause, picture
 from fmnist.work.sweep_progress import SweepProgress
 
 NAME = "limit=600 filters=4 kernel_size=3 dense_units=16 learning_rate=1e+30 batch_size=[32] · {} epochs · seed {}"
@@ -84,3 +85,11 @@ def test_hours_that_the_machine_slept_are_no_pace(monkeypatch):
         watched.ended = progress(ended=[Status.FINISHED] * ended).ended
         watched.refresh()
     assert watched.seconds_left() < 600
+
+
+@pytest.mark.parametrize(
+    ("uri", "waited", "seconds"), [("http://s", 1, 1), ("http://s", 8, 4), ("http://s", 99, 10), ("sqlite:///x", 99, 1)]
+)
+def test_a_server_is_looked_at_the_less_often_the_longer_nothing_has_ended(uri, waited, seconds, monkeypatch):
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0 + waited)
+    assert pause(SimpleNamespace(uri=uri), 100.0) == seconds

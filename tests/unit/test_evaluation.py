@@ -8,10 +8,7 @@ from numpy.typing import NDArray
 from sklearn import metrics
 
 from fmnist.schema import REPORTED, recall
-from fmnist.training.engine import keras, use_threads
 from fmnist.training.evaluation import evaluate, log_loss
-
-use_threads(1)  # before any test computes: a process cannot change it later
 
 
 def voting(predicted: list[int], height: float = 1.0) -> NDArray[np.float32]:
@@ -56,6 +53,9 @@ def test_a_class_that_is_never_predicted_has_precision_0_and_no_warning() -> Non
 
 @pytest.mark.parametrize("scale", [0.1, 1, 3])
 def test_the_loss_is_that_of_scikit_learn_and_keras(scale: float) -> None:
+    from fmnist.training.engine import keras, use_threads  # seconds, for this test alone
+
+    use_threads(1)  # before any test computes: a process cannot change it later
     logits, labels = random_case(1234, scale)
     found = evaluate(logits, labels)
     exact = np.exp(logits.astype(float) - logits.max(axis=1, keepdims=True))

@@ -258,7 +258,7 @@ def test_slurm_is_refused_where_there_is_none(tmp_path, monkeypatch, images):
 
 
 def test_slurm_s_jobs_go_on_after_their_time_limit():
-    launcher = compose._composed(["hydra/launcher=slurm"], compose.TRAIN).hydra.launcher
+    launcher = compose._composed(["hydra/launcher=slurm"], compose.TRAIN, with_hydra=True).hydra.launcher
     assert (
         launcher._target_.endswith(".SlurmLauncher") and launcher.max_num_timeout > 1 and launcher.signal_delay_s > 10
     )

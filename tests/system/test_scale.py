@@ -1,0 +1,139 @@
+"""What a server is asked for, and what is kept of its runs: MLflow's server in this process, and its requests."""
+
+import os
+import re
+import sqlite3
+import sys
+import threading
+from collections import Counter
+from contextlib import closing
+
+import pandas as pd
+import pytest
+from commands import TINY, here
+from invented import configs, write
+from mlflow import server as mlflow_server
+from mlflow.server import constants, handlers
+from werkzeug.serving import make_server
+
+from fmnist import tracking
+from fmnist.tracking import store
+from fmnist.work import display
+
+OF_A_RECORD = re.compile(r"mlflow-artifacts|logged-models|runs/(create|get|update|log-|set-tag|outputs)")
+
+
+@pytest.fixture(scope="module")
+def requests(tmp_path_factory):
+    """The server's address, and the paths that it was asked for."""
+    folder = tmp_path_factory.mktemp("server")
+    store.create(f"sqlite:///{folder}/mlflow.db")
+    asked = list[str]()
+
+    def count(environment, respond):
+        asked.append(environment["PATH_INFO"])
+        return mlflow_server.app(environment, respond)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(constants.SERVE_ARTIFACTS_ENV_VAR, "true")
+        patch.setenv(constants.ARTIFACTS_DESTINATION_ENV_VAR, f"{folder}/artifacts")
+        patch.setenv(constants.ARTIFACT_ROOT_ENV_VAR, "mlflow-artifacts:/")
+        patch.setenv(constants.BACKEND_STORE_URI_ENV_VAR, f"sqlite:///{folder}/mlflow.db")
+        patch.setattr(handlers, "_tracking_store", None)
+        patch.setattr(handlers.utils, "set_tracking_uri", lambda uri: None)  # of this process, where the client is too
+        patch.setitem(sys.modules, "mlflow.server.auth", None)  # as where nobody signs in: its import warns
+        listening = make_server("127.0.0.1", 0, count, threaded=True)
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.port}", asked
+        listening.shutdown()
+
+
+@pytest.fixture
+def asked(requests, monkeypatch):
+    """The paths that a test asks for."""
+    address, paths = requests
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    paths.clear()
+    return paths
+
+
+def test_a_run_of_a_sweep_asks_for_little_but_its_own_record(asked, images, tmp_path, one_process, monkeypatch):
+    monkeypatch.setattr(display, "pause", lambda store, last_news: 1e6)  # looks at what goes on come with time
+    options = [f"data.dir={images}", f"store={tmp_path}", "seed=0", "epochs=1,2"]
+    here("train", "-m", *TINY, *options, MLFLOW_TRACKING_URI=os.environ["MLFLOW_TRACKING_URI"])
+    beside = [path for path in asked if not OF_A_RECORD.search(path)]
+    assert len(tracking.load(str(tmp_path))) == 2
+    assert len(beside) < 2 * 15, Counter(beside)
+    assert len(asked) < 2 * 75, Counter(asked)
+
+
+@pytest.fixture
+def kept(asked, tmp_path):
+    """A store with four runs, of which it has read all."""
+    opened = tracking.Store(str(tmp_path))
+    for run in opened.client.all_runs(opened.id):
+        opened.client.delete_run(run.run_id)
+    for config in list(configs(20))[::5]:
+        write(opened, config)
+    assert len(tracking.load(str(tmp_path))) == 4
+    return opened
+
+
+def current(opened):
+    """What is read with what is kept, which must be what the server has."""
+    runs = tracking.load(opened.folder)
+    truth = tracking.frame(list(opened.client.all_runs(opened.id)))
+    by = ["run_id"]
+    pd.testing.assert_frame_equal(*(each.sort_values(by, ignore_index=True) for each in (runs, truth)), check_like=True)
+    return runs
+
+
+def test_what_has_ended_is_read_once(kept, asked):
+    asked.clear()
+    runs = current(kept)
+    assert len(runs) == 4 and runs["val/accuracy"].notna().all()
+    (file,) = kept.folder.glob(".server-*.db")
+    before = file.read_bytes()
+    write(kept, list(configs(40))[-1])
+    assert len(current(kept)) == 5 and file.read_bytes() != before
+
+
+def test_what_is_done_to_ended_runs_on_the_server_is_seen(kept):
+    client, (first, second, third, *_) = kept.client, current(kept)["run_id"]
+    client.delete_run(first)
+    assert first not in set(current(kept)["run_id"])
+    client.restore_run(first)
+    client.delete_run(second)
+    assert first in set(current(kept)["run_id"])
+    old = write(kept, list(configs(44))[-1])
+    client.update_run(old, status="RUNNING")
+    current(kept)
+    client.set_terminated(old, "FINISHED", 1000)  # as an import does, or a machine whose clock is slow
+    assert old in set(current(kept)["run_id"])
+    client.set_tag(third, "fmnist.study", "another")
+    client.set_tag(third, "fmnist.trial", "1")
+    client.set_tag(third, "fmnist.search", "random-1")
+    assert set(current(kept).set_index("run_id").loc[third, ["study", "search"]]) == {"another", "random-1"}
+    client.set_tag(third, "fmnist.search", "random-2")
+    client.delete_tag(third, "fmnist.study")
+    current(kept)
+    (file,) = kept.folder.glob(".server-*.db")
+    assert b"random-2" in file.read_bytes()  # so that it is not read anew the next time
+
+
+@pytest.mark.parametrize("damage", ["no database", "no table", "no record"])
+def test_what_is_kept_and_damaged_is_thrown_away(kept, damage):
+    (file,) = kept.folder.glob(".server-*.db")
+    if damage == "no database":
+        file.write_bytes(b"damaged" * 1000)
+    else:
+        with closing(sqlite3.connect(file)) as database, database:
+            database.execute("DROP TABLE runs" if damage == "no table" else "UPDATE runs SET record = '[1, {'")
+    assert len(current(kept)) == 4 and len(current(kept)) == 4
+
+
+def test_where_nothing_can_be_kept_all_is_read(kept, tmp_path):
+    (file,) = kept.folder.glob(".server-*.db")
+    file.unlink()
+    file.mkdir()
+    assert len(current(kept)) == 4
