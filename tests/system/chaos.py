@@ -278,7 +278,11 @@ def _contents(client: MlflowClient, run: Any, artifacts: Path) -> dict[str, Any]
     found = {
         "parameters": dict(run.data.params),
         "tags": {**tags, "images": run.data.tags["mlflow.loggedImages"]},
-        "files": {str(path.relative_to(artifacts)) for path in artifacts.rglob("*") if path.parent.name != "images"},
+        "files": {
+            str(path.relative_to(artifacts))
+            for path in artifacts.rglob("*")
+            if path.parent.name != "images" and path.name != "uncommitted.diff"  # the code may be edited meanwhile
+        },
         **metrics(client, run),
         **pictures(artifacts / "images"),
         **arrays(artifacts / "predictions.npz"),
