@@ -1,7 +1,7 @@
 # `make` lists the targets. STUDY=NAME picks a study of conf/study/, ARGS="..." is handed on to the command.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup data plan sweep settle tune watch ui demo serve server server-stop compare report test chaos lint bench lock clean
+.PHONY: help setup data plan sweep settle tune watch ui demo serve server server-stop compare report test test-cluster chaos lint bench lock clean
 
 PYTHON ?= python3
 STUDY ?=
@@ -31,6 +31,7 @@ USED_server = ARGS
 USED_server-stop = ARGS
 USED_test = ARGS
 USED_chaos = ARGS
+USED_test-cluster = ARGS
 USED_bench = ARGS
 USED_settle = STUDY HOURS ARGS
 GOALS := $(or $(MAKECMDGOALS),help)
@@ -126,6 +127,9 @@ chaos: $(READY) $(DATA)  ## minutes of full disks, outages, rival sweeps and kil
 	@$(PY) -m pytest -m slow
 	@$(PY) tests/system/chaos.py $(ARGS)
 
+test-cluster: $(READY)  ## the same sweeps on PostgreSQL, Ray and Slurm, on loopback (half an hour); root installs what is missing
+	@$(PY) tests/cluster/prepare.py $(ARGS)
+
 lint: $(READY)  ## check style and types
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
@@ -139,5 +143,5 @@ lock: $(READY)  ## renew requirements.lock from pyproject.toml
 	  --upgrade pyproject.toml -o requirements.lock
 
 clean:  ## remove the environment and caches; results in mlruns/ stay
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf .venv .cluster .mypy_cache .ruff_cache .pytest_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -28,6 +28,7 @@ def _start(arguments: argparse.Namespace) -> None:
     if servers.is_running:
         print(f"MLflow's server of {servers.folder} is running already")
     else:
+        servers.check(arguments.port, arguments.database_port)
         print("starting PostgreSQL and MLflow's server, the first time about half a minute ...", file=sys.stderr)
         servers.start(arguments.port, arguments.database_port)
     print(f"export MLFLOW_TRACKING_URI={server.address(trial_server.HOST, servers.port)}")

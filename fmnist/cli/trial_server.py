@@ -20,7 +20,9 @@ from fmnist.cli import server
 from fmnist.config import RunError, UserError
 
 HOST, USER, DATABASE = "127.0.0.1", "fmnist", "mlflow"
+OWNER = "postgres"  # as whom PostgreSQL runs where we are root
 PROGRAMS = ("initdb", "pg_ctl", "psql", "createdb")
+VERSIONS = Path("/usr/lib/postgresql")  # of Debian: in no PATH
 START_SECONDS, STOP_SECONDS = 120.0, 10.0
 REMEDY = (
     "install it: apt-get install postgresql (Debian, Ubuntu), dnf install postgresql-server, brew install postgresql"
@@ -47,19 +49,26 @@ class TrialServer:
         """Where MLflow's server of this folder was told to answer."""
         return int(json.loads(self.pid.read_text())["port"])
 
-    def start(self, port: int, database_port: int) -> None:
-        """Start PostgreSQL and MLflow's server in the background and wait until they answer.
+    def check(self, port: int, database_port: int) -> None:
+        """Refuse what cannot be started.
 
         Raises:
             UserError: PostgreSQL is not installed, or a port or the folder cannot be had.
-            RunError: one of them did not start; with its last output.
         """
-        programs = _programs()
+        _programs()
         self.stop()  # what a start that was cut off has left
         server.check_place(HOST, port)
         server.check_place(HOST, database_port, "--database-port")
         self.folder.mkdir(parents=True, exist_ok=True)
         self._check_entrance()
+
+    def start(self, port: int, database_port: int) -> None:
+        """Start PostgreSQL and MLflow's server in the background and wait until they answer.
+
+        Raises:
+            RunError: one of them did not start; with its last output.
+        """
+        programs = _programs()
         if not self.password.exists():
             self._choose_password()
         if not (self.data / "PG_VERSION").exists():
@@ -191,8 +200,8 @@ def _owner() -> str:
     if os.geteuid() != 0:
         return ""
     with suppress(KeyError):
-        return pwd.getpwnam("postgres").pw_name
-    raise UserError("PostgreSQL does not run as root, and there is no user postgres; be another user")
+        return pwd.getpwnam(OWNER).pw_name
+    raise UserError(f"PostgreSQL does not run as root, and there is no user {OWNER}; be another user")
 
 
 def _programs() -> Path:
@@ -202,7 +211,7 @@ def _programs() -> Path:
         UserError: there is none.
     """
     named = [Path(folder) for folder in os.get_exec_path()]
-    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    versions = sorted(VERSIONS.glob("[0-9]*/bin"), key=lambda path: float(path.parent.name))
     whole = [folder for folder in (*named, *versions) if all((folder / name).exists() for name in PROGRAMS)]
     if not whole:
         raise UserError(f"there is no PostgreSQL on this machine; {REMEDY}")

@@ -57,6 +57,8 @@ class Sweep:
 
     arguments: list[str]
     store: Path
+    settings: dict[str, str] = field(default_factory=dict)  # of its environment
+    cwd: Path = ROOT
     began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -66,8 +68,9 @@ class Sweep:
         self.said = self.store.parent / f"{self.store.name}-{time.time_ns()}.txt"
         with self.said.open("w") as said:
             self.parent = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=said, stderr=subprocess.STDOUT, start_new_session=True
-            )
+                command, cwd=self.cwd, env=environment | self.settings, stdin=subprocess.DEVNULL, stdout=said,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
 
     @property
     def output(self) -> str:
@@ -243,8 +246,11 @@ class Chaos:
         )
 
 
-def contents(store: Path) -> dict[str, Any]:
-    """All that a finished study leaves but its times, flat, once it is certain that nothing is missing or double."""
+def contents(store: Path, *others: Path) -> dict[str, Any]:
+    """All that a finished study leaves but its times, flat, once it is certain that nothing is missing or double.
+
+    On a server other folders may have done their part: their checkpoints are among it.
+    """
     client = MlflowClient(tracking.address(str(store)))
     runs = [client.get_run(run.run_id) for run in tracking.Store(str(store)).runs()]
     assert {run.info.status for run in runs} == {"FINISHED"}, Counter(run.info.status for run in runs)
@@ -252,30 +258,40 @@ def contents(store: Path) -> dict[str, Any]:
     assert set(signatures.values()) == {1}, signatures
     found: dict[str, Any] = {}
     for run in runs:
-        tags = {key: value for key, value in run.data.tags.items() if key.startswith("fmnist.")}
-        artifacts = Path(run.info.artifact_uri.removeprefix("file://"))
-        of_run = {
-            "parameters": dict(run.data.params),
-            "tags": {**tags, "images": run.data.tags["mlflow.loggedImages"]},
-            "files": {
-                str(path.relative_to(artifacts)) for path in artifacts.rglob("*") if path.parent.name != "images"
-            },
-            **metrics(client, run),
-            **pictures(artifacts / "images"),
-            **arrays(artifacts / "predictions.npz"),
-        }
-        (model,) = run.outputs.model_outputs
-        (kept,) = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
-        assert (kept.model_id, kept.status) == (model.model_id, "READY"), f"{run.info.run_name}: {kept}"
-        for name in ("classification_report.json", "confusion_matrix.csv", "config.yaml"):
-            of_run[name] = (artifacts / name).read_text().replace(str(store), "")
+        with tempfile.TemporaryDirectory() as place:
+            of_run = _contents(client, run, Path(client.download_artifacts(run.info.run_id, "", place)))
+        for folder in (store, *others):
+            of_run["config.yaml"] = of_run["config.yaml"].replace(str(folder), "")
         found |= {f"{run.info.run_name}: {key}": value for key, value in of_run.items()}
-    for path in sorted((store / "checkpoints").rglob("rung-*")):
+    for path in sorted(path for folder in (store, *others) for path in (folder / "checkpoints").rglob("rung-*")):
         state, meta = checkpoint.load(path)
         meta["history"] = [
             {key: value for key, value in epoch.items() if not key.startswith("time/")} for epoch in meta["history"]
         ]
-        found |= {f"{path.relative_to(store)}: {key}": value for key, value in {**state, "meta": meta}.items()}
+        found |= {f"{path.parent.name}/{path.name}: {key}": value for key, value in {**state, "meta": meta}.items()}
+    return found
+
+
+def _contents(client: MlflowClient, run: Any, artifacts: Path) -> dict[str, Any]:
+    """What a run leaves."""
+    tags = {key: value for key, value in run.data.tags.items() if key.startswith("fmnist.")}
+    found = {
+        "parameters": dict(run.data.params),
+        "tags": {**tags, "images": run.data.tags["mlflow.loggedImages"]},
+        "files": {
+            str(path.relative_to(artifacts))
+            for path in artifacts.rglob("*")
+            if path.parent.name != "images" and path.name != "uncommitted.diff"  # the code may be edited meanwhile
+        },
+        **metrics(client, run),
+        **pictures(artifacts / "images"),
+        **arrays(artifacts / "predictions.npz"),
+    }
+    (model,) = run.outputs.model_outputs
+    (kept,) = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
+    assert (kept.model_id, kept.status) == (model.model_id, "READY"), f"{run.info.run_name}: {kept}"
+    for name in ("classification_report.json", "confusion_matrix.csv", "config.yaml"):
+        found[name] = (artifacts / name).read_text()
     return found
 
 

@@ -1,0 +1,88 @@
+"""Folders that share MLflow's server with PostgreSQL behind it, and what happens to them: the bits of one machine."""
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from server import Line, until
+from sharing import LEASE, LONGEST, ending, ends, has_trained, killed, same, sweep, tells_no_password, trained
+
+FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+
+
+def test_two_folders_with_the_same_study_both_killed_twice_leave_what_one_machine_does_and_no_password(
+    servers, folder, arguments, alone
+):
+    stores = [folder / name / "mlruns" for name in ("a", "b")]
+    for _ in range(2):
+        sweeps = [sweep(arguments, store, servers.settings()) for store in stores]
+        with ending(*sweeps):
+            has_trained(*sweeps)
+            killed(*sweeps)
+    ends(*(sweep(arguments, store, servers.settings()) for store in stores))
+    same(alone, servers, *stores)
+    tells_no_password(servers, folder)
+
+
+def test_what_a_machine_that_is_lost_began_another_continues_from_its_last_shared_checkpoint(
+    servers, folder, arguments, alone
+):
+    lost, heir = (folder / name / "mlruns" for name in ("lost", "heir"))
+    first = sweep(arguments, lost, servers.settings())
+    with ending(first):
+        until(lambda: len(list(lost.glob("checkpoints/*/rung-0002.ckpt"))) == 3, LONGEST)
+        until(lambda: list(lost.glob("checkpoints/*/epoch-0004.ckpt")), LONGEST)
+        killed(first)
+    kept = folder / "kept"
+    shutil.copytree(lost / "checkpoints", kept / "checkpoints")  # to be compared: nobody else knows of it
+    shutil.rmtree(lost)
+    second, seen = sweep(arguments, heir, servers.settings()), set()
+    while not second.ends(0.1):
+        seen |= {path.name for path, _ in trained(heir)}
+    ends(second)
+    assert "epoch-0002.ckpt" in seen and "epoch-0001.ckpt" not in seen
+    same(alone, servers, heir, lost, kept)
+
+
+def test_the_server_and_its_database_are_killed_in_mid_sweep_and_started_again(servers, folder, arguments, alone):
+    going_on = sweep(arguments, folder / "a" / "mlruns", servers.settings())
+    with ending(going_on):
+        has_trained(going_on)
+        servers.kill()
+        time.sleep(5)
+        assert going_on.parent.poll() is None, going_on.output
+        servers.start()
+        ends(going_on)
+    same(alone, servers, going_on.store)
+    tells_no_password(servers, folder)
+
+
+@pytest.mark.skipif(not FAKETIME, reason="there is no libfaketime: apt-get install libfaketime")
+def test_clocks_that_are_300_s_off_to_either_side_change_nothing(servers, folder, arguments, alone):
+    off = [
+        servers.settings(LD_PRELOAD=str(FAKETIME[0]), FAKETIME=shift, FAKETIME_DONT_FAKE_MONOTONIC="1")
+        for shift in ("-300", "+300")
+    ]
+    sweeps = [sweep(arguments, folder / name / "mlruns", each) for name, each in zip("ab", off, strict=True)]
+    ends(*sweeps)
+    same(alone, servers, *(each.store for each in sweeps))
+
+
+def test_a_folder_whose_network_is_cut_for_30_s_longer_than_a_lease_lasts(servers, folder, arguments, alone):
+    line = Line(servers.ports[0])
+    line.mend()
+    through = servers.address.replace(f":{servers.ports[0]}", f":{line.port}")
+    sweeps = [
+        sweep(arguments, folder / "a" / "mlruns", servers.settings()),
+        sweep(arguments, folder / "b" / "mlruns", servers.settings(MLFLOW_TRACKING_URI=through)),
+    ]
+    with ending(*sweeps):
+        has_trained(*sweeps)
+        line.cut()
+        assert LEASE < 30
+        time.sleep(30)
+        line.mend()
+        ends(*sweeps)
+    line.cut()
+    same(alone, servers, *(each.store for each in sweeps))
