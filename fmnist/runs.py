@@ -151,7 +151,7 @@ def _remove(arguments: argparse.Namespace) -> None:
     freed, kept = disposal.remove(records.store, runs)
     print(f"{plural(len(runs), 'run')} removed, {freed / 1e6:,.1f} MB freed{' here' * is_server}")
     if kept:
-        print(f"the files of {plural(kept, 'run')} stay on the server, which does not let them be removed from here")
+        print(f"on the server, which does not let them be removed from here, stay the files of {plural(kept, 'run')}")
     _tell_deleted(records.store)
 
 

@@ -37,7 +37,7 @@ class TrialServer:
 
     def __post_init__(self) -> None:
         """Name what lies there."""
-        self.data, self.password, self.pid = (self.folder / name for name in ("postgres", "pgpass", "mlflow.json"))
+        self.data, self.password, self.pid = (self.folder / name for name in ("postgres", "pgpass", "server.json"))
 
     @property
     def is_running(self) -> bool:
@@ -145,7 +145,7 @@ class TrialServer:
         command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "2"]
         command += ["--artifacts-destination", str((self.folder / "artifacts").resolve())]
         settings = {**self._environment, "MLFLOW_BACKEND_STORE_URI": place, **server.SETTINGS}
-        log = self.folder / "mlflow.log"
+        log = self.folder / "server.log"
         with log.open("wb") as output:
             started = subprocess.Popen(
                 command, env=settings, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True

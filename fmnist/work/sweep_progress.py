@@ -133,10 +133,10 @@ class SweepProgress:
     process: str  # that carries it out
     runs: list[ExpectedRun]
     failed_before: list[Attempt] = field(default_factory=list)
-    is_block: bool = False
     ended: dict[str, StoredRun] = field(default_factory=dict)  # signature -> its record, in the order of their ends
     active: list[ActiveRun] = field(default_factory=list)
     newest_end: int = 0  # ms, by the clocks of those that wrote: the store was asked for all that ended up to it
+    is_block: bool = False
     fresh: list[StoredRun] = field(default_factory=list)  # have ended between the last two looks
     _left: set[str] = field(default_factory=set)  # trajectories that nobody works on any more since the last look
     _asks_for_all: bool = False

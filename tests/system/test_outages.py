@@ -153,7 +153,7 @@ def test_a_run_is_removed_from_a_server_with_its_files_and_it_is_said_who_remove
     assert list(server.folder.rglob(f"{run_id}/**/config.yaml"))
     asked = ["--yes", "--store", tmp_path]
     said = here("runs", "remove", run_id, *asked, MLFLOW_TRACKING_URI=server.uri).stdout
-    assert "1 run removed, 0.0 MB freed here" in said and "stay on the server" not in said
+    assert "1 run removed, 0.0 MB freed here" in said and "stay the files" not in said
     assert not list(server.folder.rglob(f"{run_id}/**/config.yaml"))
     for text in (said, here("runs", "tidy", *asked, MLFLOW_TRACKING_URI=server.uri).stdout):
         assert f"MLFLOW_TRACKING_URI={server.uri} python -m mlflow gc --backend-store-uri" in text

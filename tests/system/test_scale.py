@@ -59,12 +59,14 @@ def asked(requests, monkeypatch):
 
 def test_a_run_of_a_sweep_asks_for_little_but_its_own_record(asked, images, tmp_path, one_process, monkeypatch):
     monkeypatch.setattr(display, "pause", lambda store, last_news: 1e6)  # looks at what goes on come with time
-    options = [f"data.dir={images}", f"store={tmp_path}", "seed=0", "epochs=1,2"]
-    here("train", "-m", *TINY, *options, MLFLOW_TRACKING_URI=os.environ["MLFLOW_TRACKING_URI"])
+    for seeds, runs in (("0", 2), ("1,2", 4)):  # the first makes the experiments
+        asked.clear()
+        options = [f"data.dir={images}", f"store={tmp_path}", f"seed={seeds}", "epochs=1,2"]
+        here("train", "-m", *TINY, *options, MLFLOW_TRACKING_URI=os.environ["MLFLOW_TRACKING_URI"])
     beside = [path for path in asked if not OF_A_RECORD.search(path)]
-    assert len(tracking.load(str(tmp_path))) == 2
-    assert len(beside) < 2 * 15, Counter(beside)
-    assert len(asked) < 2 * 75, Counter(asked)
+    assert len(tracking.load(str(tmp_path))) == 2 + runs
+    assert len(beside) < runs * 15, Counter(beside)
+    assert len(asked) < runs * 75, Counter(asked)
 
 
 @pytest.fixture
