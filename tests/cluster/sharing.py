@@ -17,7 +17,7 @@ from server import URI, free_port
 
 from fmnist.cli.trial_server import HOST, TrialServer
 
-LEASE = 15.0  # seconds without a beat after which a process is taken for dead
+LEASE = 15  # seconds without a beat after which a process is taken for dead
 LONGEST = 1200.0  # seconds for what takes one or two on an idle machine
 
 

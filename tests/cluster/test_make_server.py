@@ -24,8 +24,8 @@ def test_it_starts_once_answers_at_the_address_that_it_prints_and_leaves_no_proc
         assert address == f"http://127.0.0.1:{ports[0].removeprefix('--port=')}"
         assert command("start", folder).splitlines()[1:] == printed.splitlines()  # it is running already
         assert server.answers("127.0.0.1", int(address.rpartition(":")[2]))
-        postmaster = int((folder / "server/postgres/postmaster.pid").read_text().split()[0])
+        postmaster = psutil.Process(int((folder / "server/postgres/postmaster.pid").read_text().split()[0]))
     finally:
         stopped = command("stop", folder)
     assert "have ended" in stopped and "no server" in command("stop", folder)
-    assert not psutil.pid_exists(postmaster)
+    assert not postmaster.is_running() or postmaster.status() == psutil.STATUS_ZOMBIE

@@ -2,11 +2,14 @@
 
 import shutil
 import time
+import uuid
 from pathlib import Path
 
 import pytest
 from server import Line, until
 from sharing import LEASE, LONGEST, ending, ends, has_trained, killed, same, sweep, tells_no_password, trained
+
+from fmnist.cli.trial_server import HOST
 
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 
@@ -86,3 +89,21 @@ def test_a_folder_whose_network_is_cut_for_30_s_longer_than_a_lease_lasts(server
         ends(*sweeps)
     line.cut()
     same(alone, servers, *(each.store for each in sweeps))
+
+
+def test_a_password_in_a_database_s_address_is_in_no_output_not_even_of_what_fails(servers, folder, arguments, alone):
+    secret, wrong = servers.database_password, uuid.uuid4().hex
+    address = f"postgresql://fmnist:{secret}@{HOST}:{servers.ports[1]}/mlflow"
+    began = time.monotonic()
+    refused = sweep(
+        arguments, folder / "a" / "mlruns", servers.settings(MLFLOW_TRACKING_URI=address.replace(secret, wrong))
+    )
+    assert refused.ends(LONGEST) and refused.parent.returncode == 2 and time.monotonic() - began < 60
+    assert refused.output.count("\n") == 1 and "password" in refused.output and wrong not in refused.output
+    path = next(key for key in alone if "/rung-" in key).split("/")[0]
+    blocked = folder / "b" / "mlruns" / "checkpoints" / path
+    blocked.parent.mkdir(parents=True)
+    blocked.write_text("in the way")
+    fails = sweep(arguments, folder / "b" / "mlruns", servers.settings(MLFLOW_TRACKING_URI=address), "study.rungs=[1]")
+    assert fails.ends(LONGEST) and fails.parent.returncode == 1 and "Traceback" in fails.output
+    tells_no_password(servers, folder)

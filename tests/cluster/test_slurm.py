@@ -89,7 +89,7 @@ def jobs():
     found = {}
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if "submitit.core._submit" in process.cmdline():
+            if process.cmdline()[1:4] == ["-u", "-m", "submitit.core._submit"]:  # not srun before it
                 variables = process.environ()
                 if variables.get("SLURM_CONF") == os.environ["SLURM_CONF"]:
                     found[process] = variables["SLURM_JOB_ID"], int(variables.get("SLURM_RESTART_COUNT", 0))
