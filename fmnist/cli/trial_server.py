@@ -90,7 +90,7 @@ class TrialServer:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         self.pid.unlink(missing_ok=True)
-        was_running = (self.data / "postmaster.pid").exists()
+        was_running = self._has_postgres()  # and not only its note, which a machine that lost its power leaves
         if was_running:
             self._carry_out([_programs() / "pg_ctl", "stop", "-D", self.data, "-m", "fast", "-w"])
         return was_running or process is not None
@@ -180,6 +180,13 @@ class TrialServer:
         if ended.returncode:
             last = output.read_text(errors="replace").splitlines()[-server.OUTPUT_LINES :]
             raise RunError("\n".join([f"{Path(command[0]).name} failed; its last output:", *last]))
+
+    def _has_postgres(self) -> bool:
+        """Whether PostgreSQL of this folder is a process."""
+        with suppress(OSError, ValueError, IndexError, psutil.Error):
+            process = psutil.Process(int((self.data / "postmaster.pid").read_text().split()[0]))
+            return process.name().startswith("postgres") and process.status() != psutil.STATUS_ZOMBIE
+        return False
 
     def _process(self) -> psutil.Process | None:
         """MLflow's server, if the process of that number is still the one that was started."""

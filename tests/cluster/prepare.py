@@ -39,7 +39,6 @@ PACKAGES = {
     "postgresql": lambda: any(Path("/usr/lib/postgresql").glob("*/bin/initdb")),
     "slurm-wlm": lambda: shutil.which("slurmctld"),
     "munge": lambda: shutil.which("munged"),
-    "libfaketime": lambda: any(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")),
     "iproute2": lambda: shutil.which("ip"),
 }
 

@@ -83,7 +83,9 @@ def ending(*sweeps):
     finally:
         for each in sweeps:
             for process in each.processes():
-                process.kill()
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            each.parent.wait()
 
 
 def ends(*sweeps):

@@ -49,3 +49,10 @@ def test_root_is_told_that_somebody_else_has_to_run_it(start, monkeypatch):
 
 def test_to_stop_what_is_not_running_is_no_mistake(tmp_path):
     assert "no server" in here("server", "stop", "--store", tmp_path).stdout
+
+
+def test_what_a_machine_that_lost_its_power_left_is_no_server(tmp_path):
+    note = tmp_path / "server" / "postgres" / "postmaster.pid"
+    note.parent.mkdir(parents=True)
+    note.write_text(f"{2**22 + 1}\n")  # no process has that number
+    assert "no server" in here("server", "stop", "--store", tmp_path).stdout
