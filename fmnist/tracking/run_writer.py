@@ -28,12 +28,17 @@ _LABELS = {"type": "tensor", "tensor-spec": {"dtype": "int64", "shape": [-1]}}
 SCHEMA = json.dumps(  # of data, as MLflow writes it
     {"mlflow_tensorspec": {"features": json.dumps([_IMAGES]), "targets": json.dumps([_LABELS])}}
 )
+MODEL = "model"  # the same of all, so that runs:/RUN/model names it
 # Between two tries, times the time that all failed ones took: a server that hangs must not hold training up.
 PAUSE = 10.0
 
 
 def _tags(note: str) -> list[RunTag]:
     return [RunTag(key, value) for key, value in as_tags({"note": note[:LONGEST_TAG] or None}).items()]
+
+
+def _data_name(purpose: str) -> str:
+    return f"fashion-mnist {purpose}"
 
 
 class RunWriter:
@@ -48,7 +53,10 @@ class RunWriter:
         self._wasted, self._next_try = 0.0, 0.0  # seconds spent on a store that is away, and the moment for more
         self._metrics = set(run.data.metrics)
         self._began = run.info.start_time
-        self._has_model = bool(run.outputs and run.outputs.model_outputs)
+        self._params = dict(run.data.params)
+        models = run.outputs.model_outputs if run.outputs else []
+        self._model = str(models[0].model_id) if models else ""
+        self._digests: dict[str, str] = {}  # of the data, by what they are for
 
     def epochs(self, history: list[dict[str, float]], wait: bool = False) -> None:
         """Log the epochs of a history that the run does not have yet: step = epoch, time = the epoch's end."""
@@ -78,17 +86,28 @@ class RunWriter:
         """Log final numbers, and replace what the run's page says.
 
         At step 0, where the UI takes them for single numbers: at a later one it would draw a curve of one dot for each.
+        Those on the test images are the model's too.
         """
         now = int(time.time() * 1000)
-        fresh = [Metric(key, float(value), now, 0) for key, value in values.items() if key not in self._metrics]
+        of_test = {
+            "model_id": self._model or None,
+            "dataset_name": _data_name("test") if self._digests else None,
+            "dataset_digest": self._digests.get("test"),
+        }
+        fresh = [
+            Metric(key, float(value), now, 0, **(of_test if key.startswith("test/") else {}))
+            for key, value in values.items()
+            if key not in self._metrics
+        ]
         self._client.log_batch(self.run_id, metrics=fresh, tags=_tags(note))
 
     def data(self, source: str, parts: Mapping[str, tuple[str, int]]) -> None:
         """Name the images that the run saw: of what each part of them is for, its digest and how many they are."""
+        self._digests = {purpose: digest for purpose, (digest, _) in parts.items()}
         inputs = [
             DatasetInput(
                 Dataset(
-                    f"fashion-mnist {purpose}",
+                    _data_name(purpose),
                     digest,
                     "local",
                     json.dumps({"uri": source}),
@@ -158,12 +177,14 @@ class RunWriter:
         from mlflow.keras import save_model
         from mlflow.models import Model, infer_signature
 
-        if self._has_model and not anew:
+        has_model = bool(self._model)
+        if has_model and not anew:
             return
         models = self._client.search_logged_models([self._experiment], f"source_run_id = '{self.run_id}'")
         logged = next(iter(models), None) or self._client.create_logged_model(
-            self._experiment, name="model", source_run_id=self.run_id
+            self._experiment, name=MODEL, source_run_id=self.run_id, params=self._params
         )
+        self._model = str(logged.model_id)
         with tempfile.TemporaryDirectory() as folder:
             with quiet_stderr():  # Keras, computing with JAX, may load TensorFlow here
                 save_model(
@@ -176,7 +197,7 @@ class RunWriter:
                 )
             self._client.log_model_artifacts(logged.model_id, folder)
         self._client.finalize_logged_model(logged.model_id, "READY")
-        if not self._has_model:
+        if not has_model:
             self._client.log_outputs(self.run_id, [LoggedModelOutput(logged.model_id, step=0)])
 
     def fail(self, reason: str, note: str = "") -> None:

@@ -179,6 +179,17 @@ def test_the_model_loads_with_its_signature_and_predicts_what_was_recorded(recor
     np.testing.assert_allclose(probabilities, np.load(folder / "predictions.npz")["test_probabilities"][:20], atol=1e-3)
 
 
+def test_the_model_says_what_it_was_made_with_and_what_it_is_worth_on_which_images(recorded):
+    config, _, record, _ = recorded
+    client = MlflowClient(tracking.address(config.store))
+    model = client.get_logged_model(record.outputs.model_outputs[0].model_id)
+    assert model.params == record.data.params
+    scores = {metric.key: metric for metric in model.metrics}
+    assert scores["test/accuracy"].value == record.data.metrics["test/accuracy"] and len(scores) == 32
+    (test,) = (each.dataset for each in record.inputs.dataset_inputs if each.dataset.name == "fashion-mnist test")
+    assert {(metric.dataset_name, metric.dataset_digest) for metric in scores.values()} == {(test.name, test.digest)}
+
+
 def test_a_run_that_the_store_has_costs_nothing(recorded):
     config, first, _, _ = recorded
     again = run.execute(config)
