@@ -10,6 +10,8 @@ import time
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 
+from fmnist.config import Config, DataConfig, ModelConfig, from_flat
+
 URI = "MLFLOW_TRACKING_URI"
 
 
@@ -130,3 +132,14 @@ class Server:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+
+def tiny(images, store, **options):
+    """A run of a second."""
+    base = Config(
+        data=DataConfig(dir=str(images)),
+        model=ModelConfig(filters=4, kernel_size=3, dense_units=16),
+        batch_size=32,
+        store=str(store),
+    )
+    return from_flat(base, {"compute.precision": "float32", "compute.threads": 1, **options})

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from commands import TINY, here
-from server import URI, Server, until
+from server import URI, Server, tiny, until
 
 from fmnist import run, tracking
-from fmnist.config import Config, DataConfig, ModelConfig, UserError, from_flat
+from fmnist.config import UserError
 from fmnist.identity import sign
 from fmnist.tracking import leases, store
 from fmnist.training.data import load
@@ -154,17 +154,6 @@ def test_a_search_that_goes_on_in_one_folder_is_refused_in_another_until_it_has_
 
 
 # ---- Checkpoints that travel ------------------------------------------------------------------------------
-
-
-def tiny(images, folder, **options):
-    """A run of a second."""
-    base = Config(
-        data=DataConfig(dir=str(images)),
-        model=ModelConfig(filters=4, kernel_size=3, dense_units=16),
-        batch_size=32,
-        store=str(folder),
-    )
-    return from_flat(base, {"compute.precision": "float32", "compute.threads": 1, **options})
 
 
 def numbers(metrics):

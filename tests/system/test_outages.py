@@ -16,10 +16,10 @@ import pytest
 from commands import ROOT, TINY, here, mistake
 from invented import configs, write
 from mlflow import MlflowClient
-from server import URI, Server, until
+from server import URI, Server, tiny, until
 
 from fmnist import run, tracking
-from fmnist.config import Config, DataConfig, ModelConfig, from_flat
+from fmnist.config import from_flat
 from fmnist.identity import sign
 from fmnist.tracking import store
 from fmnist.training import checkpoint
@@ -93,17 +93,6 @@ def server(the_server, monkeypatch):
 
 
 # ---- What must come out ---------------------------------------------------------------------------------
-
-
-def tiny(images, store, **options):
-    """A run of a second."""
-    base = Config(
-        data=DataConfig(dir=str(images)),
-        model=ModelConfig(filters=4, kernel_size=3, dense_units=16),
-        batch_size=32,
-        store=str(store),
-    )
-    return from_flat(base, {"compute.precision": "float32", "compute.threads": 1, **options})
 
 
 def undisturbed(config, folder, monkeypatch):
