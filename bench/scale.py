@@ -4,32 +4,28 @@ Each size of each store is made once, and measured in turn: a comparison of all 
 which the store has what it holds; a sweep, and what a run of it costs beside training; watching what has ended.
 """
 
-import importlib
 import math
-import os
 import re
-import shutil
-import signal
-import socket
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
-from http.client import HTTPConnection, HTTPException
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+
+import psycopg
 
 from bench.processes import run_python, variables
 from bench.table import Row
 from fmnist import tracking
-from fmnist.config import Config, RunError
+from fmnist.cli.trial_server import DATABASE, HOST, USER, TrialServer
+from fmnist.config import Config, UserError
 from fmnist.training.data import load
 from tests import invented
+from tests.server import free_port
 
 RUNS = (100, 1_000, 10_000)
-URI, START_SECONDS = "MLFLOW_TRACKING_URI", 120.0
+URI = "MLFLOW_TRACKING_URI"
 GRID = (
     *("model.batch_norm=false,true", "augment=article,none", "model.dropout=0.0,0.25,0.5", "data.scale=raw,unit"),
     *("optimizer.learning_rate=0.001,0.0003,0.003", "seed=0,1,2,3,4", "epochs=1,3,10"),
@@ -42,44 +38,42 @@ SWEEP = (
 )
 SWEPT = 16  # runs
 OF_A_RECORD = re.compile(r"mlflow-artifacts|logged-models|runs/(create|get|update|log-|set-tag|outputs)")
-GOALS = {"comparing all runs, first": "at most 15 s", "comparing all runs, again": "at most 6 s",
-         "planning 1,080 runs": "at most 10 s", "a run of a sweep beside training": "at most 2 times",
+BESIDE = "a run of a sweep beside training"
+GOALS = {"comparing all runs, first of all": "at most 15 s", "comparing all runs, first in a folder": "at most 15 s",
+         "comparing all runs, again": "at most 6 s", "planning 1,080 runs": "at most 10 s", BESIDE: "at most 2 times",
          "requests beside a run's own": "below 15"}  # fmt: skip
 Figures = dict[str, float]
-
-
-class SkippedError(Exception):
-    """The machine cannot do it; says why."""
 
 
 def rows() -> Iterator[Row]:
     """All of it."""
     invented.DIGEST = load(Config().data).digest  # so that the plan finds the runs
-    with tempfile.TemporaryDirectory(prefix="scale") as folder, ExitStack() as stack:
-        files = {runs: Path(folder) / str(runs) for runs in RUNS}
-        for runs, file in files.items():
-            invented.make(file, runs)
-        try:
-            address = stack.enter_context(_postgresql(Path(folder)))
-            databases = {
-                (way, runs): _filled(address, f"{way}_{runs}", files[runs] / "mlflow.db")
-                for way in ("direct", "served")
-                for runs in RUNS
-            }
-        except SkippedError as reason:
-            databases = {}
-            yield Row("PostgreSQL, and a server over it", "skipped", str(reason), "", math.nan)
-        yield from _grown("SQLite file", {runs: _measured(str(file), {}) for runs, file in files.items()})
-        if databases:
-            direct = {runs: _measured(f"{folder}/direct-{runs}", {URI: databases["direct", runs]}) for runs in RUNS}
-            yield from _grown("PostgreSQL", direct)
-            served = {runs: _served(Path(folder) / f"served-{runs}", databases["served", runs]) for runs in RUNS}
-            yield from _grown("server over PostgreSQL", served)
+    with tempfile.TemporaryDirectory(prefix="scale") as temporary:
+        folder = Path(temporary)
+        folder.chmod(0o711)  # PostgreSQL's user has to enter it
+        figures: dict[str, list[Figures]] = {"SQLite file": [], "PostgreSQL": [], "server over PostgreSQL": []}
+        for runs in RUNS:
+            place = folder / str(runs)
+            invented.make(place / "file", runs)
+            stack, reached = ExitStack(), []
+            with stack:
+                try:
+                    trial, address, database = stack.enter_context(servers(place / "server", place / "file/mlflow.db"))
+                    reached = [("PostgreSQL", database), ("server over PostgreSQL", address)]
+                except UserError as reason:
+                    yield Row(f"PostgreSQL, and a server over it, {runs:,} runs", "skipped", str(reason), "", math.nan)
+                for name, uri in reached:
+                    log = trial.folder / "server.log" if uri.startswith("http") else None
+                    secret = {"PGPASSFILE": str(trial.password)}
+                    figures[name].append(_measured(str(place / name), {URI: uri, **secret}, log))
+            figures["SQLite file"].append(_measured(str(place / "file"), {URI: ""}))
+        for name, of_size in figures.items():
+            yield from _grown(name, dict(zip(RUNS, of_size, strict=False)))
 
 
 def _grown(store: str, figures: dict[int, Figures]) -> Iterator[Row]:
     """A row for each figure: the most runs beside the fewest."""
-    for what in figures[RUNS[0]]:
+    for what in figures.get(RUNS[0], ()):
         values = [figures[runs][what] for runs in RUNS]
         unit = "" if "requests" in what else " s"
         series = ", ".join(f"{runs:,}: {value:.1f}" for runs, value in zip(RUNS, values, strict=True))
@@ -91,21 +85,33 @@ def _grown(store: str, figures: dict[int, Figures]) -> Iterator[Row]:
 
 def _measured(folder: str, environment: dict[str, str], log: Path | None = None) -> Figures:
     """Seconds of every command by what it does, and by a server's log what a run of the sweep asked it for."""
-    store, figures = f"store={folder}", Figures()
-    with variables({URI: "", **environment}):
-        figures["comparing all runs, first"] = _seconds("fmnist.compare", "--store", folder)
+    figures = Figures()
+    with variables(environment):
+        figures["comparing all runs, first of all"] = _seconds("fmnist.compare", "--store", folder)
         figures["comparing all runs, again"] = _seconds("fmnist.compare", "--store", folder)
-        figures["planning 1,080 runs"] = _seconds("fmnist.train", "-m", *GRID, store)
-        figures[f"sweep of {SWEPT} runs, {WORKERS} workers"] = _seconds("fmnist.train", "-m", *SWEEP, store)
+        if log:
+            figures["comparing all runs, first in a folder"] = _seconds("fmnist.compare", "--store", f"{folder}-new")
+        figures["planning 1,080 runs"] = _seconds("fmnist.train", "-m", *GRID, f"store={folder}")
+        began = log.stat().st_size if log else 0
+        figures[f"sweep of {SWEPT} runs, {WORKERS} workers"] = sweep(folder)
         if log:  # what came before its first record was planning
-            planned_and_asked = log.read_text(errors="replace").split("mlflow/runs/create", 1)
-            asked = re.findall(r'"[A-Z]+ (/api/[^ ?"]+)', planned_and_asked[-1])
+            _, _, swept = log.read_bytes()[began:].decode(errors="replace").partition("mlflow/runs/create")
+            asked = re.findall(r'"[A-Z]+ (/api/[^ ?"]+)', swept)
             beside = [path for path in asked if not OF_A_RECORD.search(path)]
             figures |= {"requests beside a run's own": len(beside) / SWEPT, "requests of a run": len(asked) / SWEPT}
-        runs = tracking.load(folder)
-        figures["a run of a sweep beside training"] = float(runs["time/overhead_s"].iloc[-SWEPT:].mean())
+        figures[BESIDE] = beside_training(folder)
         figures["watching what has ended"] = _seconds("fmnist.watch", "--store", folder)
     return figures
+
+
+def sweep(folder: str) -> float:
+    """Sweep, and return the seconds."""
+    return _seconds("fmnist.train", "-m", *SWEEP, f"store={folder}")
+
+
+def beside_training(folder: str) -> float:
+    """Seconds that a run of the last sweep took beside its training."""
+    return float(tracking.load(folder)["time/overhead_s"].iloc[-SWEPT:].mean())
 
 
 def _seconds(module: str, *arguments: str) -> float:
@@ -114,70 +120,37 @@ def _seconds(module: str, *arguments: str) -> float:
     return time.perf_counter() - began
 
 
-def _served(folder: Path, database: str) -> Figures:
-    """The same by a server of MLflow's over a database."""
-    with _server(database, folder) as (address, log):
-        return _measured(str(folder), {URI: address}, log)
-
-
 # ---- PostgreSQL and MLflow's server ---------------------------------------------------------------------------
 
 
-def _free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
-def _postgresql(folder: Path) -> Iterator[str]:
-    """The address of a server of PostgreSQL that only this machine reaches, without the name of a database.
+def servers(folder: Path, file: Path) -> Iterator[tuple[TrialServer, str, str]]:
+    """PostgreSQL and MLflow's server with the rows of an SQLite file in two databases.
+
+    Gives the servers, the address of MLflow's, and that of the database which no server uses.
 
     Raises:
-        SkippedError: there is none here, or no driver for it.
+        UserError: there is no PostgreSQL here.
     """
-    found = shutil.which("initdb")
-    places = [Path(found).resolve().parent] if found else []
-    places += sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not places:
-        raise SkippedError("PostgreSQL is not installed")
-    if importlib.util.find_spec("psycopg") is None:
-        raise SkippedError("there is no psycopg; install 'fmnist[postgres]'")
-    user = {"user": "postgres"} if os.geteuid() == 0 else {}  # root may not run it
-    place, data, port = places[-1], folder / "postgresql", _free_port()
-    data.mkdir()
-    if user:
-        shutil.chown(data, "postgres")
-        folder.chmod(0o755)
-    make = [place / "initdb", "-D", data / "data", "-U", "fmnist", "--auth=trust", "-E", "UTF8", "--locale=C"]
-    subprocess.run(make, check=True, capture_output=True, cwd="/", **user)  # type: ignore[call-overload]
-    settings = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": data, "fsync": "off"}
-    start = [place / "postgres", "-D", data / "data", *(f"--{key}={value}" for key, value in settings.items())]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/"}
-    with subprocess.Popen(start, **quiet, **user) as server:  # type: ignore[call-overload]
+    trial, ports = TrialServer(folder), (free_port(), free_port())
+    trial.check(*ports)
+    place = f"postgresql://{USER}@{HOST}:{ports[1]}/"
+    with variables({URI: "", "PGPASSFILE": str(trial.password), "UVICORN_LOG_LEVEL": "info"}):
+        trial.start(*ports)
         try:
-            ready = [place / "pg_isready", "-q", "-h127.0.0.1", f"-p{port}"]
-            _until(server, lambda: subprocess.run(ready, check=False).returncode == 0)
-            yield f"postgresql://fmnist@127.0.0.1:{port}"
+            with psycopg.connect(place + DATABASE, autocommit=True) as postgres:
+                postgres.execute("CREATE DATABASE direct")
+            with variables({URI: place + "direct"}):
+                tracking.Store(file.parent)  # which makes the tables
+            _fill(place + "direct", file)
+            _fill(place + DATABASE, file, artifacts="mlflow-artifacts:/")
+            yield trial, f"http://{HOST}:{ports[0]}", place + "direct"
         finally:
-            server.send_signal(signal.SIGINT)  # which does not wait for those who are connected
+            trial.stop()
 
 
-def _until(server: "subprocess.Popen[bytes]", answers: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while not answers():
-        if server.poll() is not None or time.monotonic() > deadline:
-            raise RunError("a server does not start")
-        time.sleep(0.2)
-
-
-def _filled(address: str, name: str, file: Path) -> str:
-    """The address of a new database with the rows of an SQLite file."""
-    psycopg = importlib.import_module("psycopg")
-    with psycopg.connect(f"{address}/postgres", autocommit=True) as postgres:
-        postgres.execute(f'CREATE DATABASE "{name}"')
-    database = f"{address}/{name}"
-    with variables({URI: database}):
-        tracking.Store(file.parent)  # which makes the tables
+def _fill(database: str, file: Path, artifacts: str = "") -> None:
+    """Give a database the rows of an SQLite file alone; experiments keep what their runs leave in this place."""
     with closing(sqlite3.connect(file)) as source, psycopg.connect(database) as target:
         target.execute("SET session_replication_role = replica")  # foreign keys in any order
         columns = (
@@ -198,30 +171,7 @@ def _filled(address: str, name: str, file: Path) -> str:
                             for value, flag in zip(row, is_bool, strict=True)
                         ]
                     )
-    return database
-
-
-@contextmanager
-def _server(database: str, folder: Path) -> Iterator[tuple[str, Path]]:
-    """The address of MLflow's server over a database, and the file where it writes what it is asked for."""
-    folder.mkdir()
-    port, log = _free_port(), folder / "server.log"
-    place = ["--host", "127.0.0.1", "--port", str(port), "--artifacts-destination", str(folder / "artifacts")]
-    quiet = {"MLFLOW_BACKEND_STORE_URI": database, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with log.open("wb") as output, variables(quiet | {"MLFLOW_DISABLE_TELEMETRY": "true"}):
-        command = [sys.executable, "-m", "mlflow", "server", *place, "--uvicorn-opts", "--log-level info"]
-        server = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
-    try:
-        _until(server, lambda: _answers(port))
-        yield f"http://127.0.0.1:{port}", log
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-
-
-def _answers(port: int) -> bool:
-    with suppress(OSError, HTTPException), closing(HTTPConnection("127.0.0.1", port, timeout=1)) as connection:
-        connection.request("GET", "/health")
-        return connection.getresponse().status == 200
-    return False
+        next_id = "pg_get_serial_sequence('experiments', 'experiment_id')"
+        target.execute(f"SELECT setval({next_id}, max(experiment_id)) FROM experiments")
+        if artifacts:
+            target.execute("UPDATE experiments SET artifact_location = %s || experiment_id", [artifacts])

@@ -221,6 +221,9 @@ class DataConfig:
     augment_validation: bool = False  # only to repeat the article's number
 
 
+PLACES = ("source", "dir", "train_csv", "test_csv")  # of a DataConfig: where the data are
+
+
 def validation_rows(data: DataConfig) -> int | None:
     """How many rows validate where a limit leaves some out; none: its share alone.
 

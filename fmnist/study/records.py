@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 
 from fmnist.checks import check
-from fmnist.config import Config, UserError, from_flat
+from fmnist.config import PLACES, Config, UserError, from_flat
 from fmnist.identity import command
 from fmnist.report.formats import table
 from fmnist.schema import COLUMNS, TEST_ACCURACY, VAL_ACCURACY, Status
@@ -22,7 +22,6 @@ from fmnist.tracking.transfer import ORIGIN, texts
 from fmnist.training.data import Dataset, load
 from fmnist.words import DASH, duration, harmless, percent, plural, shown, some
 
-PLACES = ("source", "dir", "train_csv", "test_csv")  # options that say where the data are
 _CODE = {"recipe": COLUMNS["recipe"].tag, "data": COLUMNS["data_digest"].tag}
 _OF_A_VARIANT = {"variant": COLUMNS["variant"].tag, "study": COLUMNS["study"].tag, "search": COLUMNS["search"].tag}
 

@@ -6,9 +6,10 @@ import json
 import logging
 import os
 import re
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -16,6 +17,7 @@ from urllib.parse import quote, unquote
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Run
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.rest_utils import http_request, verify_rest_response
 from requests import RequestException
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
@@ -169,6 +171,22 @@ class Client:
         last = max(0, number - 1)
         runs, more = self.waiting(_search)(self._client, experiment, condition, offset=last, count=1)
         return len(runs) == min(number, 1) and not more
+
+    def artifact(self, experiment: str, name: str) -> bytes:
+        """A file among an experiment's artifacts, beside those of its runs; empty where there is none."""
+        with suppress(MlflowException, RequestException, OSError), tempfile.TemporaryDirectory() as folder:
+            return Path(self._artifacts(experiment).download_artifacts(name, folder)).read_bytes()
+        return b""
+
+    def put_artifact(self, experiment: str, name: str, content: bytes) -> None:
+        """Leave a file there, where that is allowed."""
+        with suppress(MlflowException, RequestException, OSError), tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / name
+            file.write_bytes(content)
+            self._artifacts(experiment).log_artifact(str(file))
+
+    def _artifacts(self, experiment: str) -> Any:
+        return get_artifact_repository(self.get_experiment(experiment).artifact_location, tracking_uri=self.uri)
 
     def waiting(self, method: Callable[..., Any], patience: float | None = None) -> Callable[..., Any]:
         """What calls a method until the store answers, for so many seconds or as long as its patience lasts."""

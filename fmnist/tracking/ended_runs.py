@@ -4,16 +4,22 @@ Nothing kept is believed before the server has counted. How many runs are not de
 how many stand as finished, failed, killed, running; how many bear each tag that a frame reads, and by its value: who
 deletes, restores or imports a run, takes one up again, or edits a tag, changes one of some hundred counts, and all are
 read anew. A count costs the server as much as three runs. Parameters and metrics of what has ended do not change.
+
+Who sees a thousand more of them than before leaves all among the experiment's artifacts, so that a folder that has read
+none begins with what others have. The server's counts are what it is held against too.
 """
 
+import gzip
 import hashlib
 import json
 import sqlite3
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from fmnist.schema import COLUMNS, Status
 from fmnist.tracking.client import PAGE, Client
@@ -23,18 +29,23 @@ Runs = dict[str, StoredRun]  # by id
 REQUESTS = 4  # at once: as many processes as a server of MLflow has, unless told otherwise
 FEW = 20  # values of a tag, each of which is counted; of more, their last letters are
 FORMAT = 1  # of the file
+SHARED, SHARED_EVERY = f"ended-runs-{FORMAT}.json.gz", 1_000  # runs
 
 
 def read_all(client: Client, experiment: str, folder: Path) -> list[StoredRun]:
     """All runs of a server's experiment that are not deleted, newest first."""
     address = hashlib.sha256(f"{FORMAT} {client.uri} {experiment}".encode()).hexdigest()[:16]
     file = folder / f".server-{address}.db"
-    kept = _kept(file)
+    own = _kept(file)
+    kept = own or _shared(client, experiment)
     with ThreadPoolExecutor(REQUESTS) as pool:
         runs = _brought_up_to_date(client, experiment, kept, pool) if kept else None
         if runs is None:
-            runs = _by_id(_all(client, experiment, pool))
-    _keep(file, kept, {run_id: run for run_id, run in runs.items() if run.status != Status.RUNNING})
+            kept, runs = {}, _by_id(_all(client, experiment, pool))
+    ended = {run_id: run for run_id, run in runs.items() if run.status != Status.RUNNING}
+    _keep(file, own, ended)
+    if len(ended) // SHARED_EVERY > len(kept) // SHARED_EVERY:
+        _share(client, experiment, ended)
     return sorted(sorted(runs.values(), key=lambda run: run.run_id), key=lambda run: run.start_time, reverse=True)
 
 
@@ -107,12 +118,30 @@ def _kept(file: Path) -> Runs:
 
 def _keep(file: Path, before: Mapping[str, StoredRun], runs: Mapping[str, StoredRun]) -> None:
     """Write what has changed; where nothing can be written nothing is kept."""
-    fresh = [
-        (run.run_id, json.dumps([*vars(run).values()])) for run in runs.values() if before.get(run.run_id) is not run
-    ]
+    fresh = [(run.run_id, json.dumps(_record(run))) for run in runs.values() if before.get(run.run_id) is not run]
     gone = [(run_id,) for run_id in before.keys() - runs.keys()]
     if fresh or gone:
         with suppress(sqlite3.Error, OSError), _opened(file) as database:
             database.execute("CREATE TABLE IF NOT EXISTS runs (id TEXT PRIMARY KEY, record TEXT)")
             database.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?)", fresh)
             database.executemany("DELETE FROM runs WHERE id = ?", gone)
+
+
+def _record(run: StoredRun) -> list[Any]:
+    return [*vars(run).values()]
+
+
+# ---- Among the experiment's artifacts ---------------------------------------------------------------------------
+
+
+def _shared(client: Client, experiment: str) -> Runs:
+    """What others have left there; nothing where it is damaged, or nobody has."""
+    with suppress(OSError, EOFError, ValueError, TypeError, zlib.error):
+        records = json.loads(gzip.decompress(client.artifact(experiment, SHARED)))
+        return _by_id(StoredRun(*record) for record in records)
+    return {}
+
+
+def _share(client: Client, experiment: str, runs: Runs) -> None:
+    records = json.dumps([_record(run) for run in runs.values()]).encode()
+    client.put_artifact(experiment, SHARED, gzip.compress(records, compresslevel=3))

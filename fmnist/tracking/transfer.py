@@ -7,14 +7,17 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import yaml
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from fmnist.config import PLACES, Config
 from fmnist.schema import Column, Status
 from fmnist.tracking.chart_view import COLOUR, SHOWN
 from fmnist.tracking.learnt import check_learnt, latest_checkpoint, model_arrays, put_checkpoint, put_model
@@ -25,6 +28,7 @@ from fmnist.tracking.stored import StoredRun, condition, leave_out
 
 ORIGIN = Column("exported_as")  # the id of a run where it was made: MLflow gives an imported one another
 log = logging.getLogger(__name__)
+OPTIONS = "config.yaml"  # what a run leaves them in
 # Tags that say nothing of the run, but where it stands and who has made it.
 _OF_THE_STORE = (ORIGIN.tag, SHOWN, COLOUR, "mlflow.loggedImages", "mlflow.user", "mlflow.parentRunId")
 HOME = os.environ.get("HOME", "").rstrip("/") or "~"  # which is nobody else's business
@@ -78,7 +82,19 @@ def take(
         log.warning("run %s goes without model and checkpoint: %s", run_id[:8], error)
         model, state, history = {}, {}, []
     facts = facts.model_copy(update={"history": [dict(epoch) for epoch in history]})
-    return PortableRun(facts, texts(store, run_id), kept, dict(model), dict(state))
+    files = {path: _of_any_machine(path, text) for path, text in texts(store, run_id).items()}
+    return PortableRun(facts, files, kept, dict(model), dict(state))
+
+
+def _of_any_machine(path: str, text: str) -> str:
+    """A text artifact without a home folder; a run's options say nothing of where its data and its store were."""
+    if path == OPTIONS:
+        defaults = Config()
+        with suppress(yaml.YAMLError, TypeError, KeyError):
+            options = yaml.safe_load(text)
+            options["data"] |= {key: getattr(defaults.data, key) for key in PLACES}
+            text = yaml.safe_dump(options | {"store": defaults.store}, sort_keys=False)
+    return text.replace(f"{HOME}/", "~/")
 
 
 def _number(value: float) -> float | None:

@@ -9,14 +9,16 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from commands import here, mistake
 from invented import configs, write
 from test_old_store import unpacked
 
-from fmnist import artifacts, machine, tracking
-from fmnist.config import UserError
+from fmnist import artifacts, machine, provenance, tracking
+from fmnist.config import Config, UserError, from_flat
 from fmnist.identity import parameters, run_name, sign
 from fmnist.run import describe
+from fmnist.schema import Status
 from fmnist.tracking import portable, transfer
 from fmnist.tracking.portable import RunFile
 from fmnist.training.locking import exclusively
@@ -486,5 +488,22 @@ def test_the_home_folder_of_who_made_a_run_does_not_travel(tmp_path, monkeypatch
     store = tracking.Store(str(tmp_path))
     writer = store.begin("run", "s1", {}, {})
     writer.data("/home/somebody/images", {"training": ("digest", 1)})
-    (data,) = transfer._data(store.client.get_run(writer.run_id))
+    writer.texts({"error.txt": "File /home/somebody/fmnist/run.py"})
+    writer.end(Status.FAILED)
+    run = transfer.take(store, writer.run_id)
+    (data,) = run.facts.data
     assert "somebody" not in data.source and "~/images" in data.source
+    assert run.texts == {"error.txt": "File ~/fmnist/run.py"}
+
+
+def test_where_data_and_store_of_a_run_were_does_not_travel(tmp_path):
+    config = from_flat(Config(), {"data.dir": "/data/images", "data.limit": 600, "store": str(tmp_path)})
+    config.compute.backend = "tensorflow"
+    store = tracking.Store(str(tmp_path))
+    writer = store.begin("run", "s1", {}, {})
+    writer.texts(provenance.files(config))
+    writer.end(Status.FINISHED)
+    options = transfer.take(store, writer.run_id).texts["config.yaml"]
+    assert options == yaml.safe_dump(yaml.safe_load(options), sort_keys=False)
+    assert yaml.safe_load(options)["data"]["limit"] == 600 and yaml.safe_load(options)["store"] == "mlruns"
+    assert "/data/images" not in options and str(tmp_path) not in options

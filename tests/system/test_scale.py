@@ -1,5 +1,6 @@
 """What a server is asked for, and what is kept of its runs: MLflow's server in this process, and its requests."""
 
+import gzip
 import os
 import re
 import sqlite3
@@ -17,7 +18,7 @@ from mlflow.server import constants, handlers
 from werkzeug.serving import make_server
 
 from fmnist import tracking
-from fmnist.tracking import store
+from fmnist.tracking import ended_runs, store
 from fmnist.work import display
 
 OF_A_RECORD = re.compile(r"mlflow-artifacts|logged-models|runs/(create|get|update|log-|set-tag|outputs)")
@@ -141,3 +142,40 @@ def test_where_nothing_can_be_kept_all_is_read(kept, tmp_path):
     file.unlink()
     file.mkdir()
     assert len(current(kept)) == 4
+
+
+# ---- What is kept for others ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shared(kept, monkeypatch, tmp_path_factory):
+    """The store after its reader has left what it read for others, and the store of a folder that has read nothing."""
+    monkeypatch.setattr(ended_runs, "SHARED_EVERY", 5)
+    write(kept, list(configs(40))[-1])
+    current(kept)
+    return kept, tracking.Store(str(tmp_path_factory.mktemp("newcomer")))
+
+
+def test_a_folder_that_has_read_nothing_begins_with_what_others_have_read(shared, asked, monkeypatch):
+    _, newcomer = shared
+    monkeypatch.setattr(ended_runs, "_all", None)  # is not called
+    write(newcomer, list(configs(44))[-1])
+    assert len(current(newcomer)) == 6
+
+
+def test_what_others_have_read_is_held_against_the_server(shared):
+    others, newcomer = shared
+    gone, old, *_ = current(others)["run_id"]
+    others.client.delete_run(gone)
+    others.client.set_tag(old, "fmnist.study", "another")
+    assert set(current(newcomer).set_index("run_id").loc[[old], "study"]) == {"another"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", gzip.compress(b'[["run"'), gzip.compress(b"[[1]]"), (packed := gzip.compress(b"{}")) + b"0", packed[:-9]],
+)
+def test_what_others_have_left_and_is_damaged_is_passed_over(shared, content):
+    others, newcomer = shared
+    others.client.put_artifact(others.id, ended_runs.SHARED, content)
+    assert len(current(newcomer)) == 5
