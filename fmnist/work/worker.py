@@ -8,7 +8,7 @@ from functools import partial
 from fmnist import machine
 from fmnist.config import UserError
 from fmnist.run import Listener, execute
-from fmnist.schema import Status
+from fmnist.schema import COLUMNS, Status
 from fmnist.study.plan import PlannedRun
 from fmnist.tracking import AwayError, Store, StoredRun
 from fmnist.training.locking import BusyError
@@ -36,6 +36,7 @@ class Worker:
     _finished: set[str] = field(default_factory=set)  # signatures, as far as this worker has looked
     _failed: set[str] = field(default_factory=set)  # trajectories
     _errors: dict[str, Exception] = field(default_factory=dict)  # by signature
+    _heard: int = field(default_factory=lambda: int(1000 * time.time()))  # latest end (ms) that this worker knows of
 
     @property
     def label(self) -> list[str]:
@@ -65,6 +66,9 @@ class Worker:
         try:
             if not store.is_free(signatures.trajectory):
                 return False  # nothing is asked of the store about a trajectory that is another's
+            self._hear(store)
+            if signatures.run in self._finished:
+                return True
             record = store.find(signatures.run)
             if record is not None and record.status == Status.FINISHED:
                 self._finished.add(signatures.run)
@@ -75,6 +79,17 @@ class Worker:
         except BusyError:
             return False
         return True
+
+    def _hear(self, store: Store) -> None:
+        """Learn what others have finished meanwhile, which need not be asked about run by run.
+
+        What another's clock hides is asked about all the same. Of a single trajectory, a cluster's job, there is none.
+        """
+        if any(run.signatures.trajectory != self.runs[0].signatures.trajectory for run in self.runs):
+            ended = store.ended_after(self._heard)
+            self._heard = max([self._heard, *(run.ended for run in ended)])
+            signature = COLUMNS["signature"].tag
+            self._finished |= {run.tags.get(signature, "") for run in ended if run.status == Status.FINISHED}
 
     def _carry_out(self, planned: PlannedRun, store: Store) -> None:
         """Carry out a run; whatever goes wrong is its record's to tell."""

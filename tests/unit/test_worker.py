@@ -1,5 +1,6 @@
 """What workers take and leave, and when launching them again is hopeless; no process is started."""
 
+import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -38,10 +39,14 @@ class Records:
 
     def find(self, signature):
         self.asked.append(signature)
-        if signature not in self.runs:
-            return None
+        return self._record(signature) if signature in self.runs else None
+
+    def ended_after(self, moment):
+        return [self._record(signature) for signature, (_, ended) in self.runs.items() if ended > moment]
+
+    def _record(self, signature):
         status, ended = self.runs[signature]
-        return StoredRun(f"id {signature}", signature, status, 0, ended)
+        return StoredRun(f"id {signature}", signature, status, 0, ended, {"fmnist.signature": signature})
 
 
 @pytest.fixture
@@ -73,6 +78,14 @@ def test_a_worker_carries_out_all_that_is_left_and_asks_nothing_about_what_the_p
     records.runs["1-1"] = (Status.FINISHED, 5)  # by another worker
     Worker(planned(tmp_path, done=("1-0",)))()
     assert sorted(records.carried_out) == ["3-0", "3-1"] and "1-0" not in records.asked
+
+
+def test_what_others_have_finished_meanwhile_is_learned_at_once_and_not_asked_about(records, tmp_path):
+    later = 1000 * int(time.time()) + 60_000
+    records.runs |= {f"1-{seed}": (Status.FINISHED, later + seed) for seed in range(5)}
+    Worker(planned(tmp_path, seeds=range(6)))()
+    assert records.asked == ["1-5", *(f"3-{seed}" for seed in range(6))]
+    assert sorted(records.carried_out) == sorted(records.asked)
 
 
 @pytest.mark.parametrize("clock", [-3_600_000, 0, 3_600_000])  # ms by which the other machine's is wrong
