@@ -102,7 +102,7 @@ def _recorded(
     if listener.on_same and (same := _same(config, signatures, store)):
         listener.on_same(same)
     name, description = run_name(config, variant), describe(config, signatures, dataset) | {"parent": parent or None}
-    writer = store.begin(name, signatures.run, recorded(config), description)
+    writer = store.begin(name, signatures.run, recorded(config), description, record)
     with _closing(config, writer, store):
         folder = checkpoint_folder(config.store, signatures.trajectory)
         outcome = _carry_out(config, dataset, folder, writer, listener, shared=store.checkpoints)

@@ -218,11 +218,18 @@ class Store:
         runs = list(self.runs(condition("signature", signature)))
         return next((run for run in runs if run.status == Status.FINISHED), runs[0] if runs else None)
 
-    def begin(self, name: str, signature: str, params: dict[str, Any], description: dict[str, Any]) -> RunWriter:
+    def begin(
+        self,
+        name: str,
+        signature: str,
+        params: dict[str, Any],
+        description: dict[str, Any],
+        attempt: StoredRun | None = None,
+    ) -> RunWriter:
         """Start a run, whose description is one for `as_tags`, or go on with an attempt that did not finish."""
-        run, tags = self.find(signature), as_tags(description)
+        tags = as_tags(description)
         signed = tags | as_tags({"signature": signature})
-        run_id = run.run_id if run else self.client.new_run(self.id, name, signed)
+        run_id = attempt.run_id if attempt else self.client.new_run(self.id, name, signed)
         self.client.log_batch(  # killed before this is done, an attempt has no parameters: hence for all
             run_id,
             params=[Param(key, as_text(value)) for key, value in params.items()],

@@ -52,7 +52,10 @@ class Worker:
             candidates = next_runs(self.runs, self._finished, self._failed)
             if not candidates:
                 return
-            if not any(self._settles(run, store) for run in candidates):
+            # Nothing is asked of the store about trajectories that are others'.
+            if not any(store.is_free(run.signatures.trajectory) for run in candidates) or not (
+                self._hears(store) or any(self._settles(run, store) for run in candidates)
+            ):
                 time.sleep(POLL_SECONDS)
 
     def _is_late(self, store: Store) -> bool:
@@ -65,10 +68,7 @@ class Worker:
         signatures = planned.signatures
         try:
             if not store.is_free(signatures.trajectory):
-                return False  # nothing is asked of the store about a trajectory that is another's
-            self._hear(store)
-            if signatures.run in self._finished:
-                return True
+                return False
             record = store.find(signatures.run)
             if record is not None and record.status == Status.FINISHED:
                 self._finished.add(signatures.run)
@@ -80,16 +80,19 @@ class Worker:
             return False
         return True
 
-    def _hear(self, store: Store) -> None:
-        """Learn what others have finished meanwhile, which need not be asked about run by run.
+    def _hears(self, store: Store) -> bool:
+        """Learn at once what others have finished meanwhile, instead of asking run by run; whether there was anything.
 
         What another's clock hides is asked about all the same. Of a single trajectory, a cluster's job, there is none.
         """
-        if any(run.signatures.trajectory != self.runs[0].signatures.trajectory for run in self.runs):
-            ended = store.ended_after(self._heard)
-            self._heard = max([self._heard, *(run.ended for run in ended)])
-            signature = COLUMNS["signature"].tag
-            self._finished |= {run.tags.get(signature, "") for run in ended if run.status == Status.FINISHED}
+        if all(run.signatures.trajectory == self.runs[0].signatures.trajectory for run in self.runs):
+            return False
+        ended = store.ended_after(self._heard)
+        self._heard = max([self._heard, *(run.ended for run in ended)])
+        signatures = {run.tags.get(COLUMNS["signature"].tag, "") for run in ended if run.status == Status.FINISHED}
+        is_new = not signatures <= self._finished
+        self._finished |= signatures
+        return is_new
 
     def _carry_out(self, planned: PlannedRun, store: Store) -> None:
         """Carry out a run; whatever goes wrong is its record's to tell."""
