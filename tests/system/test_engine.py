@@ -210,6 +210,26 @@ def test_another_number_of_threads_is_refused_once_there_are_results() -> None:
     use_threads(1)
 
 
+def test_a_network_that_another_engine_has_trained_starts_and_goes_on_like_a_new_one() -> None:
+    options = {**EVERYTHING, "seed": 1}
+
+    def outcome(trained: Engine) -> tuple[int, Arrays, bytes, Arrays, bytes]:
+        first, (losses, _) = trained.state(), trained.train(ROWS, WARPS)
+        return id(trained.loop), first, losses.tobytes(), trained.state(), trained.logits(OTHERS).tobytes()
+
+    release()
+    loop, *new = outcome(engine(**options))
+    other = engine(**options | {"seed": 2})
+    other.train(ROWS, WARPS)
+    assert id(other.loop) == loop and not equal(other.state(), new[2])
+    beside = engine(**options)  # while the other is in use
+    assert id(beside.loop) != loop and equal(beside.state(), new[0])
+    del other
+    again, *old = outcome(engine(**options))
+    assert again == loop
+    assert equal(old[0], new[0]) and old[1] == new[1] and equal(old[2], new[2]) and old[3] == new[3]
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_nothing_of_an_engine_that_has_trained_stays_in_memory(optimizer):
     trained = engine(**{"optimizer.name": optimizer})

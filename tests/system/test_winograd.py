@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fmnist.config import Config, from_flat
-from fmnist.training.engine import Engine, keras, use_threads
+from fmnist.training.engine import Engine, keras, release, use_threads
 from fmnist.training.model import build, logits_of
 from fmnist.training.winograd import TILES, convolve, tile_of, transforms
 
@@ -118,6 +118,7 @@ def test_fifty_steps_lose_what_they_lose_by_direct_convolution(monkeypatch: pyte
     rows = np.arange(1600, dtype=np.int32).reshape(50, 32) % 320
     config = from_flat(SMALL, {"data.scale": "unit"})
     tiled, _ = Engine(config, images, labels).train(rows, None)
+    release()
     monkeypatch.setattr("fmnist.training.winograd.TILES", {})
     plain, _ = Engine(config, images, labels).train(rows, None)
     assert (tiled != plain).any()
