@@ -59,7 +59,7 @@ def _panel(axes: Axes, history: pd.DataFrame, metric: str, form: str) -> None:
         shape = marker if few else ""
         axes.plot(epochs, values, style, color=colour, label=label, linewidth=1.8, marker=shape, markersize=6)
     axes.set_xlabel("epoch")
-    axes.set_title(metric, fontsize=12, loc="left")
+    axes.set_title(metric, fontsize=12, loc="left", y=1)  # said, so that no place for it is sought
     pad = 0.5 if len(epochs) == 1 else min(0.03 * len(epochs), 0.7)  # below 1: there is no epoch 0
     axes.set_xlim(epochs[0] - pad, epochs[-1] + pad)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))

@@ -137,7 +137,7 @@ class RunWriter:
                 picture.thumbnail((GRID_PIXELS, GRID_PIXELS))
             else:
                 picture = Image.fromarray(small)
-            picture.save(f"{folder}/{name}+compressed.webp", quality=90)
+            picture.save(f"{folder}/{name}+compressed.webp", quality=90, method=2)  # half the time, 3 % more bytes
             self._client.log_artifacts(self.run_id, folder, "images")
         self._client.set_tag(self.run_id, "mlflow.loggedImages", "True")
 
