@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fmnist.analysis.classes import confusion
 from fmnist.config import CLASSES
 from fmnist.identity import run_name
 from fmnist.report import run_pictures
 from fmnist.schema import CONFUSION_MATRIX, CURVES, PER_EPOCH, SAMPLES
-from fmnist.training.evaluation import Evaluation
+from fmnist.training.evaluation import Evaluation, confusion
 
 Pictures = Mapping[str, Sequence[NDArray[np.uint8]]]
 

@@ -21,6 +21,7 @@ from fmnist.report.content import Content
 from fmnist.report.figures import FIGURES, draw
 from fmnist.report.formats import records
 from fmnist.schema import Comparison
+from fmnist.training.evaluation import confusion
 
 _FILES = Path(__file__).parent
 _WIDE = 450 / 72  # inches
@@ -115,7 +116,7 @@ def _matrices(content: Content) -> dict[str, Any]:
     for row in records(rows[["variant", "epochs", "run_id", "verdict"]]):
         predictions = [content.predictions[key] for key in row["run_id"].split() if key in content.predictions]
         if predictions:
-            counts = classes.confusion(content.labels, np.array(predictions)).ravel().tolist()
+            counts = confusion(content.labels, np.array(predictions)).ravel().tolist()
             row |= {"seeds": len(predictions), "counts": counts, "baseline": row["verdict"] == Comparison.BASELINE}
             matrices.append({key: row[key] for key in ("variant", "epochs", "seeds", "baseline", "counts")})
     return {"classes": list(CLASSES), "rows": matrices}

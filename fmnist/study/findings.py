@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from fmnist.analysis import claims, effects, noise
 from fmnist.analysis.budgets import common_budget, own_longest
 from fmnist.analysis.claims import Verdict
-from fmnist.analysis.classes import confusion
 from fmnist.analysis.diagnosis import Finding, diagnose
 from fmnist.analysis.leaderboard import leaderboard, measured
 from fmnist.analysis.searches import curves
@@ -25,6 +24,7 @@ from fmnist.study.compose import compose_config
 from fmnist.study.declared import DeclaredStudy
 from fmnist.study.selection import Question, Selection, select
 from fmnist.tracking import Store
+from fmnist.training.evaluation import confusion
 
 Classes = NDArray[np.uint8]  # (n,) of the test images
 

@@ -15,9 +15,11 @@ import pytest
 from commands import here, mistake
 from idx import Half, pack, synthetic, write_idx
 from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
 
 from fmnist.config import CLASSES, Config, DataConfig, UserError, from_flat
 from fmnist.training import data, fetch, readers
+from fmnist.training.streams import stream
 
 TRAIN, TEST = synthetic(40, 20)
 PIXELS, BYTES = TRAIN[0][..., 0], TRAIN[1].astype(np.uint8)
@@ -348,6 +350,22 @@ def test_a_split_is_determined_by_the_seed() -> None:
     first, again, other = (data.split(TRAIN[1], seed=seed, options=DataConfig(validation=0.25)) for seed in (0, 0, 1))
     assert np.array_equal(first[0], again[0]) and np.array_equal(first[1], again[1])
     assert not np.array_equal(np.sort(first[1]), np.sort(other[1]))
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("limit", "validation"), [(None, 0.1), (None, 0.37), (145, 0.2), (997, 0.011), (101, 0.9)])
+def test_a_split_has_the_rows_that_scikit_learn_draws(limit: int | None, validation: float, seed: int) -> None:
+    options = DataConfig(limit=limit, validation=validation, validation_rows=None)
+    for labels in (UNEVEN, np.arange(1000) % 10, np.arange(1000) % 7 + 2):
+        training, validating = data.split(labels, seed=seed, options=options)
+        theirs = train_test_split(
+            np.arange(1000),
+            train_size=len(training),
+            test_size=len(validating),
+            stratify=labels,
+            random_state=int(stream(seed, "split").integers(2**31)),
+        )
+        assert [training.tolist(), validating.tolist()] == [part.tolist() for part in theirs]
 
 
 @pytest.mark.parametrize("limit", [100, 995, 999, 1000])
