@@ -46,6 +46,7 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.titlesize": 10.5,
     "axes.titlelocation": "left",
+    "axes.titley": 1.0,  # said, so that no place for it is sought
     "grid.color": RULE,
     "grid.linewidth": 0.7,
     "xtick.color": RULE,

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +34,9 @@ def render(content: Content) -> str:
 
     All names and values are escaped, and the page forbids itself every script but its own and every request.
     """
-    import jinja2
-
-    loader = jinja2.FileSystemLoader(_FILES)
-    page = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    numbers = (words.percent, words.points, words.p_value, words.duration, words.count, words.plural)
-    page.filters |= {number.__name__: _unbroken(number) for number in numbers}
-    page.filters |= {"because": lambda claim: claims.because(claim).replace(" %", NO_BREAK + "%")}
     script = (_FILES / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return page.get_template("page.html.j2").render(
+    page: str = _template().render(
         content=content,
         interval=words.interval,
         style=(_FILES / "page.css").read_text(encoding="utf-8"),
@@ -59,6 +51,21 @@ def render(content: Content) -> str:
         diagnosis=diagnosis.by_kind(content.diagnosis),
         running=_running(content),
     )
+    return page
+
+
+@cache
+def _template() -> Any:
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(_FILES)
+    page = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    numbers = (words.percent, words.points, words.p_value, words.duration, words.count, words.plural)
+    page.filters |= {number.__name__: _unbroken(number) for number in numbers}
+    page.filters |= {"because": lambda claim: claims.because(claim).replace(" %", NO_BREAK + "%")}
+    return page.get_template("page.html.j2")
 
 
 def _running(content: Content) -> list[str]:
