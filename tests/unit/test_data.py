@@ -334,6 +334,19 @@ def test_a_csv_that_is_missing_empty_a_folder_or_only_a_header_is_refused(tmp_pa
     assert "data.test_csv=FILE" in message(lambda: data.load(DataConfig(source="csv", train_csv="x.csv")))
 
 
+def test_the_test_half_alone_is_that_of_the_whole(tmp_path: Path) -> None:
+    write_idx(tmp_path, TRAIN, TEST)
+    (tmp_path / "train.csv").write_text(csv_text(TRAIN))
+    (tmp_path / "test.csv").write_text(csv_text(TEST))
+    csv = DataConfig(source="csv", train_csv=str(tmp_path / "train.csv"), test_csv=str(tmp_path / "test.csv"))
+    for options in (DataConfig(dir=str(tmp_path)), csv):
+        whole, (images, labels) = data.load(options), data.load_test(options)
+        assert np.array_equal(images, whole.test_images) and np.array_equal(labels, whole.test_labels)
+    assert message(lambda: data.load_test(DataConfig(source="csv"))) == message(
+        lambda: data.load(DataConfig(source="csv"))
+    )
+
+
 # ---- Splitting ----------------------------------------------------------------------------------------
 
 
