@@ -81,6 +81,7 @@ def imports(name):
     return found
 
 
+@cache
 def own(name):
     """The project's modules that a module imports, as `training.data`."""
     return {found.removeprefix("fmnist.") for found in imports(name)} & set(MODULES)
