@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,12 +16,12 @@ from bench.processes import in_process
 from bench.settling import RECORDED
 from bench.table import Row
 from fmnist import machine
-from fmnist.config import Config
 from fmnist.schema import BASELINE, VAL_ACCURACY, VAL_LOSS
 from fmnist.tracking.portable import RunFile
 
-SEEDS, EPOCHS, IMAGES, FILTERS, LAST = range(12), 10, 6_000, 64, 3
-LATE, AVERAGED = f"mean of the last {LAST} epochs", f"weights averaged over the last {LAST} epochs"
+SEEDS, EPOCHS, IMAGES, LAST, MOMENTUM = range(12), 10, 6_000, 3, 0.99
+TRAINED: dict[str, Any] = {"data__limit": IMAGES, "model__filters": 64}
+LATE, AVERAGED = f"mean of the last {LAST} epochs", f"averaged weights (optimizer.ema_momentum={MOMENTUM})"
 Array = NDArray[np.float64]
 
 
@@ -46,23 +47,18 @@ def scores(pooling: str, seed: int) -> dict[str, float]:
     """One path by every ruler; call it in a process of its own."""
     from fmnist.training import data
     from fmnist.training.engine import Engine
-    from fmnist.training.evaluation import evaluate
     from fmnist.training.trajectory import Trajectory
 
     assert Engine  # which imports Keras quietly
-    options: Config = config(
-        data__limit=IMAGES, model__pooling=pooling, model__filters=FILTERS, epochs=EPOCHS, seed=seed
-    )
+
+    def curve(**options: float) -> dict[str, float]:
+        path = Trajectory(config(**TRAINED, model__pooling=pooling, seed=seed, **options), dataset, Path(folder))
+        path.advance(EPOCHS, lambda step, steps: None, lambda epoch, record: None)
+        return _of_curve(path.history)
+
     with tempfile.TemporaryDirectory() as folder:
-        path = Trajectory(options, data.load(options.data), Path(folder))
-        states = []
-        for epoch in range(1, EPOCHS + 1):
-            path.advance(epoch, lambda step, steps: None, lambda epoch, record: None)
-            states = [*states, path.engine.state()][-LAST:]
-    path.engine.restore({name: np.mean([state[name] for state in states], axis=0) for name in states[-1]})
-    images, labels = (part[path.val_rows] for part in (path.dataset.train_images, path.dataset.train_labels))
-    averaged = evaluate(path.engine.logits(images), labels)
-    return {**_of_curve(path.history), AVERAGED: averaged.accuracy}
+        dataset = data.load(config(**TRAINED).data)
+        return curve() | {AVERAGED: curve(optimizer__ema_momentum=MOMENTUM)["accuracy"]}
 
 
 def _of_curve(history: list[dict[str, float]]) -> dict[str, float]:

@@ -69,6 +69,7 @@ _ALIASES = {
     "model.dropout": "drop",
     "model.batch_norm": "bn norm batchnorm",
     "optimizer.name": "optimizer opt optim",
+    "optimizer.ema_momentum": "ema use_ema averaging swa",
     "augment": "augmentation aug augmentations",
     "data.scale": "scaling normalize",
     "data.limit": "rows samples subset",
@@ -270,10 +271,12 @@ class AugmentConfig:
 
 @dataclass
 class OptimizerConfig:
-    """Keras's optimizer by name, with its defaults but for the learning rate."""
+    """Keras's optimizer by name, with its defaults but for what stands here."""
 
     name: str = option("adam", *OPTIMIZERS)
     learning_rate: float = option(0.001, least=1e-12)
+    # above 0: scored and saved are averages of the weights, which keep this share of themselves in each step (0.99)
+    ema_momentum: float = option(0.0, least=0, below=1)
 
 
 @dataclass

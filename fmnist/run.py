@@ -174,7 +174,8 @@ def _carry_out(
     writer.texts(artifacts.tables(trajectory, test))
     writer.arrays(tracking.PREDICTIONS, **artifacts.predictions(trajectory, test, validation))
     images = dataset.test_images[:2].astype(np.float32)
-    writer.model(trajectory.engine.model, images, test.probabilities[:2], provenance.requirements(config))
+    with trajectory.engine.averaged() as model:
+        writer.model(model, images, test.probabilities[:2], provenance.requirements(config))
     metrics = {
         **test.metrics("test"),
         "model/parameters": float(trajectory.engine.model.count_params()),

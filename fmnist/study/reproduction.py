@@ -128,7 +128,8 @@ def deviations(store: Store, run: StoredRun, again: Again) -> tuple[list[Row], s
                 counted.append(f"{plural(len(predictions[name]), 'prediction')} ({name[:-10]})")
     weights = _weights(store, run, again.trajectory.config)
     if weights is not None:
-        rows += _of_weights(weights, again.trajectory.engine.model.get_weights())
+        with again.trajectory.engine.averaged() as model:
+            rows += _of_weights(weights, model.get_weights())
         counted.append(f"{plural(len(weights), 'array')} of its weights")
     return rows, ", ".join(counted)
 
@@ -184,8 +185,8 @@ def keep(store: Store, run: StoredRun, again: Again, requirements: list[str]) ->
     """Give a record the model that it lacks, and the predictions."""
     writer = RunWriter(store.client, run.run_id)
     images = again.trajectory.dataset.test_images[:2].astype(np.float32)
-    model, probabilities = again.trajectory.engine.model, again.test.probabilities[:2]
-    writer.model(model, images, probabilities, requirements, anew=True)
+    with again.trajectory.engine.averaged() as model:
+        writer.model(model, images, again.test.probabilities[:2], requirements, anew=True)
     writer.arrays(PREDICTIONS, **again.predictions)
 
 

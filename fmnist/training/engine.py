@@ -9,6 +9,8 @@ import gc
 import os
 import weakref
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -127,11 +129,25 @@ class Engine:
     def logits(self, images: NDArray[np.uint8], transforms: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Logits (n, 10) of all images (n, 28, 28, 1), the last incomplete batch included; nothing is trained."""
         parts = []
-        for start in range(0, len(images), EVALUATION_BATCH):
-            part = slice(start, start + EVALUATION_BATCH)
-            batch = images[part].astype(np.float32)
-            parts.append(self.loop.forward(batch if transforms is None else augment.warp(batch, transforms[part])))
+        with self.averaged():
+            for start in range(0, len(images), EVALUATION_BATCH):
+                part = slice(start, start + EVALUATION_BATCH)
+                batch = images[part].astype(np.float32)
+                parts.append(self.loop.forward(batch if transforms is None else augment.warp(batch, transforms[part])))
         return np.concatenate(parts)
+
+    @contextmanager
+    def averaged(self) -> Iterator[keras.Model]:
+        """The network as it is scored and saved: with the averages of its weights, where the config asks for them."""
+        if not (self.optimizer.use_ema and self.optimizer.iterations > 0):  # before the first step there are none
+            yield self.model
+            return
+        own = self.model.get_weights()
+        self.optimizer.finalize_variable_values(self.model.trainable_variables)
+        try:
+            yield self.model
+        finally:
+            self.model.set_weights(own)
 
     def reseed_dropout(self, seed: int) -> None:
         """Start what an epoch's layers draw, the masks of dropout, from `seed`, below 2^32."""

@@ -141,9 +141,11 @@ def loss_of(config: Config, logits: Any, labels: Any) -> Any:
 
 
 def optimizer(config: Config) -> keras.optimizers.Optimizer:
-    """Keras's optimizer of that name with its defaults but for the learning rate."""
+    """Keras's optimizer of that name with its defaults but for the learning rate and whether it averages weights."""
+    options = config.optimizer
+    averaging = {"use_ema": True, "ema_momentum": options.ema_momentum} if options.ema_momentum else {}
     return keras.optimizers.get(
-        {"class_name": config.optimizer.name, "config": {"learning_rate": config.optimizer.learning_rate}}
+        {"class_name": options.name, "config": {"learning_rate": options.learning_rate, **averaging}}
     )
 
 

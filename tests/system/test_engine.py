@@ -199,6 +199,27 @@ def test_evaluation_counts_every_image_in_order_and_equals_predict() -> None:
     np.testing.assert_allclose(trained.logits(OTHERS[1200:]), logits[1200:], rtol=1e-4, atol=1e-4)
 
 
+def test_averaged_weights_are_scored_and_training_goes_on_from_its_own() -> None:
+    plain, averaging = engine(), engine(**{"optimizer.ema_momentum": 0.75})
+    np.testing.assert_array_equal(averaging.logits(OTHERS), plain.logits(OTHERS))  # there is nothing yet to average
+    averages: list[NDArray[Any]] = []
+    for step in ROWS[:4, np.newaxis]:
+        assert [part.tobytes() for part in plain.train(step, None)] == [
+            part.tobytes() for part in averaging.train(step, None)
+        ]
+        averaging.logits(OTHERS[:3])
+        weights = plain.model.get_weights()
+        averages = [0.75 * old + 0.25 * new for old, new in zip(averages or weights, weights, strict=True)]
+    with averaging.averaged() as model:
+        for ours, theirs in zip(averages, model.get_weights(), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
+        saved = model.predict(OTHERS[:20].astype(np.float32), verbose=0)
+    assert [weight.tobytes() for weight in averaging.model.get_weights()] == [weight.tobytes() for weight in weights]
+    scored = keras.ops.convert_to_numpy(keras.ops.softmax(averaging.logits(OTHERS[:20])))
+    np.testing.assert_allclose(saved, scored, atol=1e-5)
+    assert np.abs(plain.logits(OTHERS) - averaging.logits(OTHERS)).max() > 0.01
+
+
 def test_evaluation_warps_where_it_is_told_to() -> None:
     fresh, images = engine(), np.concatenate([IMAGES, OTHERS])[:503]
     warps = augment.transforms(augment.draw(AugmentConfig(), 503, np.random.default_rng(1)))
@@ -229,7 +250,7 @@ def test_a_network_that_another_engine_has_trained_starts_and_goes_on_like_a_new
     beside, *compiled = outcome(engine(**options))  # while the other is in use
     del other
     again, *used = outcome(engine(**options))
-    assert beside != loop == again
+    assert beside != loop and again in (beside, loop)
     for first, losses, last, logits in (compiled, used):
         assert equal(first, new[0]) and losses == new[1] and equal(last, new[2]) and logits == new[3]
 

@@ -33,8 +33,9 @@ TINY = from_flat(
 # gradient of rounding noise, which optimizers other than SGD would turn into whole steps.
 SAME: dict[str, dict[str, Any]] = {
     "article": {},
-    "nadam, unit scale, average pooling": {
+    "nadam with averaged weights, unit scale, average pooling": {
         "optimizer.name": "nadam", "data.scale": "unit", "model.pooling": "average", "augment": UNMOVED,
+        "optimizer.ema_momentum": 0.9,
     },
     "batch norm": {"model.batch_norm": True, "optimizer.name": "sgd", "augment": AugmentConfig(horizontal_flip=True)},
 }  # fmt: skip

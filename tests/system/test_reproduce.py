@@ -14,7 +14,8 @@ from fmnist.study.records import Records
 from fmnist.study.reproduction import differs_here
 from fmnist.tracking.registry import model_of
 
-OPTIONS = ["model.filters=2", "model.kernel_size=3", "model.dense_units=8", "batch_size=32", "compute.threads=1"]
+OPTIONS = ["model.filters=2", "model.kernel_size=3", "model.dense_units=8", "batch_size=32", "compute.threads=1",
+           "optimizer.ema_momentum=0.9"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

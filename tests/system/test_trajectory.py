@@ -43,6 +43,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "bfloat16": {"compute.precision": "bfloat16", "augment": UNMOVED},
     "float32 with everything": {
         "model.dropout": 0.3, "model.batch_norm": True, "data.scale": "unit", "optimizer.name": "nadam",
+        "optimizer.ema_momentum": 0.9,
     },
     "bfloat16 with everything": {
         "compute.precision": "bfloat16", "model.dropout": 0.3, "model.batch_norm": True,
