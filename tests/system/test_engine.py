@@ -255,6 +255,14 @@ def test_a_network_that_another_engine_has_trained_starts_and_goes_on_like_a_new
         assert equal(first, new[0]) and losses == new[1] and equal(last, new[2]) and logits == new[3]
 
 
+def test_few_networks_are_kept_compiled_the_last_and_none_that_is_large() -> None:
+    release()
+    sizes = [*range(1, 10), 21_000]  # of 2.1 million parameters
+    loops = [weakref.ref(engine(**{"model.dense_units": size}).loop) for size in sizes]
+    gc.collect()
+    assert [loop() is not None for loop in loops] == [False, *[True] * 8, False]
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_nothing_of_an_engine_that_has_trained_stays_in_memory(optimizer):
     trained = engine(**{"optimizer.name": optimizer})
