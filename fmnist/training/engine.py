@@ -60,7 +60,7 @@ class Network:
 
 # Networks that no engine uses any more, the last used last: to compile one takes longer than many a run trains.
 _idle: deque[Network] = deque(maxlen=8)
-_MOST_IDLE = 2_000_000  # parameters of each: 250 MB in all
+_MOST_IDLE = 2_000_000  # parameters of each: with Adam and their first state 400 MB in all
 
 
 def _computation(config: Config) -> Config:
