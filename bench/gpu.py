@@ -92,7 +92,7 @@ def vmap(count: int, size: Size, precision: str) -> Way:
 
     def train(drawn: Any) -> int:
         nonlocal state
-        state, _ = jax.block_until_ready(segment(state, engines[0].loop.data, *drawn))
+        state, _ = jax.block_until_ready(segment(state, engines[0].data, *drawn))
         return int(drawn[0].size)
 
     def draw(epoch: int) -> Any:

@@ -2,18 +2,17 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fmnist.analysis.classes import confusion
 from fmnist.config import CLASSES
 from fmnist.identity import run_name
 from fmnist.report import run_pictures
 from fmnist.schema import CONFUSION_MATRIX, CURVES, PER_EPOCH, SAMPLES
-from fmnist.training.evaluation import Evaluation
+from fmnist.training.evaluation import Evaluation, confusion
 
 Pictures = Mapping[str, Sequence[NDArray[np.uint8]]]
 
@@ -23,35 +22,34 @@ if TYPE_CHECKING:
 
 
 def pictures(trajectory: "Trajectory", test: Evaluation) -> Pictures:
-    """The pictures (h, w, 3) of a trajectory where it stands, by their names in `schema.PICTURES`; see `_drawn`."""
+    """The pictures (h, w, 3) of a trajectory where it stands, by their names in `schema.PICTURES`."""
     title = run_name(trajectory.config)
     names = [CLASSES[label] for label in trajectory.dataset.train_labels[trajectory.train_rows[:6]]]
-    figures = {
-        CURVES: run_pictures.curves(_history(trajectory), title),
-        SAMPLES: run_pictures.samples(trajectory.augmented(len(names), versions=7), names, title),
-    }
-    return _drawn(figures, test.confusion, title)
+    samples = run_pictures.samples(trajectory.augmented(len(names), versions=7), names, title)
+    return {**_matrices(test.confusion, title), CURVES: [_curves(_history(trajectory), title)], SAMPLES: [samples]}
 
 
-def _drawn(figures: Mapping[str, Any], counts: NDArray[np.int64] | None, title: str) -> Pictures:
-    """Each figure, and a confusion matrix of counts, which has a smaller one of its own to be seen beside others."""
-    drawn = {name: [run_pictures.to_image(figure)] for name, figure in figures.items()}
-    if counts is None:
-        return drawn
+def _curves(history: pd.DataFrame, title: str) -> NDArray[np.uint8]:
+    return run_pictures.to_image(run_pictures.curves(history, title))
+
+
+def _matrices(counts: NDArray[np.int64], title: str) -> Pictures:
+    """A confusion matrix of counts, and a smaller one to be seen beside others."""
     large, small = run_pictures.confusion(counts, CLASSES, title), run_pictures.small_confusion(counts, CLASSES)
-    return {CONFUSION_MATRIX: [run_pictures.to_image(large), run_pictures.to_image(small, 100)], **drawn}
+    return {CONFUSION_MATRIX: [large, small]}
 
 
 def redrawn(run: "PortableRun") -> Pictures:
     """The pictures of a run that can be drawn from its record alone: not its samples, which need the images."""
-    facts, figures, counts = run.facts, {}, None
+    facts, drawn = run.facts, dict[str, Sequence[NDArray[np.uint8]]]()
     columns = {key: {step: value for step, _, value in facts.metrics.get(key, ())} for key in PER_EPOCH}
     history = pd.DataFrame(columns, dtype=float).sort_index().rename_axis("epoch")
-    if len(history):
-        figures[CURVES] = run_pictures.curves(history, facts.name)
     if "test_predicted" in run.predictions:
         counts = confusion(run.predictions["test_labels"], run.predictions["test_predicted"])
-    return _drawn(figures, counts, facts.name)
+        drawn |= _matrices(counts, facts.name)
+    if len(history):
+        drawn[CURVES] = [_curves(history, facts.name)]
+    return drawn
 
 
 def tables(trajectory: "Trajectory", test: Evaluation) -> dict[str, str]:

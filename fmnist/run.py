@@ -105,11 +105,7 @@ def _recorded(
     writer = store.begin(name, signatures.run, recorded(config), description, record)
     with _closing(config, writer, store):
         folder = checkpoint_folder(config.store, signatures.trajectory)
-        outcome = _carry_out(config, dataset, folder, writer, listener, shared=store.checkpoints)
-    from fmnist.training.engine import release
-
-    release()
-    return outcome
+        return _carry_out(config, dataset, folder, writer, listener, shared=store.checkpoints)
 
 
 def _same(config: Config, signatures: Signatures, store: tracking.Store) -> tracking.StoredRun | None:

@@ -11,7 +11,7 @@ from commands import work_here
 from idx import synthetic, write_idx
 
 # The first to start, the longest first: no worker shall end up alone.
-LONG = ("sweep", "tuner", "outages", "engines", "settling", "trajectory", "ui", "installed", "old_store", "runs")
+LONG = ("sweep", "tuner", "outages", "leases", "remedies", "installed", "engines", "ui", "processes", "champion")
 
 
 def pytest_configure() -> None:

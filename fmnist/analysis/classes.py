@@ -11,24 +11,9 @@ from numpy.typing import NDArray
 from fmnist.analysis.rule import Rule
 from fmnist.analysis.stats import ONE_LOOK, holm, paired
 from fmnist.config import CLASS_COUNT, CLASSES
+from fmnist.training.evaluation import confusion
 
 FIRST = "Shirt"  # the class that the article calls its weakest
-
-
-def confusion(labels: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.int64]:
-    """Counts (10, 10), actual by predicted, added up over the seeds.
-
-    Args:
-        labels: (n,) actual classes.
-        predicted: (n,) or (seeds, n) predicted classes.
-
-    Raises:
-        ValueError: not as many predictions as labels.
-    """
-    if labels.shape != predicted.shape[-1:]:
-        raise ValueError(f"each of the {len(labels)} labels needs a prediction, but got {predicted.shape[-1]}")
-    pairs = labels.astype(np.int64) * CLASS_COUNT + predicted
-    return np.bincount(pairs.ravel(), minlength=CLASS_COUNT**2).reshape(CLASS_COUNT, CLASS_COUNT)
 
 
 def class_changes(

@@ -130,23 +130,10 @@ def _counted(runs: pd.DataFrame, measured: Sequence[Metric], by: str, pair_colum
 def _grouped(counted: pd.DataFrame) -> pd.DataFrame:
     """The leaderboard's rows, with what needs no statistics."""
     groups = counted.groupby("_row", sort=False)
-    rows = groups.agg(
-        variant=("variant", "first"),
-        epochs=("epochs", "first"),
-        seeds=("seed", "nunique"),
-        failed=("_failed", "first"),
-        parameters=("parameters", "first"),
-        train_seconds=("train_seconds", "mean"),
-        run_id=("run_id", " ".join),
-        status=("status", "first"),
-        variant_signature=("variant_signature", "first"),
-        found_by=("found_by", "first"),
-        changes=("changes", "first"),
-        _chosen=("chosen", "all"),
-        _ranked=("_ranked", "first"),
-        _peers=("_peers", "first"),
-        _plain=("_plain", "first"),
-    )
+    same = ["variant", "epochs", "_failed", "parameters", "status", "variant_signature", "found_by", "changes"]
+    rows = groups[[*same, "_ranked", "_peers", "_plain"]].first().rename(columns={"_failed": "failed"})
+    rows["seeds"], rows["train_seconds"] = groups["seed"].nunique(), groups["train_seconds"].mean()
+    rows["run_id"], rows["_chosen"] = groups["run_id"].agg(" ".join), groups["chosen"].all()
     classes = [str(name) for name in counted.columns if str(name).startswith(_RECALL)]
     rows["worst_class"], rows["worst_recall"] = _worst(groups[classes].mean())
     return rows
@@ -196,8 +183,7 @@ def failures(runs: pd.DataFrame) -> pd.Series:
 
 def _by_seed(counted: pd.DataFrame, index: str, metric: Metric) -> pd.DataFrame:
     """A metric of the runs that are ranked, a column a seed."""
-    ranked = counted[counted["_ranked"]]
-    return ranked.pivot_table(index=index, columns="seed", values=metric.key, aggfunc="last", dropna=False)
+    return counted[counted["_ranked"]].groupby([index, "seed"])[metric.key].last().unstack("seed")
 
 
 def _means(counted: pd.DataFrame, metric: Metric, rows: pd.Index) -> pd.DataFrame:

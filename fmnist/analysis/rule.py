@@ -26,7 +26,7 @@ from scipy.stats import t as student
 
 Array = NDArray[np.float64]
 
-_NODES = np.polynomial.legendre.leggauss(24)
+_NODES, _FIRST_NODES = np.polynomial.legendre.leggauss(24), np.polynomial.legendre.leggauss(96)
 _DENSE = np.sin(np.linspace(-np.pi / 2, np.pi / 2, 121))  # -1..1, closer together near the ends, where more happens
 _STATES = np.pi / 2 * _DENSE  # arcsines of T over its limit, at which a look is worked out
 _LEVELS = [*np.logspace(-5, -1, 9), 0.2, 0.4, 0.7, 0.9]
@@ -115,7 +115,7 @@ def _crossing(limits: Array, first: int) -> float:
     at_once = 2 * student.sf(limits[0], first - 1)
     if len(limits) == 1:
         return float(at_once)
-    nodes, weights = np.polynomial.legendre.leggauss(96)
+    nodes, weights = _FIRST_NODES
     share, dense = ends[0] / np.sqrt(first), np.pi / 2 * np.sin(np.pi / 2 * nodes)
     angles = np.arcsin(share * np.sin(dense))  # T is sqrt(n) · sin of an angle with density cos^(n - 2)
     density = np.cos(angles) ** (first - 2) * _norm(first - 1)

@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist.analysis.champion import Choice
-from fmnist.analysis.classes import confusion
 from fmnist.analysis.stats import wilson
 from fmnist.config import CLASSES, Config
 from fmnist.identity import command, default_parameters, differing, parameters
 from fmnist.report.formats import HARMLESS, difference, number
 from fmnist.schema import COLUMNS, TEST_ACCURACY, VAL_ACCURACY, Comparison
 from fmnist.tracking import StoredRun
+from fmnist.training.evaluation import confusion
 from fmnist.words import duration, p_value, percent, plural, some
 
 _WEAKEST = 3  # classes that are spoken of

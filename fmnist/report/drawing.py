@@ -5,6 +5,7 @@ The inks are few and fixed, so that a page can replace each by its own (`fmnist.
 """
 
 import re
+import textwrap
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -45,6 +46,7 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.titlesize": 10.5,
     "axes.titlelocation": "left",
+    "axes.titley": 1.0,  # said, so that no place for it is sought
     "grid.color": RULE,
     "grid.linewidth": 0.7,
     "xtick.color": RULE,
@@ -70,6 +72,11 @@ def any_script() -> Iterator[None]:
 def clean(text: object) -> str:
     """The text without characters that XML forbids."""
     return _UNPRINTABLE.sub("\ufffd", str(text))
+
+
+def wrapped(title: str, columns: int) -> str:
+    """A title in lines of so many characters."""
+    return textwrap.fill(clean(title), columns, break_long_words=False, break_on_hyphens=False)
 
 
 def short(name: object, most: int) -> str:

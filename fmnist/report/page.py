@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from fmnist.report.content import Content
 from fmnist.report.figures import FIGURES, draw
 from fmnist.report.formats import records
 from fmnist.schema import Comparison
+from fmnist.training.evaluation import confusion
 
 _FILES = Path(__file__).parent
 _WIDE = 450 / 72  # inches
@@ -32,18 +34,9 @@ def render(content: Content) -> str:
 
     All names and values are escaped, and the page forbids itself every script but its own and every request.
     """
-    import jinja2
-
-    loader = jinja2.FileSystemLoader(_FILES)
-    page = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    numbers = (words.percent, words.points, words.p_value, words.duration, words.count, words.plural)
-    page.filters |= {number.__name__: _unbroken(number) for number in numbers}
-    page.filters |= {"because": lambda claim: claims.because(claim).replace(" %", NO_BREAK + "%")}
     script = (_FILES / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return page.get_template("page.html.j2").render(
+    page: str = _template().render(
         content=content,
         interval=words.interval,
         style=(_FILES / "page.css").read_text(encoding="utf-8"),
@@ -58,6 +51,21 @@ def render(content: Content) -> str:
         diagnosis=diagnosis.by_kind(content.diagnosis),
         running=_running(content),
     )
+    return page
+
+
+@cache
+def _template() -> Any:
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(_FILES)
+    page = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    numbers = (words.percent, words.points, words.p_value, words.duration, words.count, words.plural)
+    page.filters |= {number.__name__: _unbroken(number) for number in numbers}
+    page.filters |= {"because": lambda claim: claims.because(claim).replace(" %", NO_BREAK + "%")}
+    return page.get_template("page.html.j2")
 
 
 def _running(content: Content) -> list[str]:
@@ -115,7 +123,7 @@ def _matrices(content: Content) -> dict[str, Any]:
     for row in records(rows[["variant", "epochs", "run_id", "verdict"]]):
         predictions = [content.predictions[key] for key in row["run_id"].split() if key in content.predictions]
         if predictions:
-            counts = classes.confusion(content.labels, np.array(predictions)).ravel().tolist()
+            counts = confusion(content.labels, np.array(predictions)).ravel().tolist()
             row |= {"seeds": len(predictions), "counts": counts, "baseline": row["verdict"] == Comparison.BASELINE}
             matrices.append({key: row[key] for key in ("variant", "epochs", "seeds", "baseline", "counts")})
     return {"classes": list(CLASSES), "rows": matrices}

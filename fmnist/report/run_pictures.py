@@ -1,24 +1,27 @@
-"""Pictures of a run, drawn on Agg canvases of their own: no pyplot, so no global state, safe in threads."""
+"""Pictures of a run: no pyplot, so no global state, safe in threads."""
 
-import textwrap
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap, PowerNorm
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from fmnist.report.drawing import BLUE, PERCENT, VERMILION, any_script, clean
+from fmnist.report.drawing import BLUE, PERCENT, VERMILION, any_script, wrapped
+from fmnist.report.sheet import Grid, Pixels, Sheet
 
 _LINES = (("train", "training", BLUE, "o", "-"), ("val", "validation", VERMILION, "s", "--"))
 _FEW_EPOCHS = 15
-_SHARES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#9ecae1", "#2b7bba", "#08306b"])
-_SIDE, _GAP = 28, 2
+_BLUES = LinearSegmentedColormap.from_list("shares", ["#ffffff", "#9ecae1", "#2b7bba", "#08306b"])
+_SIDE, _GAP = 28, 2  # pixels of an image, and between two
+_INCH = 72
 
 
 def curves(history: pd.DataFrame, title: str) -> Figure:
@@ -34,8 +37,10 @@ def curves(history: pd.DataFrame, title: str) -> Figure:
     """
     if history.empty:
         raise ValueError("curves need a history of at least 1 epoch, but got 0")
-    heading = _wrapped(title, 95)
-    figure = _figure(11, 4.6, heading, 0.975, fontsize=13)
+    heading = wrapped(title, 95)
+    figure = Figure(figsize=(11, 4.6), facecolor="white")
+    FigureCanvasAgg(figure)
+    figure.text(0.5, 0.975, heading, ha="center", va="top", parse_math=False, fontsize=13)
     accuracy, loss = figure.subplots(1, 2)
     top = 0.83 - 0.05 * heading.count("\n")
     figure.subplots_adjust(left=0.07, right=0.985, bottom=0.12, top=top, wspace=0.17)
@@ -54,7 +59,7 @@ def _panel(axes: Axes, history: pd.DataFrame, metric: str, form: str) -> None:
         shape = marker if few else ""
         axes.plot(epochs, values, style, color=colour, label=label, linewidth=1.8, marker=shape, markersize=6)
     axes.set_xlabel("epoch")
-    axes.set_title(metric, fontsize=12, loc="left")
+    axes.set_title(metric, fontsize=12, loc="left", y=1)  # said, so that no place for it is sought
     pad = 0.5 if len(epochs) == 1 else min(0.03 * len(epochs), 0.7)  # below 1: there is no epoch 0
     axes.set_xlim(epochs[0] - pad, epochs[-1] + pad)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
@@ -66,13 +71,14 @@ def _panel(axes: Axes, history: pd.DataFrame, metric: str, form: str) -> None:
     axes.legend(loc="lower right", bbox_to_anchor=(1.01, 0.98), ncols=2, frameon=False)
 
 
-def confusion(matrix: NDArray[Any], classes: Sequence[str], title: str) -> Figure:
+def confusion(matrix: NDArray[Any], classes: Sequence[str], title: str, dpi: int = 110) -> Pixels:
     """A confusion matrix: counts, and below them the share of the actual class, which also gives the colour.
 
     Args:
         matrix: counts (n, n), actual by predicted; zeros are left blank.
         classes: the n names, in the matrix's order.
         title: what was run; the accuracy is added to it.
+        dpi: pixels per inch, of which it has 9 by 9.
 
     Raises:
         ValueError: the matrix is not square or does not fit the names.
@@ -80,29 +86,25 @@ def confusion(matrix: NDArray[Any], classes: Sequence[str], title: str) -> Figur
     counts = np.asarray(matrix)
     if counts.shape != (len(classes), len(classes)):
         raise ValueError(f"{len(classes)} classes need a square matrix of that size, but got {counts.shape}")
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    accuracy = 100 * np.trace(counts) / max(counts.sum(), 1)
-    heading = _wrapped(f"{title} · accuracy {accuracy:.2f} %", 64)
-    figure = _figure(9, 9, heading, 0.988, fontsize=15, fontweight="bold")
-    axes = figure.add_axes((0.13, 0.09, 0.855, 0.86 - 0.028 * heading.count("\n")))
-    # The root spreads the few per cent of the errors, which a linear scale would leave white.
-    axes.imshow(shares, cmap=_SHARES, norm=PowerNorm(0.5, vmin=0, vmax=1), aspect="auto")
-    ticks, names = range(len(classes)), [name.replace(" ", "\n").replace("/", "/\n") for name in classes]
-    axes.set_xticks(ticks, names, fontsize=11.5)
-    axes.set_yticks(ticks, names, fontsize=12)
-    axes.set_xlabel("predicted", fontsize=13)
-    axes.set_ylabel("actual", fontsize=13, labelpad=2)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_ticks(np.arange(len(classes) + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color="#d0d0d0", linewidth=0.8)
-    axes.tick_params(which="both", length=0)
-    _cells(axes, counts, shares)
-    return figure
+    shares, heading, side = _percent(counts), wrapped(with_accuracy(title, counts), 64), 9 * _INCH
+    top = (0.05 + 0.028 * heading.count("\n")) * side
+    sheet, grid = Sheet(side, side, dpi), Grid(0.13 * side, top, 0.855 * side, 0.91 * side - top, *counts.shape)
+    sheet.write((side / 2, 8), heading, 15, "ma", bold=True)
+    sheet.cells(grid, _colours(shares), rule="#d0d0d0")
+    sheet.names(grid, _broken(classes), 11.5)
+    sheet.write((grid.left + grid.width / 2, side - 17), "predicted", 13, "mm")
+    sheet.write((24, grid.top + grid.height / 2), "actual", 13, "mm", upright=True)
+    for row, column in np.argwhere(counts > 0):
+        x, y = grid.centre(row, column)
+        colour = _ink(shares[row, column] > 30)
+        sheet.write((x, y + 2), f"{counts[row, column]:d}", 16, "md", colour=colour, bold=bool(row == column))
+        sheet.write((x, y + 5), f"{shares[row, column]:.1f} %", 10.5, "ma", colour=colour)
+    return sheet.pixels()
 
 
 def confusion_beside(
-    matrix: NDArray[Any], reference: NDArray[Any] | None, classes: Sequence[str], title: str
-) -> Figure:
+    matrix: NDArray[Any], reference: NDArray[Any] | None, classes: Sequence[str], title: str, dpi: int = 80
+) -> Pixels:
     """A mean confusion matrix, that of a reference, and what they differ by, in per cent of each actual class.
 
     Args:
@@ -110,34 +112,38 @@ def confusion_beside(
         reference: those of the baseline; none: the matrix stands alone.
         classes: the n names, in the matrix's order.
         title: what was run.
+        dpi: pixels per inch, of which each matrix has 7 by 6.6.
     """
     panels = {title: _percent(matrix)}
     if reference is not None and not np.array_equal(matrix, reference):
         panels |= {"baseline": _percent(reference), "difference in points": _percent(matrix) - _percent(reference)}
-    figure = _figure(7 * len(panels), 6.6, "", 1)
-    names = [name.replace(" ", "\n").replace("/", "/\n") for name in classes]
+    width, height = 7 * _INCH, 6.6 * _INCH
+    sheet = Sheet(width * len(panels), height, dpi)
     for place, (heading, shares) in enumerate(panels.items()):
-        axes = figure.add_axes(((place + 0.12) / len(panels), 0.1, 0.86 / len(panels), 0.83))
-        _shares(axes, shares, is_difference=place == 2, digits=1, fontsize=10)
-        axes.set_title(_wrapped(heading, 60), fontsize=13)
-        axes.set_xticks(range(len(names)), names, fontsize=9)
-        axes.set_yticks(range(len(names)), names, fontsize=9)
-        axes.tick_params(length=0)
-    return figure
+        grid = Grid((place + 0.12) * width, 0.07 * height, 0.86 * width, 0.83 * height, *shares.shape)
+        _shares(sheet, grid, shares, is_difference=place == 2, digits=1, size=10)
+        sheet.write((grid.left + grid.width / 2, grid.top - 6), wrapped(heading, 60), 13, "md")
+        sheet.names(grid, _broken(classes), 9)
+    return sheet.pixels()
 
 
-def _shares(axes: Axes, shares: NDArray[np.float64], *, is_difference: bool, digits: int, fontsize: float) -> None:
-    """Per cent, or differences in points, as colours with numbers; those that round to 0 are left out."""
-    look: dict[str, Any] = {"cmap": _SHARES, "norm": PowerNorm(0.5, 0, 100)}
-    if is_difference:
-        look = {"cmap": "RdBu", "vmin": -10, "vmax": 10}
-    axes.imshow(shares, aspect="auto", **look)
-    for row, column in np.argwhere(np.round(np.abs(shares), digits) > 0):
-        share = shares[row, column]
-        text = f"{share:{'+' * is_difference}.{digits}f}".replace("-", "−")
-        is_dark = abs(share) > 6 if is_difference else share > 30
-        place: dict[str, Any] = {"ha": "center", "va": "center", "color": "white" if is_dark else "#202020"}
-        axes.text(column, row, text, fontsize=fontsize, **place)
+def small_confusion(
+    matrix: NDArray[Any], classes: Sequence[str], reference: NDArray[Any] | None = None, dpi: int = 100
+) -> Pixels:
+    """A confusion matrix of 304 pixels at 100 per inch, to be seen beside others: per cent of the actual class.
+
+    Where there is a reference: what it differs by from that, in points.
+    """
+    shares, side = _percent(matrix) - (0 if reference is None else _percent(reference)), 3.04 * _INCH
+    sheet, grid = Sheet(side, side, dpi), Grid(0.2 * side, 0.01 * side, 0.79 * side, 0.77 * side, *shares.shape)
+    _shares(sheet, grid, shares, is_difference=reference is not None, digits=0, size=7.5)
+    sheet.names(grid, [name.split("/")[0].replace("Ankle boot", "Boot") for name in classes], 7.5, upright=True)
+    return sheet.pixels()
+
+
+def with_accuracy(title: str, counts: NDArray[Any]) -> str:
+    """A title, and the accuracy of these counts."""
+    return f"{title} · accuracy {100 * np.trace(counts) / max(counts.sum(), 1):.2f} %"
 
 
 def _percent(counts: NDArray[Any]) -> NDArray[np.float64]:
@@ -145,39 +151,45 @@ def _percent(counts: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
 
 
-def small_confusion(matrix: NDArray[Any], classes: Sequence[str], reference: NDArray[Any] | None = None) -> Figure:
-    """A confusion matrix of 304 pixels at 100 dots per inch, to be seen beside others: per cent of the actual class.
-
-    Where there is a reference: what it differs by from that, in points.
-    """
-    shares = _percent(matrix) - (0 if reference is None else _percent(reference))
-    figure = _figure(3.04, 3.04, "", 1)
-    axes = figure.add_axes((0.2, 0.22, 0.79, 0.77))
-    _shares(axes, shares, is_difference=reference is not None, digits=0, fontsize=7.5)
-    names = [name.split("/")[0].replace("Ankle boot", "Boot") for name in classes]
-    axes.set_xticks(range(len(names)), names, fontsize=7.5, rotation=90)
-    axes.set_yticks(range(len(names)), names, fontsize=7.5)
-    axes.tick_params(length=0, pad=2)
-    return figure
+def _colours(shares: NDArray[np.float64], *, is_difference: bool = False) -> Pixels:
+    """A colour for each share in per cent, or difference in points."""
+    # The root spreads the few per cent of the errors, which a linear scale would leave white.
+    rgba = (
+        mpl.colormaps["RdBu"](shares / 20 + 0.5, bytes=True)
+        if is_difference
+        else _BLUES(np.sqrt(shares / 100), bytes=True)
+    )
+    return np.asarray(rgba)[..., :3]
 
 
-def _cells(axes: Axes, counts: NDArray[Any], shares: NDArray[np.float64]) -> None:
-    for row, column in np.argwhere(counts > 0):
+def _ink(is_dark: bool) -> str:
+    return "white" if is_dark else "#202020"
+
+
+def _broken(names: Sequence[str]) -> list[str]:
+    return [name.replace(" ", "\n").replace("/", "/\n") for name in names]
+
+
+def _shares(
+    sheet: Sheet, grid: Grid, shares: NDArray[np.float64], *, is_difference: bool, digits: int, size: float
+) -> None:
+    """Per cent, or differences in points, as colours with numbers; those that round to 0 are left out."""
+    sheet.cells(grid, _colours(shares, is_difference=is_difference))
+    for row, column in np.argwhere(np.round(np.abs(shares), digits) > 0):
         share = shares[row, column]
-        colour = "white" if share > 0.3 else "#202020"
-        place: dict[str, Any] = {"ha": "center", "color": colour}
-        weight = "bold" if row == column else "normal"
-        axes.text(column, row + 0.02, f"{counts[row, column]:d}", va="bottom", fontsize=16, weight=weight, **place)
-        axes.text(column, row + 0.1, f"{100 * share:.1f} %", va="top", fontsize=10.5, **place)
+        text = f"{share:{'+' * is_difference}.{digits}f}".replace("-", "−")
+        colour = _ink(abs(share) > 6 if is_difference else share > 30)
+        sheet.write(grid.centre(row, column), text, size, "mm", colour=colour)
 
 
-def samples(images: NDArray[Any], row_names: Sequence[str], title: str) -> Figure:
+def samples(images: NDArray[Any], row_names: Sequence[str], title: str, dpi: int = 110) -> Pixels:
     """Originals beside what the augmentation makes of them.
 
     Args:
         images: (rows, columns, 28, 28) in 0..255; the first column holds the originals.
         row_names: a name for each row.
         title: what was run; long ones are wrapped.
+        dpi: pixels per inch, the side of an image.
 
     Raises:
         ValueError: the images have another shape, or another number of rows than names.
@@ -187,32 +199,24 @@ def samples(images: NDArray[Any], row_names: Sequence[str], title: str) -> Figur
         raise ValueError(f"images must be ({len(row_names)}, columns, 28, 28), but got {pictures.shape}")
     rows, columns = pictures.shape[:2]
     lefts = [column * (_SIDE + _GAP) + (6 if column else 0) for column in range(columns)]
-    canvas = np.full((rows * (_SIDE + _GAP) - _GAP, lefts[-1] + _SIDE), np.nan)
-    for column, left in enumerate(lefts):
-        for row in range(rows):
-            top = row * (_SIDE + _GAP)
-            canvas[top : top + _SIDE, left : left + _SIDE] = pictures[row, column]
-    return _mosaic(canvas, lefts, row_names, title)
-
-
-def _mosaic(canvas: NDArray[Any], lefts: Sequence[int], row_names: Sequence[str], title: str) -> Figure:
-    """One picture rather than an axes for each tile, which takes far longer to draw."""
-    height, width = (length / _SIDE for length in canvas.shape)  # in inches: a tile is one inch
-    side, below = 1.15, 0.12
-    whole_width = max(width + side + below, 6.0)
-    heading = _wrapped(title, int(9 * whole_width))
-    whole_height = height + below + 0.7 + 0.22 * heading.count("\n")
-    figure = _figure(whole_width, whole_height, heading, 1 - 0.1 / whole_height, fontsize=13)
-    axes = figure.add_axes((side / whole_width, below / whole_height, width / whole_width, height / whole_height))
-    axes.imshow(canvas, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    centres = [row * (_SIDE + _GAP) + _SIDE / 2 for row in range(len(row_names))]
-    axes.set_yticks(centres, row_names, fontsize=11)
-    middle = (lefts[1] + lefts[-1] + _SIDE) / 2 if len(lefts) > 1 else 0.0
-    ticks, labels = [_SIDE / 2, middle], ["original", "augmented"]
-    axes.set_xticks(ticks[: len(lefts)], labels[: len(lefts)], fontsize=11)
-    axes.tick_params(length=0, labeltop=True, labelbottom=False)
-    axes.spines[:].set_visible(False)
-    return figure
+    canvas = np.full((rows * (_SIDE + _GAP) - _GAP, lefts[-1] + _SIDE), 255, np.uint8)
+    tops = [row * (_SIDE + _GAP) for row in range(rows)]
+    for (row, first), (column, left) in product(enumerate(tops), enumerate(lefts)):
+        canvas[first : first + _SIDE, left : left + _SIDE] = pictures[row, column].clip(0, 255)
+    point, side, margin = _INCH / _SIDE, 1.15 * _INCH, 0.12 * _INCH
+    width, height = canvas.shape[1] * point, canvas.shape[0] * point
+    whole = max(side + width + margin, 6 * _INCH)
+    heading = wrapped(title, int(9 * whole / _INCH))
+    top = (0.7 + 0.22 * heading.count("\n")) * _INCH
+    sheet, grid = Sheet(whole, top + height + margin, dpi), Grid(side, top, width, height, *canvas.shape)
+    sheet.write((whole / 2, 7), heading, 13, "ma")
+    sheet.picture(grid, canvas)
+    for first, name in zip(tops, row_names, strict=True):
+        sheet.write((side - 4, top + (first + _SIDE / 2) * point), name, 11, "rm")
+    spans = {"original": (0, _SIDE), "augmented": (lefts[min(1, columns - 1)], lefts[-1] + _SIDE)}
+    for name, (first, last) in list(spans.items())[:columns]:
+        sheet.write((side + (first + last) / 2 * point, top - 4), name, 11, "md")
+    return sheet.pixels()
 
 
 def to_image(figure: Figure, dpi: int = 110) -> NDArray[np.uint8]:
@@ -226,14 +230,3 @@ def to_image(figure: Figure, dpi: int = 110) -> NDArray[np.uint8]:
         return np.array(canvas.buffer_rgba(), dtype=np.uint8)[..., :3].copy()
     finally:
         figure.set_dpi(before)
-
-
-def _figure(width: float, height: float, heading: str, top: float, **style: Any) -> Figure:
-    figure = Figure(figsize=(width, height), facecolor="white")
-    FigureCanvasAgg(figure)
-    figure.text(0.5, top, heading, ha="center", va="top", parse_math=False, **style)
-    return figure
-
-
-def _wrapped(title: str, columns: int) -> str:
-    return textwrap.fill(clean(title), columns, break_long_words=False, break_on_hyphens=False)

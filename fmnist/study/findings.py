@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from fmnist.analysis import claims, effects, noise
 from fmnist.analysis.budgets import common_budget, own_longest
 from fmnist.analysis.claims import Verdict
-from fmnist.analysis.classes import confusion
 from fmnist.analysis.diagnosis import Finding, diagnose
 from fmnist.analysis.leaderboard import leaderboard, measured
 from fmnist.analysis.searches import curves
@@ -25,6 +24,7 @@ from fmnist.study.compose import compose_config
 from fmnist.study.declared import DeclaredStudy
 from fmnist.study.selection import Question, Selection, select
 from fmnist.tracking import Store
+from fmnist.training.evaluation import confusion
 
 Classes = NDArray[np.uint8]  # (n,) of the test images
 
@@ -273,11 +273,10 @@ class Findings:
 
         try:
             study = [f"study={self.question.study}"] if self.study else []
-            dataset = data.load(compose_config([*study, *self.question.overrides]).data)
+            images, theirs = data.load_test(compose_config([*study, *self.question.overrides]).data)
         except UserError:
             return np.zeros((0, 28, 28), np.uint8)
-        same = np.array_equal(dataset.test_labels, labels)
-        return dataset.test_images[..., 0] if same else np.zeros((0, 28, 28), np.uint8)
+        return images[..., 0] if np.array_equal(theirs, labels) else np.zeros((0, 28, 28), np.uint8)
 
 
 def answer(question: Question, digest: str = "") -> Findings:

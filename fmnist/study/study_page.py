@@ -44,8 +44,7 @@ def refresh(store: Store, question: Question) -> None:
     for name, matrix in matrices.items():
         large = run_pictures.confusion_beside(matrix, reference, CLASSES, name)
         small = run_pictures.small_confusion(matrix, CLASSES, None if name == BASELINE else reference)
-        pictures = run_pictures.to_image(large, 80), run_pictures.to_image(small, 100)
-        writer.image(re.sub(r"[^\w=., -]", "_", name)[:100], *pictures)
+        writer.image(re.sub(r"[^\w=., -]", "_", name)[:100], large, small)
     writer.describe(_note(findings))
     store.place_below(writer.run_id, question.study)
 

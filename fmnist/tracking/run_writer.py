@@ -132,12 +132,12 @@ class RunWriter:
         picture, number = Image.fromarray(pixels), uuid.uuid5(uuid.NAMESPACE_OID, f"{self.run_id} {key}")
         name = f"{key}+step+0+timestamp+{self._began}+{number}"
         with tempfile.TemporaryDirectory() as folder:
-            picture.save(f"{folder}/{name}.png")
+            picture.save(f"{folder}/{name}.png", compress_level=3)  # two thirds of the time, 5 % more bytes
             if small is None:
                 picture.thumbnail((GRID_PIXELS, GRID_PIXELS))
             else:
                 picture = Image.fromarray(small)
-            picture.save(f"{folder}/{name}+compressed.webp", quality=90)
+            picture.save(f"{folder}/{name}+compressed.webp", quality=90, method=2)  # half the time, 3 % more bytes
             self._client.log_artifacts(self.run_id, folder, "images")
         self._client.set_tag(self.run_id, "mlflow.loggedImages", "True")
 

@@ -7,8 +7,11 @@ the other's states. Only dropout draws other masks.
 
 import gc
 import os
+import weakref
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -31,9 +34,10 @@ with quiet_stderr():
         else:
             from fmnist.training import tensorflow_loop as backend  # type: ignore[no-redef]
 
-from fmnist.config import Config
+from fmnist.config import Config, DataConfig, NoiseConfig, StudyConfig
 from fmnist.training import augment
-from fmnist.training.model import build, logits_of, optimizer, variables
+from fmnist.training.model import build, draw_weights, logits_of, optimizer, variables
+from fmnist.training.streams import seed_of, stream
 
 gc.freeze()  # a million objects of libraries, which every collection would look through
 EVALUATION_BATCH = 500
@@ -41,8 +45,49 @@ Arrays = dict[str, NDArray[Any]]
 use_threads = backend.use_threads
 
 
+class Network:
+    """A network with its optimizer, and the compiled functions that train and evaluate it."""
+
+    def __init__(self, config: Config) -> None:
+        """Build that of a resolved config."""
+        self.computation = _computation(config)
+        self.model = build(config)
+        self.optimizer = optimizer(config)
+        self.optimizer.build(self.model.trainable_variables)
+        self.loop = backend.Loop(config, logits_of(self.model, backend.tile_of), self.optimizer)
+        self.first = _copies(self.model, self.optimizer)
+
+
+# Networks that no engine uses any more, the last used last: to compile one takes longer than many a run trains.
+_idle: deque[Network] = deque(maxlen=8)
+_MOST_IDLE = 2_000_000  # parameters of each: with Adam and their first state 400 MB in all
+
+
+def _computation(config: Config) -> Config:
+    """What a config says of how a network computes: nothing of seeds, of how long it trains, of images and places."""
+    timeless = replace(config, seed=0, noise=NoiseConfig(), epochs=1)
+    return replace(timeless, data=DataConfig(scale=config.data.scale), store="", patience=0, study=StudyConfig())
+
+
+def _network(config: Config) -> Network:
+    """An idle network that computes as the config says, or a new one; its variables are anything."""
+    wanted = _computation(config)
+    for network in _idle:
+        if network.computation == wanted:
+            _idle.remove(network)
+            return network
+    keras.utils.clear_session()  # frees what is still held of networks that are not even idle
+    return Network(config)
+
+
+def _copies(model: keras.Model, of_optimizer: Any) -> Arrays:
+    own = variables(model, of_optimizer)
+    return {name: np.array(keras.ops.convert_to_numpy(v.value)) for name, v in own.items()}
+
+
 def release() -> None:
-    """Free what Keras and Python still hold of networks that are no longer used: a worker trains many."""
+    """Free what is held of networks that are no longer used."""
+    _idle.clear()
     keras.utils.clear_session()
 
 
@@ -52,7 +97,7 @@ class Engine:
     any_length = backend.Loop.any_length  # whether segments may have any number of steps, or each is compiled anew
 
     def __init__(self, config: Config, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
-        """Build the network of a resolved config for training images (n, 28, 28, 1) and labels (n,).
+        """Take the network of a resolved config, for training images (n, 28, 28, 1) and labels (n,).
 
         Raises:
             RuntimeError: this process computes with another backend, or other threads, than the config says.
@@ -61,10 +106,14 @@ class Engine:
         if wanted != loaded:
             raise RuntimeError(f"compute.backend is {wanted}, but this process has already loaded Keras with {loaded}")
         use_threads(config.compute.threads or 1)
-        self.model = build(config)
-        self.optimizer = optimizer(config)
-        self.optimizer.build(self.model.trainable_variables)
-        self.loop = backend.Loop(config, logits_of(self.model, backend.tile_of), self.optimizer, images, labels)
+        network = _network(config)
+        self.model, self.optimizer, self.loop = network.model, network.optimizer, network.loop
+        self.data = self.loop.data(images, labels)
+        self.restore(network.first)
+        draw_weights(self.model, stream(seed_of(config, "weights"), "weights"))
+        self.reseed_dropout(0)
+        if self.model.count_params() <= _MOST_IDLE:
+            weakref.finalize(self, _idle.append, network)
 
     def train(
         self, rows: NDArray[np.int32], transforms: NDArray[np.float32] | None
@@ -73,7 +122,9 @@ class Engine:
 
         Returns loss and number of correct predictions of every step, each (steps,), before its update.
         """
-        return self.loop.train(rows, np.zeros((len(rows), 0, 8), np.float32) if transforms is None else transforms)
+        return self.loop.train(
+            self.data, rows, np.zeros((len(rows), 0, 8), np.float32) if transforms is None else transforms
+        )
 
     def logits(self, images: NDArray[np.uint8], transforms: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Logits (n, 10) of all images (n, 28, 28, 1), the last incomplete batch included; nothing is trained."""
@@ -107,8 +158,7 @@ class Engine:
 
     def state(self) -> Arrays:
         """Copies of everything that training changes: weights, moving averages, optimizer."""
-        own = variables(self.model, self.optimizer)
-        return {name: np.array(keras.ops.convert_to_numpy(v.value)) for name, v in own.items()}
+        return _copies(self.model, self.optimizer)
 
     def restore(self, arrays: Arrays) -> None:
         """Continue from a state, of this backend or the other."""

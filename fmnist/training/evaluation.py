@@ -1,6 +1,7 @@
 """What predictions are worth: accuracy, loss, scores per class, confusion matrix."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,22 @@ class Evaluation:
         return {f"{prefix}/{score}": value for score, value in scores.items()}
 
 
+def confusion(labels: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.int64]:
+    """Counts (10, 10), actual by predicted, added up over the seeds.
+
+    Args:
+        labels: (n,) actual classes.
+        predicted: (n,) or (seeds, n) predicted classes.
+
+    Raises:
+        ValueError: not as many predictions as labels.
+    """
+    if labels.shape != predicted.shape[-1:]:
+        raise ValueError(f"each of the {len(labels)} labels needs a prediction, but got {predicted.shape[-1]}")
+    pairs = labels.astype(np.int64) * CLASS_COUNT + predicted
+    return np.bincount(pairs.ravel(), minlength=CLASS_COUNT**2).reshape(CLASS_COUNT, CLASS_COUNT)
+
+
 def log_loss(logits: Logits, labels: Labels) -> float:
     """Mean cross-entropy in nats of logits (n, 10) against labels (n,)."""
     chosen = log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels]
@@ -43,11 +60,12 @@ def log_loss(logits: Logits, labels: Labels) -> float:
 
 def evaluate(logits: Logits, labels: Labels) -> Evaluation:
     """Score logits (n, 10) against labels (n,); a class that is never predicted has precision 0."""
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
-
-    predicted, classes = logits.argmax(axis=1), list(range(CLASS_COUNT))
-    precision, recall, f1, support = precision_recall_fscore_support(
-        labels, predicted, labels=classes, zero_division=0.0
+    predicted = logits.argmax(axis=1)
+    counts = confusion(labels, predicted)
+    hits, said, support = np.diag(counts), counts.sum(axis=0), counts.sum(axis=1)
+    precision, recall, f1 = (
+        np.divide(part, whole, out=np.zeros(CLASS_COUNT), where=whole > 0)
+        for part, whole in ((hits, said), (hits, support), (2 * hits, said + support))
     )
     return Evaluation(
         accuracy=float((predicted == labels).mean()),
@@ -56,7 +74,7 @@ def evaluate(logits: Logits, labels: Labels) -> Evaluation:
         recall=recall,
         f1=f1,
         support=support,
-        confusion=confusion_matrix(labels, predicted, labels=classes),
+        confusion=counts,
         predicted=predicted,
         probabilities=softmax(logits.astype(np.float64), axis=1).astype(np.float32),
     )

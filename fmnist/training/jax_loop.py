@@ -47,19 +47,21 @@ class Loop:
 
     any_length = False  # XLA compiles a scan for its number of steps: an epoch is one segment
 
-    def __init__(
-        self, config: Config, network: keras.Model, optimizer: Any, images: NDArray[np.uint8], labels: NDArray[np.int64]
-    ) -> None:
-        """For a network that gives logits, Keras's optimizer, and the training set."""
+    def __init__(self, config: Config, network: keras.Model, optimizer: Any) -> None:
+        """For a network that gives logits, and Keras's optimizer."""
         self._config, self._network, self._optimizer = config, network, optimizer
         self._warped = augment.augments(config.augment)
-        self.data = jnp.asarray(images), jnp.asarray(labels.astype(np.int32))
         self._train = jax.jit(self.segment, donate_argnums=0)
         self._forward = jax.jit(lambda state, batch: network.stateless_call(state[0], state[1], batch)[0])
 
-    def train(self, rows: NDArray[np.int32], transforms: NDArray[np.float32]) -> tuple[Any, Any]:
+    @staticmethod
+    def data(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Any:
+        """A training set on the device, as `train` takes it."""
+        return jnp.asarray(images), jnp.asarray(labels.astype(np.int32))
+
+    def train(self, data: Any, rows: NDArray[np.int32], transforms: NDArray[np.float32]) -> tuple[Any, Any]:
         """One step for each line of rows (steps, batch): losses and numbers of hits, each (steps,)."""
-        state, results = self._train(self.state(), self.data, rows, transforms)
+        state, results = self._train(self.state(), data, rows, transforms)
         for variable, value in zip(jax.tree.leaves(self._variables()), jax.tree.leaves(state), strict=True):
             variable.assign(value)
         losses, correct = jax.device_get(results)

@@ -44,26 +44,29 @@ class Loop:
 
     any_length = True  # one compiled function runs segments of any number of steps
 
-    def __init__(
-        self, config: Config, network: keras.Model, optimizer: Any, images: NDArray[np.uint8], labels: NDArray[np.int64]
-    ) -> None:
-        """For a network that gives logits, Keras's optimizer, and the training set."""
+    def __init__(self, config: Config, network: keras.Model, optimizer: Any) -> None:
+        """For a network that gives logits, and Keras's optimizer."""
         # There is one replica, so nothing to sum; and TensorFlow would keep what sums (a custom gradient), and with it
-        # the graph and the images of every loop, for as long as the process lives.
+        # the graph of every loop, for as long as the process lives.
         optimizer._all_reduce_sum_gradients = list
         self._config, self._network, self._optimizer = config, network, optimizer
         self._warped = augment.augments(config.augment)
-        self._images, self._labels = tf.constant(images), tf.constant(labels.astype(np.int32))
+        pixels = tf.TensorSpec((None, IMAGE_SIZE, IMAGE_SIZE, 1), tf.float32)
+        data = tf.TensorSpec(pixels.shape, tf.uint8), tf.TensorSpec((None,), tf.int32)
         steps = [tf.TensorSpec((None, config.batch_size), tf.int32), tf.TensorSpec((None, None, 8), tf.float32)]
-        self._train = tf.function(self._train_steps, input_signature=steps)
+        self._train = tf.function(self._train_steps, input_signature=[data, *steps])
         # XLA is for GPUs: on a CPU it was 2-5 times slower. It gets the step alone, for it knows no warp of images.
         self._step = tf.function(self._one_step, jit_compile=True) if has_gpu() else self._one_step
-        pixels = tf.TensorSpec((None, IMAGE_SIZE, IMAGE_SIZE, 1), tf.float32)
         self._forward = tf.function(self._forward_batch, input_signature=[pixels])
 
-    def train(self, rows: NDArray[np.int32], transforms: NDArray[np.float32]) -> tuple[Any, Any]:
+    @staticmethod
+    def data(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Any:
+        """A training set on the device, as `train` takes it."""
+        return tf.constant(images), tf.constant(labels.astype(np.int32))
+
+    def train(self, data: Any, rows: NDArray[np.int32], transforms: NDArray[np.float32]) -> tuple[Any, Any]:
         """One step for each line of rows (steps, batch): losses and numbers of hits, each (steps,)."""
-        losses, correct = self._train(tf.constant(rows), tf.constant(transforms))
+        losses, correct = self._train(data, tf.constant(rows), tf.constant(transforms))
         return losses.numpy(), correct.numpy()
 
     def forward(self, images: Any) -> Any:
@@ -73,13 +76,13 @@ class Loop:
     def _forward_batch(self, images: tf.Tensor) -> tf.Tensor:
         return self._network(images, training=False)
 
-    def _train_steps(self, rows: tf.Tensor, transforms: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _train_steps(self, data: Any, rows: tf.Tensor, transforms: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         count = tf.shape(rows)[0]
         losses = tf.TensorArray(tf.float32, count)
         corrects = tf.TensorArray(tf.int32, count)
         for step in tf.range(count):
-            labels = tf.gather(self._labels, rows[step])
-            images = tf.cast(tf.gather(self._images, rows[step]), tf.float32)
+            images, labels = tf.gather(data[0], rows[step]), tf.gather(data[1], rows[step])
+            images = tf.cast(images, tf.float32)
             if self._warped:
                 images = augment.warp(images, transforms[step])
             loss, correct = self._step(images, labels)

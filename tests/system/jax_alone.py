@@ -74,7 +74,7 @@ def test_nothing_of_an_engine_that_has_trained_stays_in_memory() -> None:
     one = engine("jax")
     one.train(ROWS[:STEPS], WARPS[:STEPS])  # as many as before, for which XLA has compiled it
     one.logits(np.zeros((3, 28, 28, 1), np.uint8))
-    images, loop = weakref.ref(one.loop.data[0]), weakref.ref(one.loop)
+    images, loop = weakref.ref(one.data[0]), weakref.ref(one.loop)
     del one
     release()
     gc.collect()

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
-from keras.src.legacy.preprocessing.image import ImageDataGenerator, apply_affine_transform
 from scipy.stats import ks_2samp
 
 from fmnist.config import AugmentConfig
 from fmnist.training import augment
+from fmnist.training.engine import keras  # without JAX, which it would look for
 from fmnist.training.streams import stream
 
+legacy = keras.src.legacy.preprocessing.image
 WIDE = AugmentConfig(rotation=60, width_shift=0.3, height_shift=0.3, shear=40, zoom=0.5, horizontal_flip=True)
 ARTICLE = AugmentConfig()
 
@@ -24,7 +25,7 @@ def test_a_warp_equals_keras_s_own_generator_over_wide_ranges():
     ours = np.asarray(augment.warp(pictures, augment.transforms(draws)))
     worst = 0.0
     for i, picture in enumerate(pictures):
-        theirs = apply_affine_transform(
+        theirs = legacy.apply_affine_transform(
             picture,
             theta=draws.theta[i],
             tx=draws.tx[i],
@@ -45,7 +46,7 @@ def test_a_warp_equals_keras_s_own_generator_over_wide_ranges():
 
 @pytest.mark.parametrize("ranges", [ARTICLE, WIDE])
 def test_parameters_are_distributed_as_the_generator_s(ranges):
-    generator = ImageDataGenerator(
+    generator = legacy.ImageDataGenerator(
         rotation_range=ranges.rotation,
         width_shift_range=ranges.width_shift,
         height_shift_range=ranges.height_shift,

@@ -19,6 +19,7 @@ from fmnist.config import CLASSES
 from fmnist.report import drawing, figures, intervals, svg
 from fmnist.report import page as report
 from fmnist.report.content import Content
+from fmnist.training.evaluation import confusion
 
 NAMES = {"effects", "learning_accuracy", "learning_loss", "rungs", "recall", "pareto_parameters", "pareto_seconds"}
 
@@ -414,10 +415,10 @@ def test_values_far_below_do_not_squeeze_the_rest_and_are_counted() -> None:
 
 
 def test_a_confusion_matrix_counts_actual_by_predicted() -> None:
-    counts = classes.confusion(np.array([6, 6, 0, 9], np.uint8), np.array([0, 6, 0, 7], np.uint8))
+    counts = confusion(np.array([6, 6, 0, 9], np.uint8), np.array([0, 6, 0, 7], np.uint8))
     assert counts.sum() == 4 and counts[6, 0] == counts[6, 6] == counts[0, 0] == counts[9, 7] == 1
     with pytest.raises(ValueError, match="each of the 2 labels needs a prediction, but got 3"):
-        classes.confusion(np.zeros(2, np.uint8), np.zeros(3, np.uint8))
+        confusion(np.zeros(2, np.uint8), np.zeros(3, np.uint8))
 
 
 def test_the_images_missed_most_often_come_first_and_shirts_before_all() -> None:

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fmnist.config import Config, from_flat
-from fmnist.training.engine import Engine, keras, use_threads
+from fmnist.training.engine import Engine, keras, release, use_threads
 from fmnist.training.model import build, logits_of
 from fmnist.training.winograd import TILES, convolve, tile_of, transforms
 
@@ -118,6 +118,7 @@ def test_fifty_steps_lose_what_they_lose_by_direct_convolution(monkeypatch: pyte
     rows = np.arange(1600, dtype=np.int32).reshape(50, 32) % 320
     config = from_flat(SMALL, {"data.scale": "unit"})
     tiled, _ = Engine(config, images, labels).train(rows, None)
+    release()
     monkeypatch.setattr("fmnist.training.winograd.TILES", {})
     plain, _ = Engine(config, images, labels).train(rows, None)
     assert (tiled != plain).any()
@@ -130,12 +131,14 @@ def test_a_training_that_is_continued_ends_bit_for_bit_like_one_that_was_not_sto
     images, labels = rng.integers(0, 256, (96, 28, 28, 1), dtype=np.uint8), rng.integers(0, 10, 96)
     rows = np.arange(192, dtype=np.int32).reshape(6, 32) % 96
     config = from_flat(SMALL, {"compute.precision": precision})
-    whole, first, second = (Engine(config, images, labels) for _ in range(3))
+    whole, cut = (Engine(config, images, labels) for _ in range(2))
     whole.train(rows, None)
-    first.train(rows[:2], None)
-    second.restore(first.state())
-    second.train(rows[2:], None)
+    cut.train(rows[:2], None)
+    middle = cut.state()
+    cut.train(rows[2:], None)  # on from where it goes back to
+    cut.restore(middle)
+    cut.train(rows[2:], None)
     for name, array in whole.state().items():
-        np.testing.assert_array_equal(array, second.state()[name])
-    np.testing.assert_array_equal(whole.logits(images), second.logits(images))
+        np.testing.assert_array_equal(array, cut.state()[name])
+    np.testing.assert_array_equal(whole.logits(images), cut.logits(images))
     assert whole.logits(images[:1]).shape == (1, 10)  # a batch of any size

@@ -54,7 +54,8 @@ LIBRARIES = {
         for name in ("engine", "model", "augment", "winograd", "tensorflow_loop", "jax_loop", "libraries")
     },
     "matplotlib": {
-        f"report.{name}" for name in ("drawing", "figures", "intervals", "run_pictures", "search_picture", "svg")
+        f"report.{name}"
+        for name in ("drawing", "figures", "intervals", "run_pictures", "search_picture", "sheet", "svg")
     },
     "rich": {
         "watch",
@@ -80,6 +81,7 @@ def imports(name):
     return found
 
 
+@cache
 def own(name):
     """The project's modules that a module imports, as `training.data`."""
     return {found.removeprefix("fmnist.") for found in imports(name)} & set(MODULES)

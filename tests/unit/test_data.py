@@ -15,9 +15,11 @@ import pytest
 from commands import here, mistake
 from idx import Half, pack, synthetic, write_idx
 from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
 
 from fmnist.config import CLASSES, Config, DataConfig, UserError, from_flat
 from fmnist.training import data, fetch, readers
+from fmnist.training.streams import stream
 
 TRAIN, TEST = synthetic(40, 20)
 PIXELS, BYTES = TRAIN[0][..., 0], TRAIN[1].astype(np.uint8)
@@ -332,6 +334,19 @@ def test_a_csv_that_is_missing_empty_a_folder_or_only_a_header_is_refused(tmp_pa
     assert "data.test_csv=FILE" in message(lambda: data.load(DataConfig(source="csv", train_csv="x.csv")))
 
 
+def test_the_test_half_alone_is_that_of_the_whole(tmp_path: Path) -> None:
+    write_idx(tmp_path, TRAIN, TEST)
+    (tmp_path / "train.csv").write_text(csv_text(TRAIN))
+    (tmp_path / "test.csv").write_text(csv_text(TEST))
+    csv = DataConfig(source="csv", train_csv=str(tmp_path / "train.csv"), test_csv=str(tmp_path / "test.csv"))
+    for options in (DataConfig(dir=str(tmp_path)), csv):
+        whole, (images, labels) = data.load(options), data.load_test(options)
+        assert np.array_equal(images, whole.test_images) and np.array_equal(labels, whole.test_labels)
+    assert message(lambda: data.load_test(DataConfig(source="csv"))) == message(
+        lambda: data.load(DataConfig(source="csv"))
+    )
+
+
 # ---- Splitting ----------------------------------------------------------------------------------------
 
 
@@ -348,6 +363,22 @@ def test_a_split_is_determined_by_the_seed() -> None:
     first, again, other = (data.split(TRAIN[1], seed=seed, options=DataConfig(validation=0.25)) for seed in (0, 0, 1))
     assert np.array_equal(first[0], again[0]) and np.array_equal(first[1], again[1])
     assert not np.array_equal(np.sort(first[1]), np.sort(other[1]))
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("limit", "validation"), [(None, 0.1), (None, 0.37), (145, 0.2), (997, 0.011), (101, 0.9)])
+def test_a_split_has_the_rows_that_scikit_learn_draws(limit: int | None, validation: float, seed: int) -> None:
+    options = DataConfig(limit=limit, validation=validation, validation_rows=None)
+    for labels in (UNEVEN, np.arange(1000) % 10, np.arange(1000) % 7 + 2):
+        training, validating = data.split(labels, seed=seed, options=options)
+        theirs = train_test_split(
+            np.arange(1000),
+            train_size=len(training),
+            test_size=len(validating),
+            stratify=labels,
+            random_state=int(stream(seed, "split").integers(2**31)),
+        )
+        assert [training.tolist(), validating.tolist()] == [part.tolist() for part in theirs]
 
 
 @pytest.mark.parametrize("limit", [100, 995, 999, 1000])

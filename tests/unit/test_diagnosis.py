@@ -4,11 +4,12 @@ import pytest
 from scipy.stats import binom
 
 from fmnist.analysis.budgets import common_budget
-from fmnist.analysis.classes import class_changes, confusion
+from fmnist.analysis.classes import class_changes
 from fmnist.analysis.diagnosis import Finding, Kind, diagnose
 from fmnist.config import CLASSES, Config
 from fmnist.identity import parameters
 from fmnist.report.diagnosis import Statement, statement
+from fmnist.training.evaluation import confusion
 
 DEFAULTS = {key: str(value) for key, value in parameters(Config()).items()}
 LABELS = np.repeat(np.arange(10, dtype=np.uint8), 100)

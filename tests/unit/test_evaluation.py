@@ -87,6 +87,17 @@ def test_the_scores_fit_together() -> None:
     assert found.probabilities.sum(axis=1) == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.parametrize(("count", "classes"), [(1234, 10), (40, 10), (7, 3)])
+def test_scores_and_counts_are_those_of_scikit_learn_bit_for_bit(count: int, classes: int) -> None:
+    logits, labels = random_case(count, 3)
+    labels %= classes
+    found, predicted = evaluate(logits, labels), logits.argmax(axis=1)
+    theirs = metrics.precision_recall_fscore_support(labels, predicted, labels=range(10), zero_division=0.0)
+    for ours, their in zip((found.precision, found.recall, found.f1, found.support), theirs, strict=True):
+        assert ours.tolist() == their.tolist() and ours.dtype == their.dtype
+    assert found.confusion.tolist() == metrics.confusion_matrix(labels, predicted, labels=range(10)).tolist()
+
+
 def test_extreme_logits_give_a_finite_loss() -> None:
     logits = voting([0, 1], 1e30)
     assert log_loss(logits, np.array([0, 1])) == 0
