@@ -58,9 +58,9 @@ class Network:
         self.first = _copies(self.model, self.optimizer)
 
 
-# Networks that no engine uses any more, the last used last: to compile one takes longer than many a run trains.
+# Small networks that no engine uses any more, the last used last: to compile one takes longer than many such train.
 _idle: deque[Network] = deque(maxlen=8)
-_MOST_IDLE = 2_000_000  # parameters of each: with Adam and their first state 400 MB in all
+_MOST_IDLE = 200_000  # parameters of each: with Adam and their first state 40 MB in all
 
 
 def _computation(config: Config) -> Config:
