@@ -38,6 +38,7 @@ class TrialServer:
     def __post_init__(self) -> None:
         """Name what lies there."""
         self.data, self.password, self.pid = (self.folder / name for name in ("postgres", "pgpass", "server.json"))
+        self._child: subprocess.Popen[bytes] | None = None  # MLflow's server, where this process has started it
 
     @property
     def is_running(self) -> bool:
@@ -89,6 +90,8 @@ class TrialServer:
                 process.wait(STOP_SECONDS)
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+        if self._child:
+            self._child.wait()
         self.pid.unlink(missing_ok=True)
         was_running = self._has_postgres()  # and not only its note, which a machine that lost its power leaves
         if was_running:
@@ -147,7 +150,7 @@ class TrialServer:
         settings = {**self._environment, "MLFLOW_BACKEND_STORE_URI": place, **server.SETTINGS}
         log = self.folder / "server.log"
         with log.open("wb") as output:
-            started = subprocess.Popen(
+            self._child = started = subprocess.Popen(
                 command, env=settings, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
         known = {"pid": started.pid, "created": psutil.Process(started.pid).create_time()}
