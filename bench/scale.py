@@ -50,7 +50,9 @@ def rows() -> Iterator[Row]:
     invented.DIGEST = load(Config().data).digest  # so that the plan finds the runs
     with tempfile.TemporaryDirectory(prefix="scale") as temporary:
         folder = Path(temporary)
-        folder.chmod(0o711)  # PostgreSQL's user has to enter it
+        for place in (folder, folder.parent):  # which PostgreSQL's user has to enter; the parent is this process's own
+            if place.stat().st_mode & 0o777 == 0o700:
+                place.chmod(0o711)
         figures: dict[str, list[Figures]] = {"SQLite file": [], "PostgreSQL": [], "server over PostgreSQL": []}
         for runs in RUNS:
             place = folder / str(runs)
