@@ -43,6 +43,7 @@ class Outcome:
     metrics: dict[str, float]
     trained: int  # epochs trained for it; 0 if the store had it or its trajectory was already there
     was_stored: bool = False  # the store had it
+    status: str = Status.FINISHED  # another where it was given up
 
 
 def execute(
@@ -53,6 +54,7 @@ def execute(
     *,
     variant: str = "",
     parent: str = "",
+    given_up: Callable[[tracking.StoredRun], bool] = lambda attempt: False,
 ) -> Outcome:
     """Carry out one run and leave it in the store; a run that is already there costs nothing.
 
@@ -63,6 +65,7 @@ def execute(
         store: the config's, if it is open already.
         variant: what the run's study calls its variant.
         parent: id of the record below which MLflow's UI is to show the run.
+        given_up: whether a run is left as it is whose last attempt is this.
 
     Raises:
         BusyError: another process works on its trajectory, and we do not wait.
@@ -79,7 +82,12 @@ def execute(
     while True:
         try:
             with store.holding(signatures.trajectory, wait) as held:
-                return _recorded(config, signatures, dataset, listener, held, variant=variant, parent=parent)
+                attempt = held.find(signatures.run)
+                if attempt is not None and (attempt.status == Status.FINISHED or given_up(attempt)):
+                    return Outcome(attempt.run_id, attempt.metrics, 0, was_stored=True, status=attempt.status)
+                return _recorded(
+                    config, signatures, dataset, listener, held, variant=variant, parent=parent, attempt=attempt
+                )
         except BusyError:  # now, or since another has it whom this process seemed dead to
             if not wait:
                 raise
@@ -94,15 +102,13 @@ def _recorded(
     *,
     variant: str,
     parent: str,
+    attempt: tracking.StoredRun | None,
 ) -> Outcome:
-    """Carry out a run whose trajectory this process holds."""
-    record = store.find(signatures.run)
-    if record is not None and record.status == Status.FINISHED:
-        return Outcome(record.run_id, record.metrics, trained=0, was_stored=True)
+    """Carry out a run whose trajectory this process holds, or go on with an attempt at it."""
     if listener.on_same and (same := _same(config, signatures, store)):
         listener.on_same(same)
     name, description = run_name(config, variant), describe(config, signatures, dataset) | {"parent": parent or None}
-    writer = store.begin(name, signatures.run, recorded(config), description, record)
+    writer = store.begin(name, signatures.run, recorded(config), description, attempt)
     with _closing(config, writer, store):
         folder = checkpoint_folder(config.store, signatures.trajectory)
         return _carry_out(config, dataset, folder, writer, listener, shared=store.checkpoints)

@@ -35,7 +35,6 @@ class Worker:
     process: str = ""  # that carries it out
     _finished: set[str] = field(default_factory=set)  # signatures, as far as this worker has looked
     _failed: set[str] = field(default_factory=set)  # trajectories
-    _errors: dict[str, Exception] = field(default_factory=dict)  # by signature
     _heard: int = field(default_factory=lambda: int(1000 * time.time()))  # latest end (ms) that this worker knows of
 
     @property
@@ -65,17 +64,10 @@ class Worker:
 
     def _settles(self, planned: PlannedRun, store: Store) -> bool:
         """Carry out a run unless it has ended already; False if another process works on its trajectory."""
-        signatures = planned.signatures
         try:
-            if not store.is_free(signatures.trajectory):
+            if not store.is_free(planned.signatures.trajectory):
                 return False
-            record = store.find(signatures.run)
-            if record is not None and record.status == Status.FINISHED:
-                self._finished.add(signatures.run)
-            elif record is not None and self._has_failed(record):
-                self._failed.add(signatures.trajectory)
-            else:
-                self._carry_out(planned, store)
+            self._carry_out(planned, store)
         except BusyError:
             return False
         return True
@@ -96,17 +88,24 @@ class Worker:
 
     def _carry_out(self, planned: PlannedRun, store: Store) -> None:
         """Carry out a run; whatever goes wrong is its record's to tell."""
-        signature = planned.signatures.run
-        if signature in self._errors:
-            raise self._errors[signature]
+        signatures = planned.signatures
         try:
             heard = Listener(reference=partial(self._reference, planned, store))
-            execute(planned.config, heard, False, store, variant=planned.variant, parent=self.page)
-            self._finished.add(signature)
+            outcome = execute(
+                planned.config, heard, False, store,
+                variant=planned.variant, parent=self.page, given_up=self._has_failed,
+            )  # fmt: skip
+            if outcome.status == Status.FINISHED:
+                self._finished.add(signatures.run)
+            else:
+                self._failed.add(signatures.trajectory)
         except (BusyError, UserError, AwayError):
             raise
-        except Exception as error:  # whatever it is: the run is FAILED, and the other runs shall not suffer
-            self._errors[signature] = error
+        except Exception:  # whatever it is: the run is FAILED, and the other runs shall not suffer
+            attempt = store.find(signatures.run)
+            if attempt is None or not self._has_failed(attempt):  # it would be tried for ever
+                raise
+            self._failed.add(signatures.trajectory)
 
     def _reference(self, planned: PlannedRun, store: Store) -> float | None:
         """What the baseline's run of the same seed and epochs came to, if it has finished."""
