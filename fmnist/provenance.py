@@ -19,6 +19,7 @@ SECRETS = (
     ".env*", "*.env", ".netrc", ".pgpass", ".pypirc", "*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore",
     "*.kdbx", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", "*credential*", "*secret*", "*token*", "*password*",
 )  # fmt: skip
+OPTIONS = "config.yaml"  # of a record: all of its run's
 LOCK = "requirements.lock"
 PACKAGES = ("keras", "keras-tuner", "mlflow", "numpy", "pandas", "scikit-learn", "hydra-core")  # and the backend
 
@@ -27,7 +28,7 @@ def files(config: Config) -> dict[str, str]:
     """The files of a record that say how its run was made, as path -> text."""
     options = {key: value for key, value in asdict(config).items() if key != "study"}
     texts = {
-        "config.yaml": yaml.safe_dump(options, sort_keys=False),
+        OPTIONS: yaml.safe_dump(options, sort_keys=False),
         "provenance/packages.json": json.dumps(_versions(*PACKAGES, config.compute.backend), indent=1),
         "provenance/uncommitted.diff": _uncommitted(),
     }

@@ -13,6 +13,7 @@ import yaml
 from fmnist.checks import check
 from fmnist.config import PLACES, Config, UserError, from_flat
 from fmnist.identity import command
+from fmnist.provenance import OPTIONS
 from fmnist.report.formats import table
 from fmnist.schema import COLUMNS, TEST_ACCURACY, VAL_ACCURACY, Status
 from fmnist.study.compose import compose_config
@@ -102,7 +103,7 @@ class Records:
     def _places(self, run: StoredRun) -> dict[str, Any]:
         """Where the data of a run were, if they still are."""
         with suppress(yaml.YAMLError, TypeError, KeyError, AttributeError, OSError):
-            data = yaml.safe_load(self.store.text(run.run_id, "config.yaml"))["data"]
+            data = yaml.safe_load(self.store.text(run.run_id, OPTIONS))["data"]
             places = {key: data.get(key) for key in PLACES}
             if all(Path(places[key]).exists() for key in PLACES[1:] if places[key]):
                 return places

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from fmnist.config import PLACES, Config
+from fmnist.provenance import OPTIONS
 from fmnist.schema import Column, Status
 from fmnist.tracking.chart_view import COLOUR, SHOWN
 from fmnist.tracking.learnt import check_learnt, latest_checkpoint, model_arrays, put_checkpoint, put_model
@@ -28,7 +29,6 @@ from fmnist.tracking.stored import StoredRun, condition, leave_out
 
 ORIGIN = Column("exported_as")  # the id of a run where it was made: MLflow gives an imported one another
 log = logging.getLogger(__name__)
-OPTIONS = "config.yaml"  # what a run leaves them in
 # Tags that say nothing of the run, but where it stands and who has made it.
 _OF_THE_STORE = (ORIGIN.tag, SHOWN, COLOUR, "mlflow.loggedImages", "mlflow.user", "mlflow.parentRunId")
 HOME = os.environ.get("HOME", "").rstrip("/") or "~"  # which is nobody else's business

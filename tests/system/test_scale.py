@@ -8,6 +8,7 @@ import sys
 import threading
 from collections import Counter
 from contextlib import closing
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -161,6 +162,16 @@ def test_a_folder_that_has_read_nothing_begins_with_what_others_have_read(shared
     monkeypatch.setattr(ended_runs, "_all", None)  # is not called
     write(newcomer, list(configs(44))[-1])
     assert len(current(newcomer)) == 6
+
+
+@pytest.mark.parametrize("place", ["gs://bucket/1", "nowhere://1"])  # no package for it, or for nothing in the world
+def test_where_nothing_can_be_left_for_others_all_is_read(kept, place, monkeypatch):
+    monkeypatch.setattr(ended_runs, "SHARED_EVERY", 1)
+    experiment = SimpleNamespace(artifact_location=place)
+    monkeypatch.setattr(type(kept.client), "get_experiment", lambda client, id: experiment, raising=False)
+    next(kept.folder.glob(".server-*.db")).unlink()
+    assert kept.client.artifact(kept.id, ended_runs.SHARED) == b""
+    assert len(current(kept)) == 4
 
 
 def test_what_others_have_read_is_held_against_the_server(shared):
