@@ -26,6 +26,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return cores if all("unit" in argument for argument in config.args) else cores + 1
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name bytes by their number: gzip writes the time into its own, and all workers must collect the same tests."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     names = [f"test_{name}" for name in LONG]
     items.sort(key=lambda item: names.index(item.path.stem) if item.path.stem in names else len(names))
