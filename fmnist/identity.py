@@ -29,6 +29,7 @@ FIRST_OPTIONS = frozenset(
         "compute.precision", "compute.threads", "batch_size", "epochs", "seed",
     )
 )  # fmt: skip
+_SORTED = json.JSONEncoder(sort_keys=True)
 _NOT_NUMBERS = ("data.source", "data.dir", "data.train_csv", "data.test_csv", "store", "patience", "study.")
 
 
@@ -110,7 +111,7 @@ def differing(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[s
 
 
 def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(_SORTED.encode(content).encode()).hexdigest()[:16]
 
 
 def differences(config: Config) -> dict[str, str]:

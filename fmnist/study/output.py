@@ -5,8 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from fmnist.config import UserError
-from fmnist.report import claims, page, svg
-from fmnist.report.figures import draw
+from fmnist.report import claims
 from fmnist.report.formats import FORMAT, put, write
 from fmnist.report.leaderboard import NO_RUNS, render
 from fmnist.report.notes import explanation
@@ -81,6 +80,9 @@ def _lost(findings: Findings, folder: Path) -> str:
 
 def write_report(findings: Findings, path: Path) -> None:
     """The report as a file, or in a folder with its figures."""
+    from fmnist.report import page, svg  # with Matplotlib, which a table does without
+    from fmnist.report.figures import draw
+
     content = findings.content()
     if path.suffix:
         return write(path, page.render(content))

@@ -112,18 +112,17 @@ def read(uri: str, experiment: str) -> list[StoredRun] | None:
     None where only MLflow's client can tell: the store is a server, its tables are not those that this was written for
     (MLflow 3.13 to 3.17), it is busy or away, or the experiment was deleted.
     """
-    try:
-        with _selecting(uri) as select:
+    for read_text in (str, as_written):  # SQLite's own way, four times as fast; and where a text is damaged
+        with suppress(sqlite3.Error, SQLAlchemyError, ImportError, LookupError), _selecting(uri, read_text) as select:
             query = "SELECT lifecycle_stage FROM experiments WHERE name = ?"
             is_deleted = [tuple(row) for row in select(query, (experiment,))] == [("deleted",)]
             return None if is_deleted else _runs(select, experiment)
-    except (sqlite3.Error, SQLAlchemyError, ImportError, LookupError):
-        return None
+    return None
 
 
 @contextmanager
-def _selecting(uri: str) -> Iterator[Select]:
-    """What answers queries to a database, all from one state of it.
+def _selecting(uri: str, read_text: Callable[[bytes], str] | type[str]) -> Iterator[Select]:
+    """What answers queries to a database, all from one state of it, and reads SQLite's texts in that way.
 
     Raises:
         LookupError: the store is none.
@@ -131,7 +130,7 @@ def _selecting(uri: str) -> Iterator[Select]:
     if uri.startswith(SCHEME):
         location = database_path(uri).absolute().as_uri() + "?mode=ro"
         with closing(sqlite3.connect(location, uri=True)) as database:
-            database.text_factory = as_written
+            database.text_factory = read_text
             database.execute("BEGIN")
             yield database.execute
     elif uri.startswith("postgresql"):
@@ -154,10 +153,12 @@ def _runs(answer: Select, experiment: str) -> list[StoredRun]:
     rows = answer(f"SELECT {columns} {_RUNS} ORDER BY start_time DESC, run_uuid", (experiment,))
     runs = {row[0]: StoredRun(*row) for row in rows}
     for table in ("tags", "params"):
+        of_runs = {run_id: getattr(run, table) for run_id, run in runs.items()}
         for run_id, key, value in select("key, value", table):
-            getattr(runs[run_id], table)[key] = value
+            of_runs[run_id][key] = value
+    of_runs = {run_id: run.metrics for run_id, run in runs.items()}
     for run_id, key, value, is_nan in select("key, value, is_nan", "latest_metrics"):
-        runs[run_id].metrics[key] = float("nan") if is_nan else value
+        of_runs[run_id][key] = float("nan") if is_nan else value
     return list(runs.values())
 
 

@@ -27,13 +27,14 @@ OF_A_RECORD = re.compile(r"mlflow-artifacts|logged-models|runs/(create|get|updat
 
 @pytest.fixture(scope="module")
 def requests(tmp_path_factory):
-    """The server's address, and the paths that it was asked for."""
+    """The server's address, the paths that it was asked for, and what was said of their connections."""
     folder = tmp_path_factory.mktemp("server")
     store.create(f"sqlite:///{folder}/mlflow.db")
-    asked = list[str]()
+    asked, connections = list[str](), set[str]()
 
     def count(environment, respond):
         asked.append(environment["PATH_INFO"])
+        connections.add(environment["HTTP_CONNECTION"])
         return mlflow_server.app(environment, respond)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -46,14 +47,14 @@ def requests(tmp_path_factory):
         patch.setitem(sys.modules, "mlflow.server.auth", None)  # as where nobody signs in: its import warns
         listening = make_server("127.0.0.1", 0, count, threaded=True)
         threading.Thread(target=listening.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{listening.port}", asked
+        yield f"http://127.0.0.1:{listening.port}", asked, connections
         listening.shutdown()
 
 
 @pytest.fixture
 def asked(requests, monkeypatch):
     """The paths that a test asks for."""
-    address, paths = requests
+    address, paths, _ = requests
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     paths.clear()
     return paths
@@ -92,6 +93,11 @@ def current(opened):
     by = ["run_id"]
     pd.testing.assert_frame_equal(*(each.sort_values(by, ignore_index=True) for each in (runs, truth)), check_like=True)
     return runs
+
+
+def test_no_request_waits_on_the_connection_of_another(kept, requests):
+    current(kept)
+    assert requests[2] == {"close"}
 
 
 def test_what_has_ended_is_read_once(kept, asked):
