@@ -54,7 +54,7 @@ def _body(argv: list[str] | None) -> int:
     records = Records(arguments.store, also_changed=True)
     run = reproduction.find(records, named, arguments.where)
     if arguments.show_diff:
-        diff = records.store.text(run.run_id, reproduction.DIFF)
+        diff = records.store.client.text(run.run_id, reproduction.DIFF)
         print("\n".join(map(visible, diff.splitlines())) or f"run {run.run_id[:8]} has no changes recorded")
         return 0
     if arguments.environment is not None:

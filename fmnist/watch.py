@@ -25,7 +25,7 @@ def watch(store: str) -> None:
     if tracking.experiment_id(store) is None:
         raise UserError(f"there are no runs in {store} yet; start some with 'make sweep'")
     opened = tracking.Store(store, patience=60)
-    watched, _ = next(opened.sweeps(tracking.RUNNING), None) or next(opened.sweeps(), ("", ""))
+    watched = next(opened.sweeps.latest(tracking.RUNNING), "") or next(opened.sweeps.latest(), "")
     if not watched:
         raise UserError(f"no sweep has run in {store}; start one with 'make sweep'")
     while watched:
@@ -40,7 +40,7 @@ def _show(opened: "Store", watched: str) -> str:
     from fmnist.work.display import pause, showing
     from fmnist.work.sweep_progress import SweepProgress
 
-    plan = opened.plan(watched)
+    plan = opened.sweeps.plan(watched)
     if plan is None:
         raise UserError("the latest sweep has not said yet what it will do; try again in a moment")
     sweep = SweepProgress.of(opened, plan)
@@ -72,8 +72,8 @@ def _next(opened: "Store", before: str, process: str) -> str:
 
     began = time.monotonic()
     while not machine.is_gone(process) and time.monotonic() - began < NEXT_SECONDS:
-        latest, _ = next(opened.sweeps())
-        plan = None if latest == before else opened.plan(latest)
+        latest = next(opened.sweeps.latest())
+        plan = None if latest == before else opened.sweeps.plan(latest)
         if plan is not None:
             return latest if plan.get("process") == process else ""
         time.sleep(REFRESH_SECONDS)

@@ -103,7 +103,7 @@ class Records:
     def _places(self, run: StoredRun) -> dict[str, Any]:
         """Where the data of a run were, if they still are."""
         with suppress(yaml.YAMLError, TypeError, KeyError, AttributeError, OSError):
-            data = yaml.safe_load(self.store.text(run.run_id, OPTIONS))["data"]
+            data = yaml.safe_load(self.store.client.text(run.run_id, OPTIONS))["data"]
             places = {key: data.get(key) for key in PLACES}
             if all(Path(places[key]).exists() for key in PLACES[1:] if places[key]):
                 return places

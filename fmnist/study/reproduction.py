@@ -58,9 +58,9 @@ def differs_here(store: Store, run: StoredRun, config: Config) -> list[Row]:
     """What differs here from what a run was made with: code, packages, machine."""
     ours, packages = provenance.files(config), dict[str, str]()
     with suppress(ValueError, TypeError):
-        packages = dict(json.loads(store.text(run.run_id, PACKAGES)))
+        packages = dict(json.loads(store.client.text(run.run_id, PACKAGES)))
     here, theirs = json.loads(ours[PACKAGES]), machine.describe()
-    changes = ["yes" if text else "none" for text in (store.text(run.run_id, DIFF), ours.get(DIFF))]
+    changes = ["yes" if text else "none" for text in (store.client.text(run.run_id, DIFF), ours.get(DIFF))]
     rows: list[tuple[str, Any, Any]] = [
         ("code: commit", run.commit, (provenance.commit() or "")[:7]),
         ("code: changes that no commit has", changes[0], changes[1]),

@@ -1,8 +1,6 @@
 """Where the store is and how it is spoken to: MLflow's client, with patience."""
 
-import base64
 import gc
-import json
 import logging
 import os
 import re
@@ -18,9 +16,6 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Run
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.tracking.request_header.abstract_request_header_provider import RequestHeaderProvider
-from mlflow.tracking.request_header.registry import _request_header_provider_registry
-from mlflow.utils.rest_utils import http_request, verify_rest_response
 from requests import RequestException
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, text
 from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
@@ -28,13 +23,13 @@ from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 from fmnist import words
 from fmnist.config import RunError, UserError
 from fmnist.schema import VAL_ACCURACY
+from fmnist.tracking.server_requests import of_json, search
 from fmnist.tracking.stored import StoredRun, leave_out
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # it announces every table that it creates
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # and prints tracebacks that it raises too
 PAGE = 250  # runs of one answer: a busy server needs seconds for them, and 20 s is all that a call waits
 BATCH = 1000  # metrics of one call
-_SEARCH = "/api/2.0/mlflow/runs/search"
 _AWAY = ("failed with exception", "Connection refused", "database is locked", "error 502", "error 503", "error 504")
 
 _REFUSED = (r"(?:password|peer) authentication failed[^\n]*", "no password supplied", r'\w+ "[^"\n]*" does not exist',
@@ -103,25 +98,6 @@ def _read_damaged_texts(connection: Any, _: Any) -> None:
         connection.text_factory = as_written
 
 
-class _OwnConnection(RequestHeaderProvider):
-    """A connection for each request: on one that was used before, an answer of MLflow's server comes 40 ms later.
-
-    The server sends head and body of an answer apart; with several processes, which share a socket that uvicorn binds,
-    asyncio leaves Nagle's algorithm on, and the body waits until this machine acknowledges the head, which it delays.
-    """
-
-    def in_context(self) -> bool:
-        """Where another connection costs little: without encryption."""
-        return os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http:")
-
-    def request_headers(self) -> dict[str, str]:
-        """What ends the connection."""
-        return {"Connection": "close"}
-
-
-_request_header_provider_registry.register(_OwnConnection)  # type: ignore[no-untyped-call]
-
-
 class Client:
     """MLflow's client, whose calls wait for a server that is away or a database that is locked.
 
@@ -171,6 +147,16 @@ class Client:
                 leave_out(run_id, f"{key}, step {step}", reason)
         return values
 
+    def text(self, run_id: str, artifact: str) -> str:
+        """A text that a run has kept, nothing if it cannot be read."""
+        with suppress(StoreError, OSError), tempfile.TemporaryDirectory() as folder:
+            return Path(self.download_artifacts(run_id, artifact, folder)).read_text("utf-8", "replace")
+        return ""
+
+    @property
+    def _credentials(self) -> Any:
+        return self._client._tracking_client.store.get_host_creds()
+
     def all_runs(self, experiment: str, condition: str = "", order: str = "") -> Iterator[StoredRun]:
         """The runs of an experiment that are not deleted and meet MLflow's filter, newest first or in that order."""
         token: str | None = None
@@ -185,12 +171,13 @@ class Client:
 
     def page(self, experiment: str, offset: int) -> list[StoredRun]:
         """So many runs of a server's experiment from the offset on, newest first."""
-        return [_of_json(run) for run in self.waiting(_search)(self._client, experiment, offset=offset, count=PAGE)[0]]
+        runs, _ = self.waiting(search)(self._credentials, experiment, offset=offset, count=PAGE)
+        return [of_json(run) for run in runs]
 
     def counts(self, experiment: str, condition: str, number: int) -> bool:
         """Whether so many runs of a server's experiment meet MLflow's filter: the last is there, and none after it."""
         last = max(0, number - 1)
-        runs, more = self.waiting(_search)(self._client, experiment, condition, offset=last, count=1)
+        runs, more = self.waiting(search)(self._credentials, experiment, condition, offset=last, count=1)
         return len(runs) == min(number, 1) and not more
 
     def artifact(self, experiment: str, name: str) -> bytes:
@@ -239,30 +226,6 @@ class Client:
                     raise StoreError(f"{error.filename2 or error.filename or self.uri}: {error.strerror}") from error
 
         return call
-
-
-def _search(
-    client: MlflowClient, experiment: str, condition: str = "", *, offset: int, count: int
-) -> tuple[list[dict[str, Any]], bool]:
-    """Runs of a server's experiment as it sends them, and whether there are more.
-
-    MLflow's client makes four objects of every number and word that it reads, which takes five times as long; and it
-    knows no offsets.
-    """
-    request = {"experiment_ids": [experiment], "filter": condition, "max_results": count}
-    token = {"page_token": base64.b64encode(json.dumps({"offset": offset}).encode()).decode()} if offset else {}
-    credentials = client._tracking_client.store.get_host_creds()
-    answer = http_request(credentials, _SEARCH, "POST", json=request | token)  # type: ignore[no-untyped-call]
-    found = verify_rest_response(answer, _SEARCH).json()
-    return found.get("runs", []), "next_page_token" in found
-
-
-def _of_json(run: dict[str, Any]) -> StoredRun:
-    info, data = run["info"], run.get("data", {})
-    tags, params = ({each["key"]: each.get("value", "") for each in data.get(kind, ())} for kind in ("tags", "params"))
-    metrics = {each["key"]: float(each.get("value", 0.0)) for each in data.get("metrics", ())}
-    start, end = (int(info.get(name, 0)) for name in ("start_time", "end_time"))
-    return StoredRun(info["run_id"], info.get("run_name", ""), info["status"], start, end, tags, params, metrics)
 
 
 def stored(run: Run) -> StoredRun:

@@ -1,6 +1,5 @@
 """The experiment that all runs of a store are written in."""
 
-import json
 import logging
 import os
 import tempfile
@@ -51,6 +50,7 @@ from fmnist.tracking.stored import (
     leave_out,
     readable,
 )
+from fmnist.tracking.sweep_records import SweepRecords
 from fmnist.training.locking import BusyError, exclusively, is_free
 
 log = logging.getLogger(__name__)
@@ -70,8 +70,6 @@ _DESCRIPTIONS = {  # that stand on their pages; a sweep and `make ui` say more a
     f"server. The runs themselves are in the experiment *{EXPERIMENT}*.",
     _DEFAULT: f"Nothing is written here: MLflow has this in every store. The runs are in *{EXPERIMENT}*.",
 }
-PLAN = "plan.json"
-_TIME_IS_OVER = Column("time_is_over").tag
 
 
 class Store:
@@ -100,7 +98,7 @@ class Store:
                 take_place(self.uri, self._artifacts, EXPERIMENT)
                 self.client = Client(self.uri, patience if answered_before else min(patience, OPENING_SECONDS))
                 self.id = self.experiment(EXPERIMENT)
-                self._sweeps = self.experiment(SWEEPS)
+                self.sweeps = SweepRecords(self.client, self.experiment(SWEEPS))
                 if self.uri.startswith(SCHEME):  # all that is in it is ours
                     for name in (SEARCHES, _DEFAULT):
                         self._describe(self.client.get_experiment_by_name(name))
@@ -314,19 +312,7 @@ class Store:
 
     def error(self, run_id: str) -> str:
         """The traceback that a failed run left, nothing if it left none."""
-        return self.text(run_id, ERROR)
-
-    def text(self, run_id: str, artifact: str) -> str:
-        """A text that a run has kept, nothing if it cannot be read."""
-        with suppress(StoreError, OSError), tempfile.TemporaryDirectory() as folder:
-            return Path(self.client.download_artifacts(run_id, artifact, folder)).read_text("utf-8", "replace")
-        return ""
-
-    def announce(self, name: str, plan: dict[str, Any]) -> str:
-        """Open the record of a sweep, for those who watch; returns its id. It stands beside the experiment of runs."""
-        run_id = self.client.new_run(self._sweeps, name)
-        self.client.log_dict(run_id, plan, PLAN)
-        return run_id
+        return self.client.text(run_id, ERROR)
 
     def page(self, study: str) -> RunWriter:
         """The page of a study, below which MLflow's UI shows its runs; it is no run of ours."""
@@ -348,17 +334,6 @@ class Store:
         for run in self.all_runs():
             if COLUMNS["study"].read(run.tags) == study and not parent.keys() & run.tags.keys():
                 self.client.log_batch(run.run_id, tags=[RunTag(*tag) for tag in parent.items()])
-
-    def sweeps(self, condition: str = "") -> Iterator[tuple[str, str]]:
-        """Id and status of every sweep that meets MLflow's filter, the latest first."""
-        return ((sweep.run_id, sweep.status) for sweep in self.client.all_runs(self._sweeps, condition))
-
-    def plan(self, sweep: str) -> dict[str, Any] | None:
-        """What a sweep was announced with; None if it was killed before it had, {} if that is damaged."""
-        text = self.text(sweep, PLAN)
-        with suppress(ValueError, TypeError):
-            return dict(json.loads(text)) if text else None
-        return {}
 
     def status(self, run_id: str) -> str:
         """Of a run or a sweep."""
@@ -382,14 +357,6 @@ class Store:
     def beating(self, run_id: str) -> AbstractContextManager[None]:
         """Show on the record of a sweep or a search that this process is alive, until the block ends."""
         return beating(self.client, run_id)
-
-    def note_that_time_is_over(self, sweep: str) -> None:
-        """Have workers everywhere begin no more runs of a sweep, whatever their clocks say."""
-        self.client.set_tag(sweep, _TIME_IS_OVER, "true")
-
-    def time_is_over(self, sweep: str) -> bool:
-        """Whether no more runs of a sweep are to be begun."""
-        return _TIME_IS_OVER in self.client.get_run(sweep).data.tags
 
     def mark(self, run_id: str, search: str, *, trial: str, parent: str = "", confirms: bool = False) -> None:
         """Mark a run as used by a search of that name; one that several used names all, and belongs to the first.

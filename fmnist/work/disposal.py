@@ -53,8 +53,8 @@ def in_use(store: Store, runs: Iterable[StoredRun]) -> set[str]:
         UserError: a sweep is about to say which.
     """
     used = set[str]()
-    for sweep, _ in store.sweeps(RUNNING):
-        plan = store.plan(sweep)
+    for sweep in store.sweeps.latest(RUNNING):
+        plan = store.sweeps.plan(sweep)
         if plan is None:
             raise UserError("a sweep is just beginning; try again in a moment")
         process = str(plan.get("process")) if plan else ""

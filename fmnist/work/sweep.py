@@ -64,7 +64,7 @@ class Sweep:
         announced = announcement(
             self.planned, self.workers, self.began, self._failed_before, newest_end, is_block=self.is_block
         )
-        record = self._record = self.store.announce(self.study.name, announced)
+        record = self._record = self.store.sweeps.announce(self.study.name, announced)
         self.progress = SweepProgress.of(self.store, announced)
         self._ended = self.progress.ended
         try:
@@ -86,14 +86,14 @@ class Sweep:
     def _tend(self) -> None:
         """What is to be done again and again while workers work, elsewhere perhaps."""
         if time.time() >= self.until:
-            self.store.note_that_time_is_over(self._record)
+            self.store.sweeps.note_that_time_is_over(self._record)
         self._close_sweeps()
 
     def _close_sweeps(self) -> None:
         """Close the sweeps whose process was killed before it could, here or elsewhere, and the runs they left."""
-        for sweep, _ in list(self.store.sweeps(RUNNING)):
+        for sweep in list(self.store.sweeps.latest(RUNNING)):
             if sweep != self._record:
-                announced = self.store.plan(sweep) or {}
+                announced = self.store.sweeps.plan(sweep) or {}
                 if machine.is_gone(str(announced.get("process"))) or not self.store.goes_on(sweep):
                     self.store.close(sweep, Status.KILLED)
                     self._abandoned |= {str(run.get("trajectory")) for run in announced.get("runs", [])}

@@ -59,7 +59,7 @@ class Worker:
 
     def _is_late(self, store: Store) -> bool:
         if self.until < float("inf") and machine.is_elsewhere(self.process):  # whose clock is another
-            return store.time_is_over(self.sweep)
+            return store.sweeps.time_is_over(self.sweep)
         return time.time() >= self.until
 
     def _settles(self, planned: PlannedRun, store: Store) -> bool:

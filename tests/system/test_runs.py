@@ -331,7 +331,7 @@ def test_what_a_sweep_under_way_may_continue_is_never_removed(full):
     store, runs = tracking.Store(str(full)), named(full)
     run = runs["baseline · seed 0 · 3 epochs"]
     plan = {"process": machine.this_process(), "runs": [{"trajectory": run.trajectory}, {"trajectory": "b000"}]}
-    record = store.announce("a sweep", plan)
+    record = store.sweeps.announce("a sweep", plan)
     (full / "checkpoints" / "b000").mkdir()
     (full / "checkpoints" / "b000" / "epoch-0001.ckpt").write_bytes(b"0")
     assert "is used by a sweep" in mistake("runs", "remove", run.run_id, "--yes", "--store", full)

@@ -31,7 +31,7 @@ def store(tmp_path_factory):
     store.begin("just begun", "s2", {"epochs": 1}, {})
     deleted = store.begin("deleted", "s3", {}, {})
     store.client.delete_run(deleted.run_id)
-    store.announce("a sweep", {"study": "x"})
+    store.sweeps.announce("a sweep", {"study": "x"})
     return store
 
 

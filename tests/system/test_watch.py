@@ -31,7 +31,7 @@ def announced(tmp_path_factory):
     runs = [asdict(ExpectedRun("filters=4 · 1 epoch · seed 0", "of nobody", epochs=1, start=0, seconds=1.0))]
     sweep = {"study": "smoke", "workers": 2, "began": int(time.time() * 1000), "process": name, "runs": runs}
     opened = tracking.Store(str(store))
-    opened.announce("smoke", sweep)
+    opened.sweeps.announce("smoke", sweep)
     return store, opened, sweep
 
 
@@ -48,7 +48,7 @@ def test_a_sweep_of_another_machine_is_over_once_its_process_has_shown_no_sign_o
     _, _, sweep = announced
     monkeypatch.setattr(leases, "SECONDS", 1.0)
     store = tracking.Store(str(tmp_path))
-    record = store.announce("smoke", sweep | {"process": "elsewhere 1 1.0"})
+    record = store.sweeps.announce("smoke", sweep | {"process": "elsewhere 1 1.0"})
     with store.beating(record):
         deadline = time.monotonic() + 2 * leases.SECONDS
         while time.monotonic() < deadline:
@@ -67,7 +67,7 @@ def test_of_a_settling_one_block_is_shown_after_the_other(tmp_path, announced, c
         name = f"{machine.platform.node()} {process.pid} {psutil.Process(process.pid).create_time()}"
         blocks = []
         for _ in range(2):
-            blocks.append(store.announce("smoke", sweep | {"process": name, "is_block": True}))
+            blocks.append(store.sweeps.announce("smoke", sweep | {"process": name, "is_block": True}))
             store.client.set_terminated(blocks[-1])
         assert _show(store, blocks[0]) == blocks[1]
         process.kill()
@@ -96,9 +96,8 @@ def test_a_process_is_gone_once_it_has_ended_though_nobody_has_asked_how(announc
 
 def test_an_announcement_survives_the_store(announced):
     _, opened, sweep = announced
-    ((sweep_id, status),) = opened.sweeps()
-    assert status == "RUNNING"
-    assert opened.plan(sweep_id) == sweep
+    (sweep_id,) = opened.sweeps.latest(tracking.RUNNING)
+    assert opened.sweeps.plan(sweep_id) == sweep
     assert asdict(SweepProgress.of(None, sweep).runs[0]) == sweep["runs"][0]
 
 

@@ -37,6 +37,7 @@ LIBRARIES = {
         "tracking.database",
         "tracking.frame",
         "tracking.searches",
+        "tracking.server_requests",
         "tracking.run_writer",
         "tracking.registry",
         "tracking.shared_checkpoints",

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pytest
 from omegaconf import OmegaConf
@@ -112,7 +113,7 @@ def test_the_later_rungs_of_a_run_that_fails_are_left_and_with_fail_fast_all_is(
 
 def test_on_another_machine_the_time_is_over_when_the_sweep_says_so_whatever_the_clock_says(records, tmp_path):
     answers = iter([False, False, True])
-    records.time_is_over = lambda sweep: next(answers)
+    records.sweeps = SimpleNamespace(time_is_over=lambda sweep: next(answers))
     Worker(planned(tmp_path), until=5.0, sweep="its record", process="elsewhere 1 1.0")()
     assert len(records.carried_out) == 2
     Worker(planned(tmp_path), until=5.0, sweep="its record", process=machine.this_process())()
