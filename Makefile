@@ -121,7 +121,8 @@ report: $(READY)  ## write the report of study article with its figures to exper
 	@$(PY) -m fmnist.compare --study $(or $(STUDY),article) --format html --out experiments/$(or $(STUDY),article) $(ARGS)
 
 test: $(READY) $(DATA)  ## run the tests (ARGS=tests/unit: only those that take less than a minute)
-	@$(PY) -m pytest -n auto $(ARGS)
+	@# A hundred processes start fmnist: none but the first is to compile it.
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n auto $(ARGS)
 
 chaos: $(READY) $(DATA)  ## minutes of full disks, outages, rival sweeps and kills at random moments
 	@$(PY) -m pytest -m slow
