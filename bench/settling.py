@@ -17,7 +17,7 @@ from fmnist.schema import BASELINE, VAL_ACCURACY
 from fmnist.study.settle import Contrast, next_block, steps
 from fmnist.tracking.portable import RunFile
 
-RECORDED = Path("experiments/full/runs.zip")
+RECORDED = Path("experiments/article/runs.zip")
 STUDIES, WORKERS, IMAGES = 50, 2, 6_000
 EPOCHS, LONGEST = 10, 50  # where variants are compared, and the longest budget of the study
 Array = NDArray[np.float64]
