@@ -30,6 +30,7 @@ logging.getLogger("mlflow").setLevel(logging.WARNING)  # it announces every tabl
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # and prints tracebacks that it raises too
 PAGE = 250  # runs of one answer: a busy server needs seconds for them, and 20 s is all that a call waits
 BATCH = 1000  # metrics of one call
+_STUMBLED, _STUMBLES = "500 error responses", 3  # of a server that is there: no patience is too short to ask again
 _AWAY = ("failed with exception", "Connection refused", "database is locked", "error 502", "error 503", "error 504")
 
 _REFUSED = (r"(?:password|peer) authentication failed[^\n]*", "no password supplied", r'\w+ "[^"\n]*" does not exist',
@@ -201,7 +202,7 @@ class Client:
         """What calls a method until the store answers, for so many seconds or as long as its patience lasts."""
 
         def call(*arguments: Any, **options: Any) -> Any:
-            began = time.monotonic()
+            began, stumbles = time.monotonic(), 0
             while True:
                 try:
                     self._check()
@@ -219,7 +220,9 @@ class Client:
                     away = isinstance(error, RequestException) or any(sign in str(error) for sign in _AWAY)
                     if not away:
                         raise StoreError(f"{self.uri} refuses: {_reason(error)}") from error
-                    if time.monotonic() - began >= (self.patience if patience is None else patience):
+                    stumbles += _STUMBLED in str(error)
+                    is_late = time.monotonic() - began >= (self.patience if patience is None else patience)
+                    if is_late and not 0 < stumbles < _STUMBLES:
                         raise AwayError(f"{self.uri} does not answer: {_reason(error)}") from error
                     time.sleep(1.0)
                 except OSError as error:  # of an artifact

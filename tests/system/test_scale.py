@@ -30,11 +30,14 @@ def requests(tmp_path_factory):
     """The server's address, the paths that it was asked for, and what was said of their connections."""
     folder = tmp_path_factory.mktemp("server")
     store.create(f"sqlite:///{folder}/mlflow.db")
-    asked, connections = list[str](), set[str]()
+    asked, connections, failing = list[str](), set[str](), list[bool]()
 
     def count(environment, respond):
         asked.append(environment["PATH_INFO"])
         connections.add(environment["HTTP_CONNECTION"])
+        if failing and failing.pop():
+            respond("500 Internal Server Error", [])
+            return []
         return mlflow_server.app(environment, respond)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -47,14 +50,14 @@ def requests(tmp_path_factory):
         patch.setitem(sys.modules, "mlflow.server.auth", None)  # as where nobody signs in: its import warns
         listening = make_server("127.0.0.1", 0, count, threaded=True)
         threading.Thread(target=listening.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{listening.port}", asked, connections
+        yield f"http://127.0.0.1:{listening.port}", asked, connections, failing
         listening.shutdown()
 
 
 @pytest.fixture
 def asked(requests, monkeypatch):
     """The paths that a test asks for."""
-    address, paths, _ = requests
+    address, paths, *_ = requests
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     paths.clear()
     return paths
@@ -98,6 +101,16 @@ def current(opened):
 def test_no_request_waits_on_the_connection_of_another(kept, requests):
     current(kept)
     assert requests[2] == {"close"}
+
+
+def test_a_server_that_fails_twice_is_asked_again_and_one_that_goes_on_failing_does_not_answer(kept, requests):
+    failing = requests[3]
+    failing += [True, True]
+    assert len(current(kept)) == 4 and not failing
+    failing += 3 * [True]
+    with pytest.raises(tracking.AwayError, match="does not answer"):
+        kept.client.get_experiment_by_name("fmnist")
+    failing.clear()
 
 
 def test_what_has_ended_is_read_once(kept, asked):
