@@ -30,7 +30,7 @@ logging.getLogger("mlflow").setLevel(logging.WARNING)  # it announces every tabl
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # and prints tracebacks that it raises too
 PAGE = 250  # runs of one answer: a busy server needs seconds for them, and 20 s is all that a call waits
 BATCH = 1000  # metrics of one call
-_STUMBLED, _STUMBLES = "500 error responses", 3  # of a server that is there: no patience is too short to ask again
+_STUMBLED = "500 error responses"  # of a server that is there
 _AWAY = ("failed with exception", "Connection refused", "database is locked", "error 502", "error 503", "error 504")
 
 _REFUSED = (r"(?:password|peer) authentication failed[^\n]*", "no password supplied", r'\w+ "[^"\n]*" does not exist',
@@ -104,6 +104,8 @@ class Client:
 
     Sending a call twice leaves nothing double: MLflow keeps one of metrics, parameters and tags that are equal.
     """
+
+    tries = 3  # of a call that a server answers with an error of its own, however short the patience
 
     def __init__(self, uri: str, patience: float) -> None:
         """Connect to a store; a call waits up to `patience` seconds for it, which may change while it waits."""
@@ -222,7 +224,7 @@ class Client:
                         raise StoreError(f"{self.uri} refuses: {_reason(error)}") from error
                     stumbles += _STUMBLED in str(error)
                     is_late = time.monotonic() - began >= (self.patience if patience is None else patience)
-                    if is_late and not 0 < stumbles < _STUMBLES:
+                    if is_late and not (patience is None and 0 < stumbles < self.tries):
                         raise AwayError(f"{self.uri} does not answer: {_reason(error)}") from error
                     time.sleep(1.0)
                 except OSError as error:  # of an artifact

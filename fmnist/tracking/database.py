@@ -112,12 +112,23 @@ def read(uri: str, experiment: str) -> list[StoredRun] | None:
     None where only MLflow's client can tell: the store is a server, its tables are not those that this was written for
     (MLflow 3.13 to 3.17), it is busy or away, or the experiment was deleted.
     """
-    for read_text in (str, as_written):  # SQLite's own way, four times as fast; and where a text is damaged
-        with suppress(sqlite3.Error, SQLAlchemyError, ImportError, LookupError), _selecting(uri, read_text) as select:
-            query = "SELECT lifecycle_stage FROM experiments WHERE name = ?"
-            is_deleted = [tuple(row) for row in select(query, (experiment,))] == [("deleted",)]
-            return None if is_deleted else _runs(select, experiment)
+    try:
+        return _read(uri, experiment, str)  # SQLite's own way, which is the quickest
+    except sqlite3.OperationalError as error:
+        if "decode" not in str(error):
+            return None
+    except (sqlite3.Error, SQLAlchemyError, ImportError, LookupError):
+        return None
+    with suppress(sqlite3.Error):
+        return _read(uri, experiment, as_written)
     return None
+
+
+def _read(uri: str, experiment: str, read_text: Callable[[bytes], str] | type[str]) -> list[StoredRun] | None:
+    with _selecting(uri, read_text) as select:
+        query = "SELECT lifecycle_stage FROM experiments WHERE name = ?"
+        is_deleted = [tuple(row) for row in select(query, (experiment,))] == [("deleted",)]
+        return None if is_deleted else _runs(select, experiment)
 
 
 @contextmanager

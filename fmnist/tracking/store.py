@@ -204,7 +204,7 @@ class Store:
 
     def stop_waiting(self) -> None:
         """Wait no longer for a store that does not answer, in calls under way neither, nor long for one that hangs."""
-        self.client.patience = 0.0
+        self.client.patience, self.client.tries = 0.0, 1
         os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "2"
 
     def runs(self, condition: str = "") -> Iterator[StoredRun]:

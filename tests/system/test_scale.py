@@ -27,14 +27,14 @@ OF_A_RECORD = re.compile(r"mlflow-artifacts|logged-models|runs/(create|get|updat
 
 @pytest.fixture(scope="module")
 def requests(tmp_path_factory):
-    """The server's address, the paths that it was asked for, and what was said of their connections."""
+    """The server's address, the paths it was asked for, what was said of connections, and which answers shall fail."""
     folder = tmp_path_factory.mktemp("server")
     store.create(f"sqlite:///{folder}/mlflow.db")
-    asked, connections, failing = list[str](), set[str](), list[bool]()
+    asked, connections, failing = list[str](), set[str | None](), list[bool]()
 
     def count(environment, respond):
         asked.append(environment["PATH_INFO"])
-        connections.add(environment["HTTP_CONNECTION"])
+        connections.add(environment.get("HTTP_CONNECTION"))
         if failing and failing.pop():
             respond("500 Internal Server Error", [])
             return []
@@ -110,7 +110,10 @@ def test_a_server_that_fails_twice_is_asked_again_and_one_that_goes_on_failing_d
     failing += 3 * [True]
     with pytest.raises(tracking.AwayError, match="does not answer"):
         kept.client.get_experiment_by_name("fmnist")
-    failing.clear()
+    failing += [True]
+    with pytest.raises(tracking.AwayError, match="does not answer"):
+        kept.client.at_once("get_experiment_by_name")("fmnist")
+    assert not failing
 
 
 def test_what_has_ended_is_read_once(kept, asked):
