@@ -95,7 +95,7 @@ def _compare_runs(arguments: argparse.Namespace) -> None:
     from fmnist.report import claims
     from fmnist.study.findings import answer
     from fmnist.study.output import leaderboard_text, write_folder, write_report
-    from fmnist.study.selection import Question
+    from fmnist.study.question import Question
 
     options = {field.name: getattr(arguments, field.name) for field in fields(Question) if field.name != "folder"}
     findings, out = answer(Question(arguments.store, **options)), arguments.out

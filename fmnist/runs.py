@@ -49,7 +49,8 @@ SAMPLES_LEFT = "without their pictures of augmented samples, which need the imag
 
 def _chosen(arguments: argparse.Namespace) -> "pd.DataFrame":
     """The runs of a store that are asked for, oldest first."""
-    from fmnist.study.selection import Question, select, that_have
+    from fmnist.study.question import Question
+    from fmnist.study.selection import select, that_have
 
     if arguments.overrides and not arguments.study:
         raise UserError(f"'{shown(arguments.overrides[0])}' is about a study and needs --study NAME")

@@ -22,7 +22,8 @@ from fmnist.report.notes import noise_lines, notes, share_lines
 from fmnist.schema import BASELINE, VAL_ACCURACY, Comparison, Judgement
 from fmnist.study.compose import compose_config
 from fmnist.study.declared import DeclaredStudy
-from fmnist.study.selection import Question, Selection, select
+from fmnist.study.question import Question
+from fmnist.study.selection import Selection, select
 from fmnist.tracking import Store
 from fmnist.training.evaluation import confusion
 

@@ -12,8 +12,9 @@ from fmnist.report.card import card, reasons
 from fmnist.report.formats import filled
 from fmnist.schema import ALIASES, CANDIDATE, CHAMPION, COLUMNS, Status
 from fmnist.study.findings import Findings
+from fmnist.study.question import Question
 from fmnist.study.records import Records, data_of, names_data
-from fmnist.study.selection import Question, Selection, select
+from fmnist.study.selection import Selection, select
 from fmnist.tracking import Store, StoredRun
 from fmnist.tracking.registry import NAME, Registry, load_model, model_of, probabilities
 from fmnist.words import plural, shown, visible

@@ -1,4 +1,4 @@
-"""A question to a store, and the runs that it is about."""
+"""The runs that a question to a store is about."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -13,24 +13,9 @@ from fmnist.config import STORE, StudyConfig, UserError, suggest, suggest_option
 from fmnist.identity import make_command
 from fmnist.schema import BASELINE, VAL_ACCURACY, Status
 from fmnist.study.declared import SCORING, DeclaredStudy, declare, rule_of
+from fmnist.study.question import Question
 from fmnist.tracking import SearchSummary, load, searches
 from fmnist.words import plural, shown, some
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked of a store; without a study it is about all runs."""
-
-    folder: str  # of the store
-    study: str = ""
-    overrides: Sequence[str] = ()  # that the study was run with
-    epochs: int | None = None  # none: every budget
-    metric: str = VAL_ACCURACY.key
-    baseline: str = ""  # none: the study's own
-    by: str = "variant"
-    rank_failed: bool = False  # variants too of which seeds failed
-    where: Sequence[tuple[str, str]] = ()  # options that the runs of a row must have, and their values
-    top: int | None = None  # the first so many rows; rows are cut after the statistics, which do not depend on it
 
 
 @dataclass(frozen=True)

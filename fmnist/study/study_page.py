@@ -12,7 +12,7 @@ from fmnist.schema import BASELINE
 from fmnist.study.declared import made_with
 from fmnist.study.findings import Findings, answer
 from fmnist.study.output import leaderboard_text
-from fmnist.study.selection import Question
+from fmnist.study.question import Question
 from fmnist.study.views import of_runs
 from fmnist.tracking import Store, chart_view, frame
 from fmnist.words import plural

@@ -11,7 +11,7 @@ from fmnist.report import claims
 from fmnist.schema import Status
 from fmnist.study.findings import Findings, answer
 from fmnist.study.plan import PlannedRun, estimate
-from fmnist.study.selection import Question
+from fmnist.study.question import Question
 from fmnist.study.settle import Contrast, Point, Step, contrasts, next_block, spread_of, steps
 from fmnist.tracking import StoreError
 from fmnist.work.display import table

@@ -11,7 +11,7 @@ from fmnist import machine, tracking, words
 from fmnist.config import RunError, UserError
 from fmnist.schema import BASELINE, Status
 from fmnist.study.plan import PlannedRun, estimate
-from fmnist.study.selection import Question
+from fmnist.study.question import Question
 from fmnist.tracking import RUNNING, Store, StoredRun, StoreError
 from fmnist.tracking.leases import regularly
 from fmnist.training import checkpoint

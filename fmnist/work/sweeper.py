@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # pandas, which the others import, would make --help slow
     import pandas as pd
 
     from fmnist.study.plan import PlannedRun, Variant
-    from fmnist.study.selection import Question
+    from fmnist.study.question import Question
     from fmnist.training.data import Dataset
 
 MOST_VALUES = 10_000  # of an option in a sweep
@@ -98,7 +98,7 @@ class StudySweeper(LaunchingSweeper):
 
     def _question(self, study: StudyConfig) -> "Question | None":
         """What is asked of the store about a study; None of one that is not declared."""
-        from fmnist.study.selection import Question
+        from fmnist.study.question import Question
 
         is_declared = study.name in group_files("study")
         return Question(self.config.store, study.name, self._options()) if is_declared else None

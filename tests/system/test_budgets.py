@@ -13,7 +13,7 @@ from fmnist.analysis.effects import grid_effects
 from fmnist.config import Config, from_flat
 from fmnist.report import page
 from fmnist.study.findings import answer
-from fmnist.study.selection import Question
+from fmnist.study.question import Question
 
 GRID = ["study.seeds=[0,1]", "study.most_seeds=2", "study.design=grid", "+study.axes.model.pooling=[max,average]"]
 

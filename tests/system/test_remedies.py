@@ -153,7 +153,7 @@ def test_a_study_that_was_run_with_options_is_found_by_the_advice_that_names_the
 
 def test_the_command_that_answers_what_is_open_trains_what_a_claim_waits_for(tmp_path):
     from fmnist.study.findings import answer
-    from fmnist.study.selection import Question
+    from fmnist.study.question import Question
 
     store = tracking.Store(str(tmp_path))
     for epochs in (1, 10):
@@ -174,7 +174,7 @@ OPEN = [  # study, its overrides, and how many seeds have reached which epochs; 
 @pytest.mark.parametrize("case", OPEN, ids=[f"{study} {seeds}" for study, _, seeds, *_ in OPEN])
 def test_the_advice_about_what_is_open_trains_what_it_waits_for(case, images, tmp_path):
     from fmnist.study.findings import answer
-    from fmnist.study.selection import Question
+    from fmnist.study.question import Question
 
     study, overrides, seeds, rungs, waits = case
     store = tracking.Store(str(tmp_path))
@@ -194,7 +194,7 @@ def test_the_advice_about_what_is_open_trains_what_it_waits_for(case, images, tm
 
 def test_a_study_of_chance_shows_how_much_each_source_brings_and_has_nothing_to_settle(tmp_path):
     from fmnist.study.findings import answer
-    from fmnist.study.selection import Question
+    from fmnist.study.question import Question
 
     store = tracking.Store(str(tmp_path))
     computed = {"compute.precision": "float32", "compute.threads": 1}

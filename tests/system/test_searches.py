@@ -21,7 +21,7 @@ from fmnist.run import describe
 from fmnist.schema import Status
 from fmnist.search.definition import ALWAYS
 from fmnist.study.findings import answer
-from fmnist.study.selection import Question
+from fmnist.study.question import Question
 
 BASE = from_flat(Config(), {"compute.precision": "float32", "compute.threads": 1, "epochs": 9})
 POINTS = {  # trial -> what it changes, its epochs, the score that it was given; none: it failed

@@ -22,7 +22,7 @@ from fmnist.identity import parameters, run_name, sign
 from fmnist.run import describe
 from fmnist.schema import Status
 from fmnist.study.findings import answer
-from fmnist.study.selection import Question
+from fmnist.study.question import Question
 
 FAMILIES, NOISE, LUCK = 200, 0.003, 0.004  # deviations of a training, and of what a seed brings to all of its runs
 ALLOWED = int(binom.ppf(0.99, FAMILIES, 0.05))  # 18
