@@ -24,7 +24,9 @@ def install() -> None:
     if missing and os.geteuid() == 0 and shutil.which("apt-get"):
         print(f"installing {', '.join(missing)} ...", flush=True)
         quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["update"], ["install", "--yes", "--no-install-recommends", *missing]):
+        install = ["install", "--yes", "--no-install-recommends"]
+        commands = [["update"], *([*install, name] for name in missing)]  # one that is not to be had stops no other
+        for command in commands:
             subprocess.run(["apt-get", *command], env=quiet, stdout=subprocess.DEVNULL, check=False)
     if not (RAY / "ready").exists():
         print("installing Ray into .cluster/ray ...", flush=True)
