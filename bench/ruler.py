@@ -33,7 +33,7 @@ def rows() -> Iterator[Row]:
     table = pd.DataFrame(scored, index=pd.MultiIndex.from_tuples(ways))
     differences = table.loc["max"] - table.loc["average"]
     yield from _beside_accuracy(differences, f"{len(SEEDS)} pairs, {IMAGES:,} images")
-    recorded = _recorded()
+    recorded = recorded_differences()
     if len(recorded):
         counts = recorded.groupby(level=0)["accuracy"].transform("size")
         off = recorded.sub(recorded.groupby(level=0).transform("mean"))[counts > 1]
@@ -66,7 +66,7 @@ def _of_curve(history: list[dict[str, float]]) -> dict[str, float]:
     return {"accuracy": accuracies[-1], LATE: float(np.mean(accuracies[-LAST:])), "loss": losses[-1]}
 
 
-def _recorded() -> pd.DataFrame:
+def recorded_differences() -> pd.DataFrame:
     """The differences from the baseline of the recorded runs of as many epochs, by variant and seed."""
     found = {}
     for run in RunFile(RECORDED):
