@@ -17,6 +17,7 @@ from fmnist.network import flops_per_image
 from fmnist.schema import Status
 
 SIMILAR = 1.3  # the pace at one cost holds for another that differs by no more than this factor
+LONG, LAST = 10, 5  # epochs, and runs
 MEASURE_SECONDS = 3.0
 SECONDS_PER_RUN = 2.0  # beyond its epochs, where no run is recorded
 Computing = tuple[str, int | None, str]  # precision, threads, backend
@@ -86,13 +87,17 @@ def _computing(config: Config) -> Computing:
 
 
 def _recorded(runs: pd.DataFrame, config: Config) -> dict[float, float]:
-    """The pace by cost. Of each cost the longest runs count: a first epoch is slower than those that follow."""
+    """The pace by cost: of each the last runs, since what else a machine does changes, and long ones where there are.
+
+    A first epoch is slower than those that follow.
+    """
     same = _same_computing(runs, config, "time/images_per_s")
     if same.empty:
         return {}
     costs = same["flops_per_image"]
-    longest = same["epochs"] == same.groupby(costs)["epochs"].transform("max")
-    speeds = (costs * same["time/images_per_s"] * _scoring(same))[longest].groupby(costs).median()
+    are_long = same["epochs"] >= same.groupby(costs)["epochs"].transform("max").clip(upper=LONG)
+    last = (costs * same["time/images_per_s"] * _scoring(same))[are_long].groupby(costs).tail(LAST)
+    speeds = last.groupby(costs).median()
     return {float(str(cost)): float(speed) for cost, speed in speeds.items()}
 
 

@@ -38,7 +38,7 @@ def cost(config):
     return flops_per_image(config.model)
 
 
-def test_finished_runs_of_this_processor_precision_and_threads_tell_the_pace_by_the_median_of_the_longest():
+def test_finished_runs_of_this_processor_precision_and_threads_tell_the_pace_by_the_median_of_long_ones():
     others = [
         {"status": "FAILED"},
         {"machine.cpu": "other"},
@@ -51,6 +51,12 @@ def test_finished_runs_of_this_processor_precision_and_threads_tell_the_pace_by_
     guess = learned()
     assert guess != 200.0
     assert pace.Pace(pd.DataFrame(runs[3:]), [BASE]).unknown([BASE]) == [BASE]
+
+
+def test_the_last_runs_tell_the_pace_of_a_machine_that_had_more_to_do_before():
+    before = [record(100, 1.0, epochs=50) for _ in range(9)]
+    assert learned(*before, *(record(100, speed, epochs=10) for speed in (3.0, 2.9, 3.1))) == pytest.approx(290.0)
+    assert learned(*before, *[record(100, 3.0, epochs=3)] * 5) == pytest.approx(100.0), "too short"
 
 
 def test_what_scoring_takes_is_no_lower_pace():
