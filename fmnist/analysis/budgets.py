@@ -3,7 +3,6 @@
 import pandas as pd
 
 SHARE = 0.5  # of the variants of the budget that most have reached
-ENOUGH_SEEDS = 3  # a longer budget that so many have reached is preferred to a shorter one of more
 
 
 def common_budget(rows: pd.DataFrame) -> int:
@@ -23,12 +22,14 @@ def common_budget(rows: pd.DataFrame) -> int:
 
 
 def judged_budget(seeds: pd.Series) -> int:
-    """The budget of a claim: the longest that 3 seeds have reached, else the longest of those that most have.
+    """The budget of a claim: the one that most seeds have reached, the longest of those.
+
+    `make settle` adds seeds where they settle a claim soonest; a few that have trained for longer do not take it away.
 
     Args:
         seeds: numbers of seeds by epochs, at least one.
     """
-    return int(max(seeds.index, key=lambda epochs: (min(seeds[epochs], ENOUGH_SEEDS), epochs)))
+    return int(max(seeds.index, key=lambda epochs: (seeds[epochs], epochs)))
 
 
 def own_longest(rows: pd.DataFrame, by: str | list[str] = "variant") -> pd.DataFrame:

@@ -77,7 +77,7 @@ def diagnose(
     return [
         *_failures(runs),
         *_trends(ranked, histories, rule),
-        *_edges(at_budget, recorded, axes),
+        *_edges(at_budget, recorded, axes, rule),
         *_shorter(ranked, at_budget, recorded),
         *_classes(at_budget, recorded, predictions, labels, rule),
     ]
@@ -167,7 +167,7 @@ def _trend_p(curves: list[pd.DataFrame], column: str, sign: int, rule: Rule) -> 
 # ---- Edges of axes --------------------------------------------------------------------------------------
 
 
-def _edges(rows: pd.DataFrame, recorded: pd.DataFrame, axes: Mapping[str, Sequence[Any]]) -> list[Finding]:
+def _edges(rows: pd.DataFrame, recorded: pd.DataFrame, axes: Mapping[str, Sequence[Any]], rule: Rule) -> list[Finding]:
     """Numeric axes whose best level is their first or last, and better than the next, where only that axis varies."""
     findings: list[Finding] = []
     points = recorded.loc[[str(run_ids).split()[0] for run_ids in rows["run_id"]]].set_index(rows.index)
@@ -184,7 +184,7 @@ def _edges(rows: pd.DataFrame, recorded: pd.DataFrame, axes: Mapping[str, Sequen
             continue
         two = (best, levels.index[-2] if is_largest else levels.index[1])
         ends, accuracies = ((float(column[two[0]]), float(column[two[1]])) for column in (levels, rows["val_accuracy"]))
-        p, seeds = _difference(rows, recorded, *two)
+        p, seeds = _difference(rows, recorded, *two, rule)
         numbers = {"is_largest": is_largest, "levels": ends, "accuracies": accuracies, "p": p, "seeds": seeds}
         findings.append(Finding(Kind.EDGE, axis, {"epochs": int(rows["epochs"].iloc[0]), **numbers}))
     corrected = holm([finding.numbers["p"] for finding in findings])
@@ -201,13 +201,13 @@ def _line(rows: pd.DataFrame, points: pd.DataFrame, levels: pd.Series, axis: str
     return max((line.tolist() for line in lines), key=len, default=[])
 
 
-def _difference(rows: pd.DataFrame, recorded: pd.DataFrame, one: Any, other: Any) -> tuple[float, int]:
+def _difference(rows: pd.DataFrame, recorded: pd.DataFrame, one: Any, other: Any, rule: Rule) -> tuple[float, int]:
     """p of two rows on the seeds that both have, and how many these are."""
     ours, theirs = (
         recorded.loc[str(rows.at[i, "run_id"]).split()].set_index("seed")[VAL_ACCURACY.key] for i in (one, other)
     )
     both = pd.concat([ours, theirs], axis=1, join="inner").to_numpy(dtype=float).T
-    return float(paired(both[:1], both[1]).p[0]), both.shape[1]
+    return float(paired(both[:1], both[1], rule=rule).p[0]), both.shape[1]
 
 
 # ---- Budgets and classes --------------------------------------------------------------------------------

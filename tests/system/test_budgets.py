@@ -38,9 +38,9 @@ def test_a_variants_own_budget_is_the_longest_that_it_has_reached():
 
 
 @pytest.mark.parametrize(
-    ("seeds", "epochs"), [({3: 5, 10: 3, 50: 1}, 10), ({3: 2, 10: 2, 50: 1}, 10), ({3: 1, 50: 1}, 50)]
+    ("seeds", "epochs"), [({3: 3, 10: 5, 50: 3}, 10), ({3: 2, 10: 2, 50: 1}, 10), ({3: 1, 50: 1}, 50)]
 )
-def test_a_claim_is_judged_at_the_longest_budget_of_three_seeds_else_of_most(seeds, epochs):
+def test_a_claim_is_judged_at_the_budget_of_most_seeds_the_longest_of_them(seeds, epochs):
     assert judged_budget(pd.Series(seeds)) == epochs
 
 

@@ -6,6 +6,8 @@ from scipy.stats import binom
 from fmnist.analysis.budgets import common_budget
 from fmnist.analysis.classes import class_changes
 from fmnist.analysis.diagnosis import Finding, Kind, diagnose
+from fmnist.analysis.rule import Rule
+from fmnist.analysis.stats import ONE_LOOK, paired
 from fmnist.config import CLASSES, Config
 from fmnist.identity import parameters
 from fmnist.report.diagnosis import Statement, statement
@@ -41,9 +43,10 @@ def board(runs):
     return found.assign(verdict=np.where(found["variant"] == "baseline", "baseline", ""))
 
 
-def diagnosed(*rows, axes=None, histories=None, predictions=None, labels=LABELS):
+def diagnosed(*rows, axes=None, histories=None, predictions=None, labels=LABELS, rule=ONE_LOOK):
     runs = pd.DataFrame(rows)
     rows, known = board(runs), {"histories": histories or {}, "predictions": predictions or {}, "labels": labels}
+    known["rule"] = rule
     return diagnose(runs, rows, axes or {}, budget=common_budget(rows), **known)
 
 
@@ -211,6 +214,24 @@ def test_an_edge_says_how_sure_it_is_over_the_seeds():
     (text,) = texts(diagnosed(*rows, axes=FILTERS), "edge of an axis")
     # t = 0.010 / (0.001 / √3) = 10√3, and with 2 degrees of freedom p = 1 - t / √(2 + t²).
     assert "smallest model.filters tried, 32" in text and "(p = 0.0033 over 3 seeds); smaller ones are untried" in text
+
+
+def test_an_edge_is_judged_by_the_rule_that_differences_are():
+    luck = np.arange(5) * 0.00125  # of 64 filters, by seed
+    rows = [
+        filters(n, 0.88 + 0.01 * (n == 128) + luck[seed] * (n == 64), seed=seed)
+        for n in (32, 64, 128)
+        for seed in range(len(luck))
+    ]
+    once, rule = paired(0.01 - luck[None], np.zeros(5)).p[0], Rule(20)
+    valid = rule.valid(once, 5)
+    assert 10 * once < valid < 0.05
+    for of, p in ((ONE_LOOK, once), (rule, valid)):
+        (text,) = texts(diagnosed(*rows, axes=FILTERS, rule=of), "edge of an axis")
+        assert f"(p = {p:.2g} over 5 seeds)" in text
+    three = [row for row in rows if row["seed"] < 3]
+    assert texts(diagnosed(*three, axes=FILTERS), "edge of an axis")
+    assert texts(diagnosed(*three, axes=FILTERS, rule=rule), "edge of an axis") == [], "three of at most twenty seeds"
 
 
 def test_a_best_level_in_the_middle_is_no_edge():
