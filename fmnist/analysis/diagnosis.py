@@ -1,7 +1,7 @@
 """What to look at next: trends over the epochs, edges of axes, failures, budgets, classes."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -168,7 +168,11 @@ def _trend_p(curves: list[pd.DataFrame], column: str, sign: int, rule: Rule) -> 
 
 
 def _edges(rows: pd.DataFrame, recorded: pd.DataFrame, axes: Mapping[str, Sequence[Any]], rule: Rule) -> list[Finding]:
-    """Numeric axes whose best level is their first or last, and better than the next, where only that axis varies."""
+    """Numeric axes whose best level is their first or last, and better than the next, where only that axis varies.
+
+    p is corrected (Bonferroni) for as many comparisons as the leaderboard has, so that it calls nothing better that is
+    open there.
+    """
     findings: list[Finding] = []
     points = recorded.loc[[str(run_ids).split()[0] for run_ids in rows["run_id"]]].set_index(rows.index)
     for axis, declared in axes.items():
@@ -184,12 +188,12 @@ def _edges(rows: pd.DataFrame, recorded: pd.DataFrame, axes: Mapping[str, Sequen
             continue
         two = (best, levels.index[-2] if is_largest else levels.index[1])
         ends, accuracies = ((float(column[two[0]]), float(column[two[1]])) for column in (levels, rows["val_accuracy"]))
-        p, seeds = _difference(rows, recorded, *two, rule)
+        once, seeds = _difference(rows, recorded, *two, rule)
+        if not (p := min(1.0, once * (len(rows) - 1))) < ALPHA:
+            continue
         numbers = {"is_largest": is_largest, "levels": ends, "accuracies": accuracies, "p": p, "seeds": seeds}
         findings.append(Finding(Kind.EDGE, axis, {"epochs": int(rows["epochs"].iloc[0]), **numbers}))
-    corrected = holm([finding.numbers["p"] for finding in findings])
-    return [replace(finding, numbers={**finding.numbers, "p": p})
-            for finding, p in zip(findings, corrected, strict=True) if p < ALPHA]  # fmt: skip
+    return findings
 
 
 def _line(rows: pd.DataFrame, points: pd.DataFrame, levels: pd.Series, axis: str) -> list[Any]:
