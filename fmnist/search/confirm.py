@@ -59,7 +59,11 @@ def scores(planned: list[PlannedRun], limits: Limits, store: Store, **marks: Any
 
 
 def verdict(best: list[float], baseline: list[float], objective: str, seen: float | None) -> str:
-    """What the scores on fresh seeds say, in a sentence; `seen` is the score by which the best was chosen."""
+    """What the scores on fresh seeds say, in a sentence; `seen` is the score by which the best was chosen.
+
+    By one look: how many seeds there are (`tuner.confirm_seeds`) was chosen before. Beside a study's variants its
+    leaderboard judges the same runs by the study's rule.
+    """
     compared = stats.paired(np.array([best]), np.array(baseline))
     mean, low, high = (float(part[0]) for part in (compared.mean, compared.low, compared.high))
     unit = RANKING[objective].unit
