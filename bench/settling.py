@@ -113,5 +113,5 @@ def _chosen(counts: NDArray[np.int_], pairs: stats.Paired, times: Array, seconds
         done = counts.max() if index < 0 else counts[index]
         return 0.0 if seed < done else EPOCHS * float(seconds[index])
 
-    block = next_block(steps(contrasts, rule, cost, IMAGES), rule, WORKERS)
+    block = next_block(steps(contrasts, rule, cost, IMAGES), rule, WORKERS, cost)
     return {int(point[0]) for point, _ in block if point[0] != "baseline"}

@@ -4,7 +4,7 @@ A choice by what the seeds have shown so far does not make verdicts wrong, as th
 seeds (`fmnist.analysis.rule`).
 """
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TypeAlias
@@ -24,7 +24,9 @@ from fmnist.study.declared import DeclaredStudy
 from fmnist.study.findings import Findings
 
 Point = tuple[str, int]  # a variant's signature, and a number of epochs
+Run = tuple[Point, int]  # and a seed
 Series: TypeAlias = "pd.Series[float]"
+BUSY = 0.8  # of the workers' time
 _WRONG = 0.1  # of the images, roughly, of any variant
 _OPEN = (Comparison.OPEN, Comparison.ONE_SEED, Comparison.NONE)
 _UNJUDGED = (Judgement.OPEN, Judgement.ONE_SEED, Judgement.NOT_RUN)
@@ -68,10 +70,10 @@ def _half_widths(rule: Rule, alpha: float) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Step:
-    """What an open contrast needs: the runs of its next seed, and the seconds until it is expected to be settled."""
+    """What an open contrast needs: the runs of its next seeds, and the seconds until it is expected to be settled."""
 
     contrast: Contrast
-    runs: tuple[tuple[Point, int], ...]
+    runs: tuple[tuple[Run, ...], ...]  # of each seed, as many as are expected to be needed; at least one seed
     seeds: int | None  # at which it is expected
     seconds: float  # of one worker; infinite if it is not expected at all
 
@@ -104,7 +106,9 @@ def steps(
             needed = None
         left = fresh if needed is None else fresh[: needed - len(contrast.seeds)]
         cost = sum(seconds(point, seed) for seed in left for point in contrast.points)
-        runs = tuple((point, fresh[0]) for point in contrast.points if seconds(point, fresh[0]) > 0)
+        runs = tuple(
+            tuple((point, seed) for point in contrast.points if seconds(point, seed) > 0) for seed in left or fresh
+        )
         found.append(Step(contrast, runs, needed, float("inf") if needed is None else cost))
     return sorted(found, key=lambda step: (step.seconds, len(step.contrast.seeds)))
 
@@ -115,11 +119,12 @@ def spread_of(contrasts: Sequence[Contrast], images: int) -> float:
     return float(np.median(measured)) if measured else float(np.sqrt(2 * _WRONG * (1 - _WRONG) / images))
 
 
-def next_block(planned: Sequence[Step], rule: Rule, least: int) -> list[tuple[Point, int]]:
+def next_block(planned: Sequence[Step], rule: Rule, workers: int, seconds: Callable[[Point, int], float]) -> list[Run]:
     """The runs to train now: first three seeds of all, since nothing is known before; then what is soonest settled.
 
-    Steps that take up to twice as long as the cheapest go together, and at least so many runs as there are workers.
-    What is not expected to be settled at all has its turn once nothing else is open.
+    Steps that take up to twice as long as the cheapest go together. Where some of the workers would wait for the others
+    to end, the next steps have their turn too, and then further seeds: what is open needs them all the same. What is
+    not expected to be settled at all comes last.
     """
     young = [step for step in planned if len(step.contrast.seeds) < rule.first]
     if young:
@@ -127,11 +132,18 @@ def next_block(planned: Sequence[Step], rule: Rule, least: int) -> list[tuple[Po
         chosen = [step for step in young if len(step.contrast.seeds) == fewest]
     else:
         chosen = [step for step in planned if step.seconds <= 2 * planned[0].seconds]
-    runs = dict.fromkeys(run for step in chosen for run in step.runs)
-    for step in planned:
-        if len(runs) < least:
-            runs |= dict.fromkeys(step.runs)
+    runs = dict.fromkeys(run for step in chosen for run in step.runs[0])
+    for number in range(rule.most):
+        for step in planned:
+            if number < len(step.runs) and _share_of_work(runs, workers, seconds) < BUSY:
+                runs |= dict.fromkeys(step.runs[number])
     return list(runs)
+
+
+def _share_of_work(runs: Collection[Run], workers: int, seconds: Callable[[Point, int], float]) -> float:
+    """How much of their time the workers have to do until the longest of the runs ends, at least."""
+    took = [seconds(*run) for run in runs]
+    return sum(took) / (workers * max(took)) if took else 0.0
 
 
 # ---- The contrasts of a study ---------------------------------------------------------------------------

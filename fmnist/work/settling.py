@@ -46,7 +46,7 @@ class Settling:
         """
         failures, block = list[str](), list[tuple[Point, int]]()
         while time.time() < self.until:
-            last, block = block, next_block(self.steps, self.rule, self.workers)
+            last, block = block, next_block(self.steps, self.rule, self.workers, self._seconds)
             if not block or block == last:  # or the last has changed nothing
                 break
             runs = sorted((self._runs[key] for key in block), key=lambda run: (run.config.epochs, -run.seconds))

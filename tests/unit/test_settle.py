@@ -36,26 +36,30 @@ def test_what_needs_the_least_time_comes_first_and_what_nothing_is_expected_to_s
     )
     planned = steps([never, far, near, contrast("over", is_open=False)], RULE, seconds, 6000)
     assert names(planned) == ["near", "far", "never"] and planned[2].seeds is None
-    assert planned[0].seeds < planned[1].seeds <= 20 and planned[0].runs == ((("near", 10), 3), (("baseline", 10), 3))
+    assert planned[0].seeds < planned[1].seeds <= 20 and planned[0].runs[0] == (
+        (("near", 10), 3),
+        (("baseline", 10), 3),
+    )
     dear = steps([far, near], RULE, lambda point, seed: 1000.0 if point[0] == "near" else 1.0, 6000)
     assert names(dear) == ["far", "near"]
 
 
 def test_three_seeds_of_all_come_before_anything_is_chosen():
     few, fewer = contrast("few", seeds=2, mean=0.05), contrast("fewer", seeds=1, sd=float("nan"))
-    block = next_block(steps([few, fewer, contrast("near", mean=0.02)], RULE, seconds, 6000), RULE, least=1)
+    block = next_block(steps([few, fewer, contrast("near", mean=0.02)], RULE, seconds, 6000), RULE, 1, seconds)
     assert block == [(("fewer", 10), 1), (("baseline", 10), 1)]
 
 
 def test_there_is_work_for_every_worker_and_what_is_done_or_has_failed_is_not_asked_for():
     planned = steps([contrast("near", mean=0.02), contrast("far", mean=0.012, sd=0.008)], RULE, seconds, 6000)
-    assert len(next_block(planned, RULE, least=3)) == 3
+    assert len(next_block(planned, RULE, 3, seconds)) == 3
     done = steps([contrast("near", mean=0.02)], RULE, lambda point, seed: 0.0 if point[0] == "baseline" else 10.0, 6000)
-    assert next_block(done, RULE, least=3) == [(("near", 10), 3)]
+    assert next_block(done, RULE, 1, seconds) == [(("near", 10), 3)]
+    assert next_block(done, RULE, 3, seconds) == [(("near", 10), seed) for seed in (3, 4, 5)]
     after = steps([contrast("near", mean=0.02)], RULE, seconds, 6000, failed={(("near", 10), 3)})
-    assert after[0].runs[0] == (("near", 10), 4)
+    assert after[0].runs[0][0] == (("near", 10), 4)
     hopeless = {(("near", 10), seed) for seed in range(3, 20)}
-    assert steps([contrast("near", mean=0.02)], RULE, seconds, 6000, hopeless) == [] == next_block([], RULE, least=2)
+    assert steps([contrast("near", mean=0.02)], RULE, seconds, 6000, hopeless) == [] == next_block([], RULE, 2, seconds)
 
 
 def test_a_spread_that_is_not_measured_is_the_median_of_the_others_or_assumed():
@@ -106,7 +110,7 @@ def look(verdicts, counts, *seen):
         contrast(str(i), int(n), float(m), float(s), is_open=verdicts[i] is None)
         for i, (n, m, s) in enumerate(zip(counts, mean, sd, strict=True))
     ]
-    block = next_block(steps(states, RULE, seconds, 6000), RULE, least=2)
+    block = next_block(steps(states, RULE, seconds, 6000), RULE, 2, seconds)
     return {int(point[0]) for point, _ in block if point[0] != "baseline"}
 
 
@@ -141,8 +145,20 @@ def test_a_contrast_says_at_how_many_seeds_its_verdict_is_expected():
     assert replace(sure, sd=float("nan"), mean=float("nan"), margin=0.0).seeds_expected(RULE, 0.01) is None
 
 
-@pytest.mark.parametrize("least", [1, 4])
-def test_nothing_is_trained_twice(least):
+@pytest.mark.parametrize("workers", [1, 4])
+def test_nothing_is_trained_twice(workers):
     planned = steps([contrast("a", mean=0.02), contrast("b", mean=0.02)], RULE, seconds, 6000)
-    block = next_block(planned, RULE, least)
-    assert len(block) == len(set(block)) == 3
+    block = next_block(planned, RULE, workers, seconds)
+    assert len(block) == len(set(block)) == {1: 3, 4: 5}[workers]
+
+
+def test_no_worker_waits_for_a_longer_run_while_something_is_open():
+    def cost(point, seed):
+        return {"baseline": 100.0, "small": 10.0}.get(point[0], 50.0)
+
+    planned = steps([contrast("small", mean=0.02), contrast("other", mean=0.012, sd=0.008)], RULE, cost, 6000)
+    alone = next_block(planned, RULE, 1, cost)
+    assert alone == [(("small", 10), 3), (("baseline", 10), 3)]
+    assert next_block(planned, RULE, 2, cost) == [*alone, (("other", 10), 3)]  # 10 + 50 s beside 100
+    more = next_block(planned, RULE, 3, cost)
+    assert more[:3] == [*alone, (("other", 10), 3)] and more[3:] == [(("small", 10), 4), (("baseline", 10), 4)]
