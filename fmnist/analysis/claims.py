@@ -56,7 +56,7 @@ class Kind(StrEnum):
     OTHER_BASELINE = "other baseline"  # changes: of the one that the claim is not about
     FAILED = "failed"  # counts: seeds that failed, by the names of the sides
     STEP = "step"  # before, after: sides; validation, test: differences of means; p; p_images: McNemar's, of one seed
-    WEAKEST = "weakest"  # name, recall: the class; other, other_recall: the lowest of the others
+    WEAKEST = "weakest"  # name, recall: the class; other, other_recall: the one that decides
     PUBLISHED = "published"  # epochs, published; mean: ours; low, high: where one more run of ours would lie
 
 
@@ -83,6 +83,7 @@ class Verdict:
     seeds: int = 0
     epochs: int = 0  # the budget it was judged at
     run_ids: tuple[str, ...] = ()
+    steps: float = 1.0  # among which the one that decides was found, by Holm's count: its interval allows for them
 
 
 def judge(
@@ -98,7 +99,8 @@ def judge(
     """A verdict on each claim, at the 5 % level over all claims that can be judged together (Holm).
 
     A claim that compares more than two variants holds if every step is better than the one before it, and does not
-    hold if any is worse, or if the interval of the whole lies within the margin. The budget is
+    hold if any is worse. Its effect is that of the step that decides, the least certain to rise or the most certain to
+    fall; it does not hold either if the interval of that step lies within the margin. The budget is
     `budgets.judged_budget`. One seed gives no verdict: what two single trainings differ by includes training noise. Nor
     do sides of which seeds failed: those that are left may be the lucky ones. Intervals are corrected for the number of
     claims (`stats.confidence_levels`).
@@ -169,7 +171,7 @@ def _judged(claim: Claim, runs: pd.DataFrame, baseline: Side, correct: Correct, 
 
 def _corrected(claim: Claim, verdict: Verdict, p: float, confidence: float, rule: Rule) -> Verdict:
     """With the corrected p and interval: what looked clear alone may not be so among several."""
-    wider = stats.widening(verdict.seeds, confidence, rule)
+    wider = stats.widening(verdict.seeds, _level(claim, verdict, 1 - confidence, rule))
     low, high = (verdict.effect + wider * (end - verdict.effect) for end in (verdict.low, verdict.high))
     low, high = (float(np.clip(end, -1, 1)) if np.isfinite(end) else NAN for end in (low, high))  # of shares
     if verdict.p_value < ALPHA <= p and verdict.verdict != Judgement.SEEDS_FAILED:
@@ -180,6 +182,12 @@ def _corrected(claim: Claim, verdict: Verdict, p: float, confidence: float, rule
             verdict = replace(verdict, verdict=Judgement.NO_DIFFERENCE)
     in_favour = claim.published and verdict.verdict == Judgement.HOLDS  # which no small p speaks for
     return replace(verdict, p_value=NAN if in_favour else p, low=low, high=high)
+
+
+def _level(claim: Claim, verdict: Verdict, alpha: float, rule: Rule) -> float:
+    """Of the interval of a verdict, so that it excludes 0 where p is below alpha."""
+    of_rule = rule.bound_level if claim.published else rule.level
+    return float(of_rule(alpha / verdict.steps, verdict.seeds))
 
 
 def _runs_of(side: Side, runs: pd.DataFrame) -> pd.DataFrame:
@@ -209,22 +217,30 @@ def _rising(claim: Claim, runs: pd.DataFrame, correct: Correct, rule: Rule) -> V
     seeds = sorted(set.intersection(*(set(table["seed"]) for table in tables)))
     tables = [table.set_index("seed").loc[seeds] for table in tables]
     values = np.array([table[VAL_ACCURACY.key].to_numpy(dtype=float) for table in tables])
-    steps, whole = stats.paired(values[1:], values[:-1], rule=rule), stats.paired(values[-1:], values[:1])
-    p, verdict = _every_step(steps.mean, steps.p)
-    effect, low, high = (float(array[0]) for array in (whole.mean, whole.low, whole.high))
+    steps, alone = stats.paired(values[1:], values[:-1], rule=rule), stats.paired(values[1:], values[:-1])
+    p, verdict, decides, of = _every_step(steps.mean, steps.p)
+    effect, low, high = (float(array[decides]) for array in (alone.mean, alone.low, alone.high))
     epochs, run_ids = int(tables[-1]["epochs"].iloc[0]), [run for table in tables for run in table["run_id"]]
     reasons = tuple(_steps(claim, tables, steps, correct))
-    return Verdict(claim.key, claim.says, verdict, reasons, effect, low, high, p, len(seeds), epochs, tuple(run_ids))
+    return Verdict(
+        claim.key, claim.says, verdict, reasons, effect, low, high, p, len(seeds), epochs, tuple(run_ids), of
+    )
 
 
-def _every_step(means: NDArray[np.float64], p: NDArray[np.float64]) -> tuple[float, Judgement]:
-    """p and verdict of "every step rises": an intersection-union test for it, Holm's over the steps against it."""
+def _every_step(means: NDArray[np.float64], p: NDArray[np.float64]) -> tuple[float, Judgement, int, float]:
+    """p and verdict of "every step rises": an intersection-union test for it, Holm's over the steps against it.
+
+    Then come the number of the step that decides, to which p belongs, and `Verdict.steps`.
+    """
     if np.isnan(p).any():
-        return NAN, Judgement.ONE_SEED
+        return NAN, Judgement.ONE_SEED, int(np.argmin(means)), 1.0
     rises = float(np.where(means > 0, p, 1.0).max())
     falls = float(np.where(means < 0, stats.holm(p), 1.0).min())
     verdict = Judgement.HOLDS if rises < ALPHA else Judgement.FAILS if falls < ALPHA else Judgement.OPEN
-    return min(rises, falls), verdict
+    if falls < rises:
+        decides = int(np.argmin(np.where(means < 0, p, np.inf)))
+        return falls, verdict, decides, falls / float(p[decides])
+    return rises, verdict, int(np.argmax(np.where(means > 0, p, 2 - p))), 1.0
 
 
 def _steps(claim: Claim, tables: list[pd.DataFrame], steps: stats.Paired, correct: Correct) -> Iterator[Reason]:
@@ -258,14 +274,13 @@ def _weakest(claim: Claim, name: str, runs: pd.DataFrame, rule: Rule) -> Verdict
     recalls = pd.DataFrame(runs[columns].to_numpy(dtype=float).T, CLASSES)
     others, mean = recalls.drop(name), recalls.mean(axis=1)
     above = stats.paired(others.to_numpy(), recalls.loc[name].to_numpy())
-    p, verdict = _every_step(above.mean, rule.valid(above.p, above.n))
-    nearest = int(np.argmin(above.mean))
-    other = str(others.index[nearest])
-    effect, low, high = (-float(array[nearest]) for array in (above.mean, above.high, above.low))
+    p, verdict, decides, of = _every_step(above.mean, rule.valid(above.p, above.n))
+    other = str(others.index[decides])
+    effect, low, high = (float(array[decides]) for array in (above.mean, above.low, above.high))
     numbers = {"name": name, "recall": float(mean[name]), "other": other, "other_recall": float(mean[other])}
     reasons = (Reason(Kind.WEAKEST, numbers),)
     epochs, run_ids = int(runs["epochs"].iloc[0]), tuple(runs["run_id"])
-    return Verdict(claim.key, claim.says, verdict, reasons, effect, low, high, p, len(runs), epochs, run_ids)
+    return Verdict(claim.key, claim.says, verdict, reasons, effect, low, high, p, len(runs), epochs, run_ids, of)
 
 
 def _published(claim: Claim, runs: pd.DataFrame, rule: Rule) -> Verdict:
@@ -291,7 +306,8 @@ def _published(claim: Claim, runs: pd.DataFrame, rule: Rule) -> Verdict:
     reasons = tuple(Reason(Kind.PUBLISHED, place) for place in places)
     seeds, run_ids = len(ours[worst]), tuple(runs[runs["epochs"].isin([run.epochs for run in trained])]["run_id"])
     p_value, epochs = float(corrected[worst]), trained[worst].epochs
-    return Verdict(claim.key, claim.says, verdict, reasons, effect, low, high, p_value, seeds, epochs, run_ids)
+    of = p_value / p[worst] if p[worst] > 0 else 1.0
+    return Verdict(claim.key, claim.says, verdict, reasons, effect, low, high, p_value, seeds, epochs, run_ids, of)
 
 
 def _place(run: Published, ours: NDArray[np.float64]) -> dict[str, Any]:

@@ -80,14 +80,19 @@ class Rule:
 
     def bound(self, p: ArrayLike, n: ArrayLike) -> Array:
         """What `valid` is for tests other than the t test of differences: Bonferroni's bound over all looks."""
-        values, seeds = np.broadcast_arrays(np.asarray(p, dtype=np.float64), n)
+        values, weights = np.broadcast_arrays(np.asarray(p, dtype=np.float64), self.bound_level(1.0, n))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            bounds = np.minimum(1.0, np.where(weights > 0, values / weights, 1.0))
+        return np.where(np.isnan(values), np.nan, bounds)
+
+    def bound_level(self, alpha: ArrayLike, n: ArrayLike) -> Array:
+        """What `level` is for those tests: at which level one is made so that its bound is alpha."""
+        wanted, seeds = np.broadcast_arrays(np.asarray(alpha, dtype=np.float64), n)
         if not self.most:
-            return values.copy()
+            return wanted.copy()
         last = np.maximum(self.most, seeds)
         looks = (last * (last + 1) - self.first * (self.first - 1)) / (2.0 * last)  # the sum of n / last over the looks
-        with np.errstate(divide="ignore", invalid="ignore"):
-            bounds = np.minimum(1.0, values * looks * last / seeds)
-        return np.where(np.isnan(values), np.nan, np.where(seeds < self.first, 1.0, bounds))
+        return np.where(seeds < self.first, 0.0, wanted * seeds / (last * looks))
 
 
 @cache

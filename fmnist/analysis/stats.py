@@ -186,9 +186,8 @@ def confidence_levels(p: ArrayLike, alpha: float = 0.05) -> Array:
     return levels
 
 
-def widening(n: int, confidence: float, rule: Rule = ONE_LOOK) -> float:
-    """By how much an interval over n values by the rule is wider than Student's of 95 %; 1 where there is none."""
-    level = rule.level(1 - confidence, n)
+def widening(n: int, level: float) -> float:
+    """By how much an interval over n values at that level is wider than Student's of 95 %; 1 where there is none."""
     return float(stats.t.isf(level / 2, n - 1) / stats.t.isf(0.025, n - 1)) if n > 1 else 1.0
 
 

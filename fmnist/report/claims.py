@@ -10,7 +10,7 @@ from fmnist.report.formats import DATA, data, difference, filled, table
 from fmnist.schema import Judgement
 from fmnist.words import interval, p_value, percent, plural, points
 
-_COLUMNS = [*(field.name for field in fields(Verdict) if field.name != "reasons"), "because"]
+_COLUMNS = [*(field.name for field in fields(Verdict) if field.name not in ("reasons", "steps")), "because"]
 
 
 def render(verdicts: Sequence[Verdict], format: str) -> str:
@@ -81,7 +81,7 @@ def _failed(counts: dict[str, int]) -> str:
 
 
 def _weakest(name: str, recall: float, other: str, other_recall: float) -> str:
-    return f"recall of {name} {percent(recall, 1)}, lowest of the others {other} {percent(other_recall, 1)}"
+    return f"recall of {name} {percent(recall, 1)}, of {other}, which decides, {percent(other_recall, 1)}"
 
 
 def _published(epochs: int, published: float, mean: float, low: float, high: float) -> str:

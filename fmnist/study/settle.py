@@ -7,6 +7,7 @@ seeds (`fmnist.analysis.rule`).
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -214,8 +215,9 @@ class _Reader:
         seeds = _common(points, self.scores)
         if claim.published:
             return [replace(place, seeds=seeds, is_open=place.is_open and self.study.baseline.changes == BASELINE)]
-        ends = _measured(replace(place, points=(points[-1], points[0])), self.scores)
-        return [replace(ends, points=points, seeds=seeds)]
+        steps = [_measured(replace(place, points=(after, before)), self.scores) for before, after in pairwise(points)]
+        weakest = min(steps, key=lambda step: step.mean / step.sd if step.sd > 0 else float("-inf"))
+        return [replace(weakest, points=points, seeds=seeds)]
 
     def _points(self, claim: Claim) -> tuple[Point, ...]:
         if claim.weakest is not None:
@@ -231,12 +233,12 @@ class _Reader:
         return tuple(points)
 
     def _gaps(self, verdict: Verdict) -> dict[Point, Series]:
-        """How far the next lowest recall is above that of the class which is claimed to be the weakest."""
+        """How far the recall of the class that decides is above that of the one which is claimed to be the weakest."""
         numbers = verdict.reasons[0].numbers
         if "other" not in numbers:
             return {}
-        lowest, next_lowest = (self._by_point(recall(numbers[name])) for name in ("name", "other"))
-        return {point: next_lowest[point] - lowest[point] for point in lowest}
+        lowest, other = (self._by_point(recall(numbers[name])) for name in ("name", "other"))
+        return {point: other[point] - lowest[point] for point in lowest}
 
     def _by_point(self, column: str) -> dict[Point, Series]:
         """Values by seed of each variant and budget."""

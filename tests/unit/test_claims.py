@@ -155,7 +155,7 @@ def test_a_ladder_holds_if_every_step_does_and_its_p_is_the_worst_steps():
         seeds("x", [0.80, 0.81, 0.82]), seeds("y", [0.82, 0.84, 0.86]), seeds("z", [0.90, 0.92, 0.9401]),
     )  # fmt: skip
     assert found.verdict == "holds" and found.p_value == pytest.approx(0.0350987, abs=1e-6)
-    assert found.effect == pytest.approx(0.11003, abs=1e-4)  # from the first to the last
+    assert found.effect == pytest.approx(0.03)  # of that step
     assert because(found).startswith("y against x: +3.00 points in validation, +3.00 in test (p 0.035); z against y:")
 
 
@@ -170,7 +170,7 @@ def test_a_ladder_with_one_step_within_the_noise_is_not_distinguishable():
 def test_a_ladder_with_one_step_down_does_not_hold_however_high_it_rises():
     low, middle, high = [0.80, 0.81, 0.82], [0.900, 0.909, 0.921], [0.850, 0.860, 0.871]
     found = verdict(rising("x", "y", "z"), seeds("x", low), seeds("y", middle), seeds("z", high))
-    assert found.verdict == "does not hold" and found.effect > 0
+    assert found.verdict == "does not hold" and found.effect == pytest.approx(-0.0497, abs=1e-4)
 
 
 def test_steps_down_are_corrected_for_how_many_there_are():
@@ -287,14 +287,14 @@ def test_a_class_is_the_weakest_if_it_is_below_every_other():
     t = 6 * np.sqrt(3)
     assert found.verdict == "holds" and found.p_value == pytest.approx(1 - t / np.sqrt(t * t + 2))
     half = 4.302652730 * 0.02 / np.sqrt(3)
-    assert (found.effect, found.low, found.high) == pytest.approx((-0.12, -0.12 - half, -0.12 + half))
-    assert because(found) == "recall of Shirt 71.0 %, lowest of the others Coat 83.0 %"
+    assert (found.effect, found.low, found.high) == pytest.approx((0.12, 0.12 - half, 0.12 + half))
+    assert because(found) == "recall of Shirt 71.0 %, of Coat, which decides, 83.0 %"
     assert (found.seeds, found.epochs) == (3, 10) and len(found.run_ids) == 3
 
 
 def test_a_class_is_not_the_weakest_if_another_is_surely_below():
     found = verdict(SHIRT, recalls([(0.90, 0.60), (0.91, 0.6101), (0.92, 0.6201)], 0.95))
-    assert found.verdict == "does not hold" and found.effect > 0 and "Coat 61.0 %" in because(found)
+    assert found.verdict == "does not hold" and found.effect < 0 and "Coat, which decides, 61.0 %" in because(found)
 
 
 def test_one_seed_does_not_say_which_class_is_the_weakest_for_certain():
@@ -388,6 +388,32 @@ def test_published_numbers_are_not_held_against_another_baseline():
     moved = Side("baseline", frozenset({"signed baseline"}), changes="limit=12000")
     (found,) = judge([PUBLISHED], frame(*scored([0.88, 0.89, 0.9])), moved, lambda run: None)
     assert found.verdict == "not yet run" and "this one with limit=12000" in because(found)
+
+
+# ---- Verdict and interval ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", [Rule(), Rule(20)])
+@pytest.mark.parametrize("count", [2, 3, 6])
+def test_an_interval_excludes_0_exactly_where_the_claim_is_decided(rule, count):
+    rng, seen = np.random.default_rng(count), set()
+    for _ in range(60):
+        x, y, z = (rng.normal(0.8 + rng.choice([0, 0.02, 0.2]), 0.01, count) for _ in "xyz")
+        shirt, coat = rng.normal(0.7, 0.02, count), rng.normal(0.7 + rng.choice([-0.2, 0, 0.2]), 0.05, count)
+        noisy, test = recalls(list(zip(shirt, coat, strict=True)), 0.95), rng.choice([0.9, 0.95])
+        for each, bag in zip(noisy, rng.normal(rng.choice([0.71, 0.8, 0.95]), 0.02, count), strict=True):
+            each |= {"test/recall/Bag": bag, "test/accuracy": rng.normal(test, 0.002)}
+        claims = [rising("x", "y", "z"), SHIRT, PUBLISHED, rising("x", "y")]
+        for found in verdicts(claims, seeds("x", x), seeds("y", y), seeds("z", z), noisy, rule=rule):
+            excludes = found.low > 0 or found.high < 0
+            if found.key == "published":  # which hold where the interval is narrow
+                assert excludes == (found.verdict == "does not hold"), found
+            else:
+                says = "holds" if found.low > 0 else "does not hold" if found.high < 0 else "open"
+                assert found.verdict == says, found
+            seen.add((found.key, excludes))
+    assert {("rising", False), ("shirt", False), ("published", False)} <= seen
+    assert rule.most or count == 2 or {("rising", True), ("shirt", True), ("published", True)} <= seen
 
 
 # ---- What matters ---------------------------------------------------------------------------------------
