@@ -28,17 +28,20 @@ class Line:
 
     def __init__(self, port):
         self.port, self._behind, self._listener, self._ends = free_port(), port, None, []
+        self._lock = threading.Lock()  # of listener and ends: what is accepted while the line is cut is closed too
 
     def mend(self):
         self._listener = socket.create_server(("127.0.0.1", self.port))
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def cut(self):
-        for end in filter(None, (self._listener, *self._ends)):
+        with self._lock:
+            open_ones = [end for end in (self._listener, *self._ends) if end is not None]
+            self._listener, self._ends = None, []
+        for end in open_ones:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
-        self._listener, self._ends = None, []
 
     @property
     def is_cut(self):
@@ -47,15 +50,21 @@ class Line:
     def _accept(self, listener):
         with suppress(OSError):  # of a listener that is closed
             while True:
-                self._connect(listener.accept()[0])
+                self._connect(listener, listener.accept()[0])
 
-    def _connect(self, near):
+    def _connect(self, listener, near):
         try:
             far = socket.create_connection(("127.0.0.1", self._behind))
         except OSError:
             near.close()
             return
-        self._ends += [near, far]
+        with self._lock:
+            is_cut = self._listener is not listener
+            self._ends += [] if is_cut else [near, far]
+        if is_cut:
+            near.close()
+            far.close()
+            return
         for one, other in ((near, far), (far, near)):
             threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
 
