@@ -83,7 +83,9 @@ class Verdict:
     seeds: int = 0
     epochs: int = 0  # the budget it was judged at
     run_ids: tuple[str, ...] = ()
-    steps: float = 1.0  # among which the one that decides was found, by Holm's count: its interval allows for them
+    among: float = (
+        1.0  # so many comparisons the one that decides was found, by Holm's count; the interval allows for it
+    )
 
 
 def judge(
@@ -187,7 +189,7 @@ def _corrected(claim: Claim, verdict: Verdict, p: float, confidence: float, rule
 def _level(claim: Claim, verdict: Verdict, alpha: float, rule: Rule) -> float:
     """Of the interval of a verdict, so that it excludes 0 where p is below alpha."""
     of_rule = rule.bound_level if claim.published else rule.level
-    return float(of_rule(alpha / verdict.steps, verdict.seeds))
+    return float(of_rule(alpha / verdict.among, verdict.seeds))
 
 
 def _runs_of(side: Side, runs: pd.DataFrame) -> pd.DataFrame:
@@ -218,19 +220,19 @@ def _rising(claim: Claim, runs: pd.DataFrame, correct: Correct, rule: Rule) -> V
     tables = [table.set_index("seed").loc[seeds] for table in tables]
     values = np.array([table[VAL_ACCURACY.key].to_numpy(dtype=float) for table in tables])
     steps, alone = stats.paired(values[1:], values[:-1], rule=rule), stats.paired(values[1:], values[:-1])
-    p, verdict, decides, of = _every_step(steps.mean, steps.p)
+    p, verdict, decides, among = _every_step(steps.mean, steps.p)
     effect, low, high = (float(array[decides]) for array in (alone.mean, alone.low, alone.high))
     epochs, run_ids = int(tables[-1]["epochs"].iloc[0]), [run for table in tables for run in table["run_id"]]
     reasons = tuple(_steps(claim, tables, steps, correct))
     return Verdict(
-        claim.key, claim.says, verdict, reasons, effect, low, high, p, len(seeds), epochs, tuple(run_ids), of
+        claim.key, claim.says, verdict, reasons, effect, low, high, p, len(seeds), epochs, tuple(run_ids), among
     )
 
 
 def _every_step(means: NDArray[np.float64], p: NDArray[np.float64]) -> tuple[float, Judgement, int, float]:
     """p and verdict of "every step rises": an intersection-union test for it, Holm's over the steps against it.
 
-    Then come the number of the step that decides, to which p belongs, and `Verdict.steps`.
+    Then come the number of the step that decides, to which p belongs, and `Verdict.among`.
     """
     if np.isnan(p).any():
         return NAN, Judgement.ONE_SEED, int(np.argmin(means)), 1.0
@@ -274,13 +276,13 @@ def _weakest(claim: Claim, name: str, runs: pd.DataFrame, rule: Rule) -> Verdict
     recalls = pd.DataFrame(runs[columns].to_numpy(dtype=float).T, CLASSES)
     others, mean = recalls.drop(name), recalls.mean(axis=1)
     above = stats.paired(others.to_numpy(), recalls.loc[name].to_numpy())
-    p, verdict, decides, of = _every_step(above.mean, rule.valid(above.p, above.n))
+    p, verdict, decides, among = _every_step(above.mean, rule.valid(above.p, above.n))
     other = str(others.index[decides])
     effect, low, high = (float(array[decides]) for array in (above.mean, above.low, above.high))
     numbers = {"name": name, "recall": float(mean[name]), "other": other, "other_recall": float(mean[other])}
     reasons = (Reason(Kind.WEAKEST, numbers),)
     epochs, run_ids = int(runs["epochs"].iloc[0]), tuple(runs["run_id"])
-    return Verdict(claim.key, claim.says, verdict, reasons, effect, low, high, p, len(runs), epochs, run_ids, of)
+    return Verdict(claim.key, claim.says, verdict, reasons, effect, low, high, p, len(runs), epochs, run_ids, among)
 
 
 def _published(claim: Claim, runs: pd.DataFrame, rule: Rule) -> Verdict:
@@ -306,8 +308,8 @@ def _published(claim: Claim, runs: pd.DataFrame, rule: Rule) -> Verdict:
     reasons = tuple(Reason(Kind.PUBLISHED, place) for place in places)
     seeds, run_ids = len(ours[worst]), tuple(runs[runs["epochs"].isin([run.epochs for run in trained])]["run_id"])
     p_value, epochs = float(corrected[worst]), trained[worst].epochs
-    of = p_value / p[worst] if p[worst] > 0 else 1.0
-    return Verdict(claim.key, claim.says, verdict, reasons, effect, low, high, p_value, seeds, epochs, run_ids, of)
+    among = p_value / p[worst] if p[worst] > 0 else 1.0
+    return Verdict(claim.key, claim.says, verdict, reasons, effect, low, high, p_value, seeds, epochs, run_ids, among)
 
 
 def _place(run: Published, ours: NDArray[np.float64]) -> dict[str, Any]:

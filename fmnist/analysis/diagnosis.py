@@ -188,11 +188,11 @@ def _edges(rows: pd.DataFrame, recorded: pd.DataFrame, axes: Mapping[str, Sequen
             continue
         two = (best, levels.index[-2] if is_largest else levels.index[1])
         ends, accuracies = ((float(column[two[0]]), float(column[two[1]])) for column in (levels, rows["val_accuracy"]))
-        once, seeds = _difference(rows, recorded, *two, rule)
-        if not (p := min(1.0, once * (len(rows) - 1))) < ALPHA:
-            continue
+        alone, seeds = _difference(rows, recorded, *two, rule)
+        p = min(1.0, alone * (len(rows) - 1))
         numbers = {"is_largest": is_largest, "levels": ends, "accuracies": accuracies, "p": p, "seeds": seeds}
-        findings.append(Finding(Kind.EDGE, axis, {"epochs": int(rows["epochs"].iloc[0]), **numbers}))
+        if p < ALPHA:
+            findings.append(Finding(Kind.EDGE, axis, {"epochs": int(rows["epochs"].iloc[0]), **numbers}))
     return findings
 
 

@@ -10,7 +10,7 @@ from fmnist.report.formats import DATA, data, difference, filled, table
 from fmnist.schema import Judgement
 from fmnist.words import interval, p_value, percent, plural, points
 
-_COLUMNS = [*(field.name for field in fields(Verdict) if field.name not in ("reasons", "steps")), "because"]
+_COLUMNS = [*(field.name for field in fields(Verdict) if field.name not in ("reasons", "among")), "because"]
 
 
 def render(verdicts: Sequence[Verdict], format: str) -> str:

@@ -84,7 +84,7 @@ def steps(
     rule: Rule,
     seconds: Callable[[Point, int], float],
     images: int,
-    failed: Container[tuple[Point, int]] = (),
+    failed: Container[Run] = (),
 ) -> list[Step]:
     """The next step of every open contrast that may have more seeds, the cheapest first.
 

@@ -12,7 +12,7 @@ from fmnist.schema import Status
 from fmnist.study.findings import Findings, answer
 from fmnist.study.plan import PlannedRun, estimate
 from fmnist.study.question import Question
-from fmnist.study.settle import Contrast, Point, Step, contrasts, next_block, spread_of, steps
+from fmnist.study.settle import Contrast, Point, Run, Step, contrasts, next_block, spread_of, steps
 from fmnist.tracking import StoreError
 from fmnist.work.display import table
 from fmnist.work.launcher import HopelessError, LaunchingSweeper
@@ -30,7 +30,7 @@ class Settling:
     workers: int
     images: int  # that validate
     until: float  # time.time()
-    _failed: set[tuple[Point, int]] = field(default_factory=set)  # in this settling; those of before are tried again
+    _failed: set[Run] = field(default_factory=set)  # in this settling; those of before are tried again
     _settled: set[str] = field(default_factory=set)  # names of what was settled at the last look
 
     def __post_init__(self) -> None:
@@ -44,7 +44,7 @@ class Settling:
         Raises:
             RunError: runs failed; the others are done.
         """
-        failures, block = list[str](), list[tuple[Point, int]]()
+        failures, block = list[str](), list[Run]()
         while time.time() < self.until:
             last, block = block, next_block(self.steps, self.rule, self.workers, self._seconds)
             if not block or block == last:  # or the last has changed nothing
@@ -82,7 +82,7 @@ class Settling:
         return []
 
     @staticmethod
-    def _key(run: PlannedRun) -> tuple[Point, int]:
+    def _key(run: PlannedRun) -> Run:
         return (run.signatures.variant, run.config.epochs), run.config.seed
 
     def _look(self) -> Findings:
