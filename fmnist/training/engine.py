@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist.training.libraries import pin_environment, pin_keras, quiet_stderr, without
+from fmnist.training.libraries import give_memory_back, keep_memory, pin_environment, pin_keras, quiet_stderr, without
 
 with quiet_stderr():
+    keep_memory()
     pin_environment()
     with without("sklearn", "matplotlib", "pandas", *["jax"] * (os.environ["KERAS_BACKEND"] != "jax")):
         import keras
@@ -106,6 +107,7 @@ class Engine:
         if wanted != loaded:
             raise RuntimeError(f"compute.backend is {wanted}, but this process has already loaded Keras with {loaded}")
         use_threads(config.compute.threads or 1)
+        give_memory_back()  # what the engine before has left: between runs it would break into ever more pieces
         network = _network(config)
         self.model, self.optimizer, self.loop = network.model, network.optimizer, network.loop
         self.data = self.loop.data(images, labels)

@@ -1,9 +1,10 @@
 """How Keras, TensorFlow and JAX are imported: without their greeting, and with settings that no user's files change.
 
 A signature promises the bits of a run, so nothing that changes them may lie in a file of the home folder or in a
-variable of the shell. `pin_environment` comes before the imports, `pin_keras` after.
+variable of the shell. `keep_memory` and `pin_environment` come before the imports, `pin_keras` after.
 """
 
+import ctypes
 import os
 import sys
 import tempfile
@@ -25,6 +26,30 @@ TAKEN_AWAY = (  # XLA_FLAGS stays, with which GPUs may find their libraries
     "TF_ENABLE_ONEDNN_OPTS",
     "TF_XLA_FLAGS",  # compiles what we do not
 )
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8  # of mallopt(3), in malloc.h
+
+
+def keep_memory() -> None:
+    """Have this process keep the memory that it frees, where the C library is GNU's.
+
+    Every step of training frees what it has allocated, pieces of tens of megabytes, each of which malloc by itself
+    gives back to the system, and page after page of which it then asks for anew (`make bench ARGS=memory`).
+    One arena, as those that further threads get hold no such pieces.
+    """
+    for option, value in ((_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1)):
+        _libc("mallopt", option, value)
+
+
+def give_memory_back() -> None:
+    """Give back to the system what this process has kept."""
+    _libc("malloc_trim", 0)
+
+
+def _libc(function: str, *arguments: int) -> None:
+    found = getattr(ctypes.CDLL(None), function, None) if os.name == "posix" else None
+    if found is not None:
+        found(*arguments)
 
 
 def pin_environment() -> None:

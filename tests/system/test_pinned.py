@@ -1,7 +1,10 @@
-"""What a user's shell and home folder say of libraries changes no bit of a run; and what training loads of them."""
+"""What a user's shell and home folder say of libraries changes no bit of a run; what training loads of them; memory."""
 
+import ctypes
 import json
 import os
+import platform
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +12,7 @@ from pathlib import Path
 import pytest
 from commands import ROOT
 
-from fmnist.training.libraries import TAKEN_AWAY
+from fmnist.training.libraries import TAKEN_AWAY, give_memory_back, keep_memory
 
 TRAIN = """
 import hashlib, sys
@@ -63,3 +66,24 @@ def test_settings_of_libraries_outside_a_config_change_no_bit(plain: str, tmp_pa
         "ONEDNN_MAX_CPU_ISA": "SSE41",
     }
     assert printed(tmp_path / "odd", **odd) == plain
+
+
+def pages_asked_for(size: int) -> int:
+    """Pages that the system hands out while C code takes, fills and frees so many bytes."""
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    memory = libc.malloc(ctypes.c_size_t(size))
+    ctypes.memset(memory, 1, size)
+    libc.free(memory)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs the GNU C library")
+def test_a_process_that_trains_keeps_what_it_frees_until_it_is_to_give_it_back() -> None:
+    size, few = 2**26, 16  # huge pages, if the system takes those, are 2 MB
+    keep_memory()
+    pages_asked_for(size)
+    assert pages_asked_for(size) < few
+    give_memory_back()
+    assert pages_asked_for(size) > few
