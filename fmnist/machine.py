@@ -15,6 +15,8 @@ import psutil
 
 from fmnist.config import ComputeConfig, Config, UserError, validation_rows
 
+_INSTRUCTIONS = ("avx", "avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
+
 
 def cores() -> int:
     """Physical cores that this process may use; a container's share of them is rounded up."""
@@ -82,8 +84,8 @@ def _named(file: Path, *names: str) -> int:
     return max((int(value) for name, value in zip(words[::2], words[1::2], strict=False) if name in names), default=0)
 
 
-def _cpuinfo(key: str) -> str:
-    path = Path("/proc/cpuinfo")
+def _cpuinfo(key: str, root: Path = Path("/")) -> str:
+    path = root / "proc/cpuinfo"
     lines = path.read_text().splitlines() if path.exists() else []
     return next((line.split(":", 1)[1].strip() for line in lines if line.split(":")[0].strip() == key), "")
 
@@ -92,6 +94,16 @@ def _cpuinfo(key: str) -> str:
 def cpu() -> str:
     """The processor's name."""
     return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+@cache
+def instructions(root: Path = Path("/")) -> str:
+    """Which of the instructions that libraries pick their code by the processor has; empty where nothing tells.
+
+    A virtual machine's processor often has no other name than its maker's, whatever it is.
+    """
+    flags = _cpuinfo("flags", root).split() or _cpuinfo("Features", root).split()  # x86, ARM
+    return " ".join(name for name in _INSTRUCTIONS if name in flags)
 
 
 @cache
@@ -159,6 +171,7 @@ def describe() -> dict[str, str]:
     """What a run's record says of the machine, by its columns."""
     return {
         "machine.cpu": cpu(),
+        "machine.instructions": instructions(),
         "machine.cores": str(cores()),
         "machine.gpu": ", ".join(gpus()) or "none",
         "machine.system": platform.platform(),

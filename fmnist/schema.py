@@ -120,6 +120,7 @@ COLUMNS = {
         Column("trial"),  # its number in the first of them
         Column("confirms", bool),  # they used it only to compare what was chosen before with the baseline
         Column("machine.cpu"),
+        Column("machine.instructions"),
         Column("parameters", int),
         Column("flops_per_image", int),
         Column("test_images", int),

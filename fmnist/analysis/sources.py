@@ -10,6 +10,7 @@ SOURCES = {
     "data digest": "data_digest",
     "precision": "compute.precision",
     "processor": "machine.cpu",
+    "instructions": "machine.instructions",
     "threads": "compute.threads",
     "backend": "compute.backend",
     "recipe": "recipe",

@@ -79,3 +79,17 @@ def test_nothing_that_is_done_here_is_told_to_mlflow_s_makers():
     plain = {key: value for key, value in os.environ.items() if key != "MLFLOW_DISABLE_TELEMETRY"}
     done = subprocess.run([sys.executable, "-c", code], env=plain, capture_output=True, text=True, check=True)
     assert done.stdout == "true\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "instructions"),
+    [
+        ("flags\t\t: fpu avx512_bf16 avx fma avx512f avx2\n", "avx avx2 fma avx512f avx512_bf16"),
+        ("Features\t: fp asimd sve crc32\n", "asimd sve"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_processors_of_one_name_are_told_apart_by_their_instructions(text, instructions, tmp_path):
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "cpuinfo").write_text(text)
+    assert machine.instructions(tmp_path) == instructions

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from fmnist.config import Config, from_flat
-from fmnist.machine import cpu
+from fmnist.machine import cpu, instructions
 from fmnist.network import flops_per_image
 from fmnist.study import pace
 
@@ -16,6 +16,7 @@ def record(flops, images_per_s, **changes):
     return {
         "status": "FINISHED",
         "machine.cpu": cpu(),
+        "machine.instructions": instructions(),
         "compute.precision": "float32",
         "compute.threads": "1",
         "compute.backend": "tensorflow",
@@ -42,6 +43,7 @@ def test_finished_runs_of_this_processor_precision_and_threads_tell_the_pace_by_
     others = [
         {"status": "FAILED"},
         {"machine.cpu": "other"},
+        {"machine.instructions": "other"},
         {"compute.precision": "bfloat16"},
         {"compute.threads": "2"},
         {"compute.backend": "jax"},
