@@ -58,11 +58,12 @@ def scores(planned: list[PlannedRun], limits: Limits, store: Store, **marks: Any
     return best_scores or baseline_scores, baseline_scores  # the best trial may be the baseline itself
 
 
-def verdict(best: list[float], baseline: list[float], objective: str, seen: float | None) -> str:
+def verdict(best: list[float], baseline: list[float], objective: str, seen: float | None, looks: int = 1) -> str:
     """What the scores on fresh seeds say, in a sentence; `seen` is the score by which the best was chosen.
 
-    By one look: how many seeds there are (`tuner.confirm_seeds`) was chosen before. Beside a study's variants its
-    leaderboard judges the same runs by the study's rule.
+    By one look: how many seeds there are (`tuner.confirm_seeds`) was chosen before. A search that has gone on since, or
+    been given more seeds, has been looked at more often, and the sentence says how many times. Beside a study's
+    variants its leaderboard judges the same runs by the study's rule.
     """
     compared = stats.paired(np.array([best]), np.array(baseline))
     mean, low, high = (float(part[0]) for part in (compared.mean, compared.low, compared.high))
@@ -74,6 +75,8 @@ def verdict(best: list[float], baseline: list[float], objective: str, seen: floa
         sure = f"{'better' if is_better else 'worse'} than the baseline"
         word = sure if low > 0 or high < 0 else Comparison.OPEN
         interval = f" (95 %: {words.score(low, unit, signed=True)} to {words.score(high, unit, signed=True)})"
+    if looks > 1:
+        word += f" (comparison {looks} of this search: the 95 % hold for each by itself)"
     return (
         f"on {words.plural(len(best), 'fresh seed')}: {words.score(float(np.mean(best)), unit)} against the baseline's "
         f"{words.score(float(np.mean(baseline)), unit)}, {words.score(mean, unit, signed=True)}{interval}: {word}; "

@@ -184,7 +184,8 @@ class Search:
         workers = max(1, min(tuner.workers, len(left)))
         Sweep(planned, int(time.time() * 1000), workers, self.launcher).carry_out()
         best, baseline = confirm.scores(planned, self.limits, self.store, trial=leader.trial, parent=record.run_id)
-        return confirm.verdict(best, baseline, tuner.objective, leader.score)
+        looks = record.judge(leader.trial, len(best))
+        return confirm.verdict(best, baseline, tuner.objective, leader.score, looks)
 
 
 def _search(limits: Limits, folder: Path, parent: str) -> str:

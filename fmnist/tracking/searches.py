@@ -18,6 +18,7 @@ from fmnist.tracking.store import SEARCHES, Experiment, Store, reading
 from fmnist.tracking.stored import LONGEST_TAG, StoredRun, as_tags, as_text, condition, leave_out, with_defaults
 
 _BEST_TRIAL, _VERDICT, _FOLDER = Column("best_trial"), Column("verdict"), Column("folder")
+_JUDGED = Column("judged")  # comparisons on fresh seeds that a verdict was given for, `TRIAL:SEEDS`
 _VALUE = 500  # letters of a parameter that every server takes
 
 
@@ -108,6 +109,7 @@ class SearchRecord:
         params = [Param(key, as_text(value)[:_VALUE]) for key, value in options.items() if key not in before]
         self._client.log_batch(self.run_id, params=params)
         self._client.update_run(self.run_id, status=Status.RUNNING)
+        self._judged = str(_JUDGED.read(record.tags if record else {})).split()
         logged = {key: self._client.by_step(self.run_id, key) for key in ("search/best", "search/score")}
         self._logged = {(key, step): value for key in logged for step, value in logged[key].items()}
 
@@ -130,6 +132,13 @@ class SearchRecord:
         """Replace what the record's page says (Markdown), and describe it by more columns."""
         tags = as_tags({"note": note[:LONGEST_TAG], **description})
         self._client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def judge(self, trial: str, seeds: int) -> int:
+        """Note that a trial is judged on so many fresh seeds; returns how many such comparisons there have been."""
+        if seeds > 1 and (comparison := f"{trial}:{seeds}") not in self._judged:
+            self._judged.append(comparison)
+            self._client.set_tag(self.run_id, _JUDGED.tag, " ".join(self._judged))
+        return len(self._judged)
 
     def end(self, status: str) -> None:
         """Close the record with its true status."""

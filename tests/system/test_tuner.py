@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -91,8 +92,16 @@ def test_a_search_that_is_over_trains_nothing_again(hyperband, one_process):
     arguments, store, _ = hyperband
     before = tracking.load(str(store))
     printed = here("tune", *arguments, "tuner.confirm_seeds=2", f"store={store}").stdout
-    assert "0 of 4 runs to do" in printed
+    assert "0 of 4 runs to do" in printed and "comparison 2" not in printed
     pd.testing.assert_frame_equal(tracking.load(str(store)), before)
+
+
+def test_a_search_that_is_judged_again_on_more_seeds_says_so(hyperband, one_process, tmp_path):
+    arguments, store, _ = hyperband
+    shutil.copytree(store, tmp_path / "copy")
+    printed = here("tune", *arguments, "tuner.confirm_seeds=3", f"store={tmp_path / 'copy'}").stdout
+    assert "on 3 fresh seeds" in printed
+    assert "(comparison 2 of this search: the 95 % hold for each by itself)" in printed
 
 
 def test_a_name_belongs_to_one_search(hyperband):
