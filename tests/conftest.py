@@ -42,29 +42,10 @@ def pytest_collection_finish() -> None:
     if "tensorflow" in sys.modules:  # which takes no other number once it has computed anything
         for kind in ("intra", "inter"):
             getattr(sys.modules["tensorflow"].config.threading, f"set_{kind}_op_parallelism_threads")(1)
-    if "fmnist.tracking.store" in sys.modules:
-        _make_databases_once()
+    if "sqlalchemy" in sys.modules:
+        from sqlalchemy import Engine, event
 
-
-def _make_databases_once() -> None:
-    """Copy an empty database where MLflow would make another in this process: its migrations take a second."""
-    from sqlalchemy import Engine, event
-
-    from fmnist.tracking import store
-
-    create, made = store.create, list[bytes]()
-    event.listen(Engine, "connect", _write_without_waiting)
-
-    def copy(uri: str) -> None:
-        path = Path(uri.removeprefix("sqlite:///"))
-        if made:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(made[0])
-        else:
-            create(uri)
-            made.append(path.read_bytes())
-
-    store.create = copy
+        event.listen(Engine, "connect", _write_without_waiting)
 
 
 def _write_without_waiting(connection: Any, _: Any) -> None:

@@ -3,6 +3,7 @@
 The client makes an object of every number and word that it reads, and takes ten times as long as four queries.
 """
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
@@ -23,14 +24,49 @@ Select = Callable[[str, tuple[Any, ...]], Iterable[Any]]  # a query with ? for e
 
 
 def create(uri: str) -> None:
-    """Make a new database elsewhere and move it here when it is whole: MLflow cannot go on with half of one."""
+    """Make a new database elsewhere and move it here when it is whole: MLflow cannot go on with half of one.
+
+    MLflow makes one by all changes that its tables ever had, which takes more than a second: an empty one is kept in
+    the user's cache folder, of which the next are copies.
+    """
     path = database_path(uri)
     part = path.parent / ".new"
     shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
     part.mkdir(parents=True)
-    Client(SCHEME + quote(str(part / path.name)), patience=0.0)
-    (part / path.name).replace(path)
+    new, is_copy = part / path.name, False
+    with suppress(OSError, RuntimeError, sqlite3.Error):  # there is none, or no home folder, or it is damaged
+        is_copy = _is_copied(_kept(), new)
+    if not is_copy:
+        new.unlink(missing_ok=True)
+    Client(SCHEME + quote(str(new)), patience=0.0)
+    if not is_copy:
+        with suppress(OSError, RuntimeError, sqlite3.Error):
+            _keep(new, _kept())
+    new.replace(path)
     shutil.rmtree(part)
+
+
+def _kept() -> Path:
+    folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(folder) / "fmnist" / f"mlflow-{mlflow.__version__}.db"
+
+
+def _is_copied(kept: Path, new: Path) -> bool:
+    """Copy what is kept; whether it is whole."""
+    shutil.copyfile(kept, new)
+    with closing(sqlite3.connect(new)) as database:
+        return bool(database.execute("PRAGMA quick_check").fetchone() == ("ok",))
+
+
+def _keep(new: Path, kept: Path) -> None:
+    """Keep a copy of a new database, without the experiment that MLflow has made in it, whose folder is here."""
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    part = kept.with_suffix(f".{os.getpid()}")
+    shutil.copyfile(new, part)
+    with closing(sqlite3.connect(part)) as database:
+        database.execute("DELETE FROM experiments")
+        database.commit()
+    part.replace(kept)
 
 
 def is_new(uri: str) -> bool:

@@ -9,6 +9,7 @@ import sqlite3
 from contextlib import closing
 from importlib.util import find_spec
 
+import mlflow
 import pytest
 from commands import ROOT, TINY, here, mistake
 from mlflow import MlflowClient
@@ -65,6 +66,27 @@ def _versioned(good, file, version):
     shutil.copy(good, file)
     with closing(sqlite3.connect(file)) as database, database:
         database.execute("UPDATE alembic_version SET version_num = ?", (version,))
+
+
+@pytest.mark.parametrize("spoil", [None, garbage, half, folder])
+def test_a_new_store_is_a_copy_of_an_empty_one_that_is_kept_or_made_anew_where_that_is_damaged(
+    spoil, good, tmp_path, monkeypatch
+):
+    kept = tmp_path / "cache" / "fmnist" / f"mlflow-{mlflow.__version__}.db"
+    if spoil:
+        kept.parent.mkdir(parents=True)
+        spoil(good, kept)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        tracking.Store("here")
+        (default,) = MlflowClient(tracking.address("here")).search_experiments(filter_string="name = 'Default'")
+        assert default.artifact_location == str(tmp_path / name / "mlruns" / "0"), "as MLflow has it"
+        assert list(tmp_path.glob("*/here/.new")) == []
+    if spoil != folder:
+        with closing(sqlite3.connect(kept)) as database:
+            assert database.execute("SELECT count(*) FROM experiments").fetchone() == (0,)
 
 
 @pytest.mark.parametrize(
