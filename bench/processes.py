@@ -94,7 +94,8 @@ def run_python(*arguments: str, folder: Path | str = ROOT) -> str:
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr or done.stdout).strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-        raise RunError(f"python {' '.join(arguments[:2])} failed: {last[0]}")
+        command = " ".join(arguments[:2]).splitlines()[0].strip()  # of code not more than -c
+        raise RunError(f"python {command} failed: {last[0]}")
     return done.stdout
 
 

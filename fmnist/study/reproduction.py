@@ -67,7 +67,7 @@ def differs_here(store: Store, run: StoredRun, config: Config) -> list[Row]:
         ("code: recipe", COLUMNS["recipe"].read(run.tags), RECIPE),
         ("packages: lock file", LOCK.read(run.tags), provenance.lock() or ""),
         *((f"packages: {name}", packages.get(name, ""), here.get(name, "")) for name in packages | here),
-        *((key.replace(".", ": "), run.tags.get(key, ""), theirs[key]) for key in theirs),
+        *((key.replace(".", ": "), run.tags[key], theirs[key]) for key in theirs if key in run.tags),
     ]
     return [(*row, "") for row in rows if row[1] != row[2]]
 

@@ -33,40 +33,49 @@ def create(uri: str) -> None:
     part = path.parent / ".new"
     shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
     part.mkdir(parents=True)
-    new, is_copy = part / path.name, False
-    with suppress(OSError, RuntimeError, sqlite3.Error):  # there is none, or no home folder, or it is damaged
-        is_copy = _is_copied(_kept(), new)
-    if not is_copy:
-        new.unlink(missing_ok=True)
+    new = part / path.name
+    is_copy = _is_copied(new)
     Client(SCHEME + quote(str(new)), patience=0.0)
     if not is_copy:
-        with suppress(OSError, RuntimeError, sqlite3.Error):
-            _keep(new, _kept())
+        _keep(new)
     new.replace(path)
     shutil.rmtree(part)
 
 
 def _kept() -> Path:
+    """Where an empty database of this MLflow is kept.
+
+    Raises:
+        RuntimeError: there is no home folder.
+    """
     folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(folder) / "fmnist" / f"mlflow-{mlflow.__version__}.db"
 
 
-def _is_copied(kept: Path, new: Path) -> bool:
-    """Copy what is kept; whether it is whole."""
-    shutil.copyfile(kept, new)
-    with closing(sqlite3.connect(new)) as database:
-        return bool(database.execute("PRAGMA quick_check").fetchone() == ("ok",))
+def _is_copied(new: Path) -> bool:
+    """Copy what is kept, if there is something, and it is whole."""
+    with suppress(OSError, RuntimeError, sqlite3.Error):
+        shutil.copyfile(_kept(), new)
+        with closing(sqlite3.connect(new)) as database:
+            if database.execute("PRAGMA quick_check").fetchone() == ("ok",):
+                return True
+    new.unlink(missing_ok=True)
+    return False
 
 
-def _keep(new: Path, kept: Path) -> None:
-    """Keep a copy of a new database, without the experiment that MLflow has made in it, whose folder is here."""
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    part = kept.with_suffix(f".{os.getpid()}")
-    shutil.copyfile(new, part)
-    with closing(sqlite3.connect(part)) as database:
-        database.execute("DELETE FROM experiments")
-        database.commit()
-    part.replace(kept)
+def _keep(new: Path) -> None:
+    """Keep a copy of a new database, if that is possible, without MLflow's own experiment, whose folder is here."""
+    with suppress(OSError, RuntimeError, sqlite3.Error):
+        kept = _kept()
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        part = kept.with_suffix(f".{os.getpid()}")
+        try:
+            shutil.copyfile(new, part)
+            with closing(sqlite3.connect(part)) as database, database:
+                database.execute("DELETE FROM experiments")
+            part.replace(kept)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def is_new(uri: str) -> bool:
