@@ -29,7 +29,6 @@ from fmnist.network import flops_per_image
 
 DEADLINE, ROW_SECONDS = 500.0, 150.0  # for all rows; for an answer of one
 DETERMINISTIC = {"XLA_FLAGS": "--xla_gpu_deterministic_ops=true", "TF_DETERMINISTIC_OPS": "1"}
-SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}  # by several processes
 HEADS = ("way", "precision", "images/s", "vs fit", "products", "s/epoch", "50 epochs", "compiling", "bits")
 FORMATS = (",.0f", ".1f", ".2f", ".3f", ".1f", ".1f", "06x")  # from images/s on
 # What an epoch draws; trains of that, with the number of images; does afterwards; and the weights.
@@ -86,9 +85,12 @@ def vmap(count: int, size: Size, precision: str) -> Way:
     """So many seeds in one program of JAX: order, warps, training."""
     import jax
 
+    from fmnist.training.jax_loop import OPTIONS
+
     engines, draws = zip(*(engine(size, precision, seed) for seed in range(count)), strict=True)
     state = jax.tree.map(lambda *values: jax.numpy.stack(values), *(one.loop.state() for one in engines))
-    segment = jax.jit(jax.vmap(engines[0].loop.segment, in_axes=(0, None, 0, 0)), donate_argnums=0)
+    segments = jax.vmap(engines[0].loop.segment, in_axes=(0, None, 0, 0))
+    segment = jax.jit(segments, donate_argnums=0, compiler_options=OPTIONS)
 
     def train(drawn: Any) -> int:
         nonlocal state
@@ -173,7 +175,7 @@ def main() -> None:
     parser = Parser("bench.gpu", str(__doc__))
     parser.add_argument("--quick", action="store_true", help="small sizes")
     size, began = QUICK if parser.parse_args().quick else Size(), time.monotonic()
-    os.environ.update(SHARED | {"KERAS_BACKEND": os.environ.get("KERAS_BACKEND", "tensorflow")})
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     hardware = f"{', '.join(machine.gpus()) or 'no GPU'}; {machine.cpu()}, {machine.cores()} cores"
     print(f"{os.environ['KERAS_BACKEND']}, {hardware}; {size}\n", flush=True)
     lines, failed, fit_speed = list[tuple[str, ...]](), list[str](), math.nan

@@ -114,6 +114,11 @@ def gpus() -> tuple[str, ...]:
     return tuple(line.split(":", 1)[1].strip() for line in lines if "Model" in line)
 
 
+def gpu() -> str:
+    """What a record says of them."""
+    return ", ".join(gpus()) or "none"
+
+
 def resolve(config: Config) -> Config:
     """The config with `auto` and unset threads replaced by what stands for them here."""
     precision, threads, backend = config.compute.precision, config.compute.threads, config.compute.backend
@@ -173,7 +178,7 @@ def describe() -> dict[str, str]:
         "machine.cpu": cpu(),
         "machine.instructions": instructions(),
         "machine.cores": str(cores()),
-        "machine.gpu": ", ".join(gpus()) or "none",
+        "machine.gpu": gpu(),
         "machine.system": platform.platform(),
         "machine.python": platform.python_version(),
     }

@@ -121,6 +121,7 @@ COLUMNS = {
         Column("confirms", bool),  # they used it only to compare what was chosen before with the baseline
         Column("machine.cpu"),
         Column("machine.instructions"),
+        Column("machine.gpu"),
         Column("parameters", int),
         Column("flops_per_image", int),
         Column("test_images", int),

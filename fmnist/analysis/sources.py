@@ -11,6 +11,7 @@ SOURCES = {
     "precision": "compute.precision",
     "processor": "machine.cpu",
     "instructions": "machine.instructions",
+    "GPU": "machine.gpu",
     "threads": "compute.threads",
     "backend": "compute.backend",
     "recipe": "recipe",

@@ -12,7 +12,7 @@ import pandas as pd
 
 from fmnist.config import CLASS_COUNT, IMAGE_SIZE, PACKAGE, Config, from_flat
 from fmnist.identity import parameters
-from fmnist.machine import cpu, instructions, use_backend
+from fmnist.machine import cpu, gpu, instructions, use_backend
 from fmnist.network import flops_per_image
 from fmnist.schema import Status
 
@@ -119,6 +119,7 @@ def _same_computing(runs: pd.DataFrame, config: Config, metric: str) -> pd.DataF
     if runs.empty or metric not in runs:
         return runs.iloc[:0]
     same = (runs["status"] == Status.FINISHED) & (runs["machine.cpu"] == cpu()) & (runs[metric] > 0)
+    same &= runs["machine.gpu"].isin(("", gpu()))
     same &= runs["machine.instructions"].isin(("", instructions()))  # early records do not say
     for key, value in parameters(config).items():
         if key.startswith("compute."):

@@ -55,7 +55,8 @@ class Network:
         self.model = build(config)
         self.optimizer = optimizer(config)
         self.optimizer.build(self.model.trainable_variables)
-        self.loop = backend.Loop(config, logits_of(self.model, backend.tile_of), self.optimizer)
+        network = logits_of(self.model, backend.convolution_of, backend.maximum_of())
+        self.loop = backend.Loop(config, network, self.optimizer)
         self.first = _copies(self.model, self.optimizer)
 
 
@@ -81,6 +82,10 @@ def _network(config: Config) -> Network:
     return Network(config)
 
 
+def _or_none(transforms: NDArray[np.float32] | None, steps: int) -> NDArray[np.float32]:
+    return np.zeros((steps, 0, 8), np.float32) if transforms is None else transforms
+
+
 def _copies(model: keras.Model, of_optimizer: Any) -> Arrays:
     own = variables(model, of_optimizer)
     return {name: np.array(keras.ops.convert_to_numpy(v.value)) for name, v in own.items()}
@@ -88,6 +93,7 @@ def _copies(model: keras.Model, of_optimizer: Any) -> Arrays:
 
 def release() -> None:
     """Free what is held of networks that are no longer used."""
+    gc.collect()  # engines in cycles, whose networks become idle by that
     _idle.clear()
     keras.utils.clear_session()
 
@@ -124,9 +130,12 @@ class Engine:
 
         Returns loss and number of correct predictions of every step, each (steps,), before its update.
         """
-        return self.loop.train(
-            self.data, rows, np.zeros((len(rows), 0, 8), np.float32) if transforms is None else transforms
-        )
+        return self.loop.train(self.data, rows, _or_none(transforms, len(rows)))
+
+    def compile(self, rows: NDArray[np.int32], transforms: NDArray[np.float32] | None) -> None:
+        """Compile what `train` will need for these; an engine for segments of any length needs nothing."""
+        if not self.any_length:
+            self.loop.compile(self.data, rows, _or_none(transforms, len(rows)))
 
     def logits(self, images: NDArray[np.uint8], transforms: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Logits (n, 10) of all images (n, 28, 28, 1), the last incomplete batch included; nothing is trained."""

@@ -4,6 +4,7 @@ For GPUs. On a CPU it computes the same, but slowly: there XLA uses no convoluti
 """
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,9 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist.config import Config
-from fmnist.training import augment
-from fmnist.training.model import loss_of
+from fmnist.training import augment, xla
+from fmnist.training.model import Convolve, directly, loss_of
 
+# The same bits whichever process computes them, and no search for the fastest products, which took half a minute.
+# What they cost is in bench/README.md.
+OPTIONS = {"xla_gpu_deterministic_ops": True, "xla_gpu_enable_triton_gemm": False}
+PRECISION = "highest"  # of float32 products: a GPU would take 11 bits of 24 else
 FORWARD_BATCH = 500  # one compiled size; what a batch lacks of it is filled up
 State = tuple[list[Any], list[Any], list[Any]]  # trainable weights, other variables of the network, the optimizer's
 _started: dict[str, int] = {}  # this process's threads, once it has computed
@@ -37,9 +42,19 @@ def use_threads(count: int) -> None:
         _started["threads"] = count
 
 
-def tile_of(taps: int, channels: int, filters: int) -> int:
-    """The tile in which a convolution is computed: none, but directly."""
-    return 0
+def has_gpu() -> bool:
+    """Whether JAX has one: `xla` is for those alone."""
+    return str(jax.default_backend()) == "gpu"
+
+
+def convolution_of(taps: int, channels: int, filters: int) -> Convolve:
+    """What computes a convolution."""
+    return xla.of_one_channel if channels == 1 and has_gpu() else directly
+
+
+def maximum_of() -> Callable[[Any], Any] | None:
+    """What pools the maximum; None: Keras's layer."""
+    return xla.maximum if has_gpu() else None
 
 
 class Loop:
@@ -49,19 +64,26 @@ class Loop:
 
     def __init__(self, config: Config, network: keras.Model, optimizer: Any) -> None:
         """For a network that gives logits, and Keras's optimizer."""
-        self._config, self._network, self._optimizer = config, network, optimizer
+        self._config, self.network, self._optimizer = config, network, optimizer
         self._warped = augment.augments(config.augment)
-        self._train = jax.jit(self.segment, donate_argnums=0)
-        self._forward = jax.jit(lambda state, batch: network.stateless_call(state[0], state[1], batch)[0])
+        self._train = jax.jit(self.segment, donate_argnums=0, compiler_options=OPTIONS)
+        self._forward = jax.jit(self._logits, compiler_options=OPTIONS)
+        self._compiled: dict[int, Any] = {}  # what trains segments, by their number of steps
 
     @staticmethod
     def data(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Any:
         """A training set on the device, as `train` takes it."""
         return jnp.asarray(images), jnp.asarray(labels.astype(np.int32))
 
+    def compile(self, data: Any, rows: NDArray[np.int32], transforms: NDArray[np.float32]) -> None:
+        """Compile what `train` will need for these, where it has not been yet."""
+        if len(rows) not in self._compiled:
+            self._compiled[len(rows)] = self._train.lower(self.state(), data, rows, transforms).compile()
+
     def train(self, data: Any, rows: NDArray[np.int32], transforms: NDArray[np.float32]) -> tuple[Any, Any]:
         """One step for each line of rows (steps, batch): losses and numbers of hits, each (steps,)."""
-        state, results = self._train(self.state(), data, rows, transforms)
+        self.compile(data, rows, transforms)
+        state, results = self._compiled[len(rows)](self.state(), data, rows, transforms)
         for variable, value in zip(jax.tree.leaves(self._variables()), jax.tree.leaves(state), strict=True):
             variable.assign(value)
         losses, correct = jax.device_get(results)
@@ -85,16 +107,20 @@ class Loop:
             rows, transforms = taken
             images, labels = data[0][rows].astype(jnp.float32), data[1][rows]
             if self._warped:
-                with jax.default_matmul_precision("highest"):  # the 11 bits of TF32 are too few for coordinates
-                    images = augment.warp(images, transforms)
+                images = augment.warp(images, transforms)
             return self._step(state, images, labels)
 
-        state, results = jax.lax.scan(step, state, (rows, transforms))
+        with jax.default_matmul_precision(PRECISION):
+            state, results = jax.lax.scan(step, state, (rows, transforms))
         return state, results
+
+    def _logits(self, state: State, images: Any) -> Any:
+        with jax.default_matmul_precision(PRECISION):
+            return self.network.stateless_call(state[0], state[1], images)[0]
 
     def _step(self, state: State, images: Any, labels: Any) -> tuple[State, tuple[Any, Any]]:
         def forward(weights: list[Any]) -> tuple[Any, tuple[Any, list[Any]]]:
-            logits, others = self._network.stateless_call(weights, state[1], images, training=True)
+            logits, others = self.network.stateless_call(weights, state[1], images, training=True)
             return loss_of(self._config, logits, labels), (logits, others)
 
         (loss, (logits, others)), gradients = jax.value_and_grad(forward, has_aux=True)(state[0])
@@ -103,4 +129,4 @@ class Loop:
         return (weights, others, moments), (loss, hits)
 
     def _variables(self) -> State:
-        return self._network.trainable_variables, self._network.non_trainable_variables, self._optimizer.variables
+        return self.network.trainable_variables, self.network.non_trainable_variables, self._optimizer.variables

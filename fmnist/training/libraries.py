@@ -26,6 +26,7 @@ TAKEN_AWAY = (  # XLA_FLAGS stays, with which GPUs may find their libraries
     "TF_ENABLE_ONEDNN_OPTS",
     "TF_XLA_FLAGS",  # compiles what we do not
 )
+SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}  # or the first takes it all
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8  # of mallopt(3), in malloc.h
 
@@ -53,9 +54,11 @@ def _libc(function: str, *arguments: int) -> None:
 
 
 def pin_environment() -> None:
-    """Take away what would change the numbers."""
+    """Take away what would change the numbers, and leave GPUs' memory to other processes too."""
     for name in TAKEN_AWAY:
         os.environ.pop(name, None)
+    for name, value in SHARED.items():
+        os.environ.setdefault(name, value)
 
 
 def pin_keras() -> None:

@@ -11,8 +11,10 @@ import numpy as np
 from fmnist.config import CLASS_COUNT, IMAGE_SIZE, Config
 from fmnist.network import filters_per_convolution
 from fmnist.training.streams import seed_of, stream
-from fmnist.training.winograd import convolve
 
+Convolve = Callable[
+    [Any, Any, str], Any
+]  # images, kernel, the type of the Conv2D's numbers -> its output, before the bias
 _CONSTANTS = ("bias", "gamma", "beta", "moving_mean", "moving_variance")  # weights that begin as zeros or ones
 
 
@@ -62,23 +64,38 @@ def shapes(config: Config) -> dict[str, tuple[int, ...]]:
     return {name: tuple(variable.shape) for name, variable in variables(model, own).items()}
 
 
-class Convolution(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
-    """The weights of a Conv2D in another computation: on tiles, or without the bias where that comes later."""
+def directly(images: Any, kernel: Any, dtype: str) -> Any:
+    """The convolution that Keras has, of numbers of a type."""
+    return keras.ops.conv(keras.ops.cast(images, dtype), keras.ops.cast(kernel, dtype), padding="valid")
 
-    def __init__(self, weights: keras.layers.Conv2D, outputs: int) -> None:
-        """In tiles of outputs x outputs (`winograd.tile_of`), 0: directly."""
-        super().__init__(name=weights.name, dtype="float32" if outputs else weights.dtype_policy)
-        self.of, self.outputs, self.with_bias = weights, outputs, True
+
+class Convolution(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
+    """The weights of a Conv2D in another computation, and without the bias where that comes later."""
+
+    def __init__(self, weights: keras.layers.Conv2D, convolve: Convolve) -> None:
+        """Computed by `convolve`, which gets images and kernel in the types in which they come."""
+        super().__init__(name=weights.name, dtype="float32", autocast=False)
+        self.of, self.convolve, self.with_bias = weights, convolve, True
 
     def call(self, images: Any) -> Any:
         """Images (n, height, width, channels) to (n, height', width', filters), at the Conv2D's precision."""
-        if self.outputs:  # in float32: in bfloat16 its transforms err by 5e-2, where products in bfloat16 err by 3e-3
-            result = convolve(images, self.of.kernel, self.outputs)
-        else:
-            result = keras.ops.conv(images, self.of.kernel, padding="valid")
+        result = self.convolve(images, self.of.kernel, self.of.compute_dtype)
         if self.with_bias:
-            result = result + self.of.bias
+            result = result + keras.ops.cast(self.of.bias, result.dtype)
         return keras.ops.cast(result, self.of.compute_dtype)
+
+
+class Maximum(keras.layers.Layer):  # type: ignore[misc]
+    """A MaxPooling2D of 2 x 2 in another computation."""
+
+    def __init__(self, of: keras.layers.MaxPooling2D, pool: Callable[[Any], Any]) -> None:
+        """Computed by `pool`."""
+        super().__init__(name=of.name, dtype=of.dtype_policy)
+        self.pool = pool
+
+    def call(self, images: Any) -> Any:
+        """Images (n, height, width, filters) to (n, height / 2, width / 2, filters)."""
+        return self.pool(images)
 
 
 class Bias(keras.layers.Layer):  # type: ignore[misc]
@@ -94,15 +111,24 @@ class Bias(keras.layers.Layer):  # type: ignore[misc]
         return images + self.of.bias
 
 
-def logits_of(model: keras.Model, tile_of: Callable[[int, int, int], int] = lambda *shape: 0) -> keras.Model:
+def logits_of(
+    model: keras.Model,
+    convolution_of: Callable[[int, int, int], Convolve] = lambda *shape: directly,
+    maximum: Callable[[Any], Any] | None = None,
+) -> keras.Model:
     """The network up to its logits as it is trained and evaluated, sharing all weights.
 
     The loss is stable only on logits. The maximum is pooled before a convolution's bias and ReLU and not after them: a
     quarter of the pixels to pass through, and the same numbers bit for bit, but for the order in which the bias's
-    gradient is added up. Convolutions are computed on the tiles that `tile_of` names for taps, channels and filters.
+    gradient is added up.
+
+    Args:
+        model: as `build` makes it.
+        convolution_of: what computes a convolution of so many taps a side, channels and filters.
+        maximum: what pools the maximum of 2 x 2; Keras's layer by default.
 
     Raises:
-        ValueError: the model is no chain of layers from one input to a Softmax at its end, as `build` makes it.
+        ValueError: the model is no chain of layers from one input to a Softmax at its end.
     """
     last = model.layers[-1]
     if not isinstance(last, keras.layers.Softmax):
@@ -114,19 +140,20 @@ def logits_of(model: keras.Model, tile_of: Callable[[int, int, int], int] = lamb
                 f"does not take the output of '{before.name}'"
             )
     x = pixels = keras.Input(model.input_shape[1:], name="pixels")
-    for layer in _as_trained(model.layers[1:-1], tile_of):
+    for layer in _in_order(model.layers[1:-1]):
+        if isinstance(layer, Convolution):
+            layer.convolve = convolution_of(layer.of.kernel_size[0], x.shape[-1], layer.of.filters)
+        elif maximum and isinstance(layer, keras.layers.MaxPooling2D):
+            layer = Maximum(layer, maximum)  # noqa: PLW2901
         x = layer(x)
     return keras.Model(pixels, x)
 
 
-def _as_trained(layers: list[keras.Layer], tile_of: Callable[[int, int, int], int]) -> list[keras.Layer]:
+def _in_order(layers: list[keras.Layer]) -> list[keras.Layer]:
     """The layers in the order in which they are computed, convolutions as `Convolution`."""
     result: list[keras.Layer] = []
     for layer in layers:
-        if isinstance(layer, keras.layers.Conv2D):
-            outputs = tile_of(layer.kernel_size[0], layer.input.shape[-1], layer.filters)
-            layer = Convolution(layer, outputs)  # noqa: PLW2901
-        result.append(layer)
+        result.append(Convolution(layer, directly) if isinstance(layer, keras.layers.Conv2D) else layer)
         if isinstance(layer, keras.layers.MaxPooling2D) and isinstance(result[-2], keras.layers.ReLU):
             result[-2:] = layer, result[-2]
             if isinstance(convolution := result[-3], Convolution):

@@ -1,6 +1,6 @@
 """Many training steps in one call of TensorFlow."""
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import keras
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from fmnist.config import IMAGE_SIZE, Config
 from fmnist.training import augment, winograd
 from fmnist.training.libraries import quiet_stderr
-from fmnist.training.model import loss_of
+from fmnist.training.model import Convolve, directly, loss_of
 
+tf.config.experimental.enable_tensor_float_32_execution(False)  # float32 is float32, on GPUs too
 tf.get_logger().setLevel("ERROR")  # or a worker that builds many networks warns of retracing
 
 
@@ -27,9 +28,14 @@ def use_threads(count: int) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
-def tile_of(taps: int, channels: int, filters: int) -> int:
-    """The tile in which a convolution is computed: on a CPU that of `winograd`, as a GPU has kernels of its own."""
-    return 0 if has_gpu() else winograd.tile_of(taps, channels, filters)
+def convolution_of(taps: int, channels: int, filters: int) -> Convolve:
+    """What computes a convolution: on a CPU `winograd` where tiles are faster, as a GPU has kernels of its own."""
+    outputs = 0 if has_gpu() else winograd.tile_of(taps, channels, filters)
+    return partial(winograd.on_tiles, outputs=outputs) if outputs else directly
+
+
+def maximum_of() -> None:
+    """What pools the maximum: Keras's layer."""
 
 
 @cache

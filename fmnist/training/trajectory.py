@@ -137,7 +137,8 @@ class Trajectory:
         if augment.augments(self.config.augment):  # drawn for every image, used for those in a full batch
             warps = self._transforms("augment", epoch, len(self.train_rows))[order].reshape(steps, batch, 8)
         if not (self.engine.any_length or self.compiling):
-            self.compiling = self._compile(rows, warps)
+            self.engine.compile(rows, warps)
+            self.compiling = time.monotonic() - began
         self.engine.reseed_dropout(int(stream(seed_of(self.config, "masks"), "dropout", epoch).integers(2**32)))
         losses, hits, done = np.empty(steps, np.float64), 0, 0
         while done < steps:
@@ -159,13 +160,6 @@ class Trajectory:
         if not self.engine.any_length:
             return steps
         return max(1, int(SEGMENT_SECONDS / self._pace)) if self._pace else 1
-
-    def _compile(self, rows: NDArray[np.int32], warps: NDArray[np.float32] | None) -> float:
-        """Train an epoch for nothing, so that its loop is compiled, and return the seconds: they are no pace."""
-        began, state = time.monotonic(), self.engine.state()
-        self.engine.train(rows, warps)
-        self.engine.restore(state)
-        return time.monotonic() - began
 
     def _diverged(self, epoch: int, place: str) -> DivergedError:
         remedy = f"lower optimizer.learning_rate={self.config.optimizer.learning_rate}"

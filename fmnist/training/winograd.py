@@ -142,3 +142,11 @@ def convolve(images: Any, kernel: Any, outputs: int) -> Any:
         strips.append(ops.matmul(constant(out[:, tile * outputs : (tile + 1) * outputs].T), columns))
     shape = (height - taps + 1, width - taps + 1, -1, filters)
     return ops.transpose(ops.reshape(ops.concatenate(strips), shape), (2, 0, 1, 3))
+
+
+def on_tiles(images: Any, kernel: Any, dtype: str, outputs: int) -> Any:
+    """`convolve` in float32 whatever the type of the network's numbers.
+
+    In bfloat16 its transforms err by 5e-2, where products in bfloat16 err by 3e-3.
+    """
+    return convolve(ops.cast(images, "float32"), ops.cast(kernel, "float32"), outputs)

@@ -5,6 +5,8 @@ import os
 import weakref
 from pathlib import Path
 
+import jax
+import keras
 import numpy as np
 import pytest
 import test_engine
@@ -21,7 +23,9 @@ from test_engines import ROWS, STEPS, TINY, WARPS, begin, engine, go_on, path
 
 from fmnist import run
 from fmnist.config import from_flat
+from fmnist.training import xla
 from fmnist.training.engine import release, use_threads
+from fmnist.training.model import Maximum, directly
 
 for module in (test_engine, test_trajectory):
     module.TINY = from_flat(module.TINY, {"compute.backend": "jax"})
@@ -57,6 +61,45 @@ def test_a_run_is_reproduced_bit_for_bit(tmp_path: Path) -> None:
     ended = run.execute(from_flat(TINY, {"compute.backend": "jax", **place}))
     said = here("reproduce", ended.run_id, "--store", tmp_path / "store").stdout
     assert "bit-exact: 37 metrics, the curves of 1 epoch, 100 predictions (test), " in said and "its weights" in said
+
+
+@pytest.mark.parametrize("side", [8, 9])
+def test_the_maximum_and_its_gradient_on_gpus_are_keras_s_bit_for_bit_also_of_equal_pixels(side: int) -> None:
+    rng = np.random.default_rng(0)
+    images = jax.numpy.asarray(rng.integers(0, 3, (4, side, side, 5)).astype(np.float32))
+    of_largest = jax.numpy.asarray(rng.normal(size=(4, 4, 4, 5)).astype(np.float32))
+    keras_s, ours = (
+        jax.vjp(pool, images) for pool in (lambda x: keras.ops.max_pool(x, 2, 2, padding="valid"), xla.maximum)
+    )
+    np.testing.assert_array_equal(ours[0], keras_s[0])
+    np.testing.assert_array_equal(ours[1](of_largest)[0], keras_s[1](of_largest)[0])
+
+
+@pytest.mark.parametrize("taps", [1, 3, 4, 5, 7])
+def test_the_first_convolution_and_its_gradients_on_gpus_are_those_of_keras(taps: int) -> None:
+    rng = np.random.default_rng(0)
+    images, kernel = (
+        jax.numpy.asarray(rng.normal(size=shape).astype(np.float32)) for shape in ((4, 28, 28, 1), (taps, taps, 1, 6))
+    )
+    (theirs, their_gradients), (ours, our_gradients) = (
+        jax.vjp(lambda images, kernel, way=way: way(images, kernel, "float32"), images, kernel)
+        for way in (directly, xla.of_one_channel)
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    for one, other in zip(our_gradients(theirs), their_gradients(theirs), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-3)
+
+
+def test_a_network_for_gpus_trains_as_that_for_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = []
+    for has_gpu in (False, True):
+        monkeypatch.setattr("fmnist.training.jax_loop.has_gpu", lambda has_gpu=has_gpu: has_gpu)
+        release()
+        one = engine("jax", **{"model.filters": 5})
+        assert any(type(layer) is Maximum for layer in one.loop.network.layers) == has_gpu
+        losses.append(one.train(ROWS[:STEPS], WARPS[:STEPS])[0])
+    release()
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
 
 
 def test_another_number_of_threads_is_refused_once_there_are_results() -> None:

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from fmnist.config import Config, from_flat
 from fmnist.training.engine import Engine, keras, release, use_threads
-from fmnist.training.model import build, logits_of
-from fmnist.training.winograd import TILES, convolve, tile_of, transforms
+from fmnist.training.model import build, directly, logits_of
+from fmnist.training.tensorflow_loop import convolution_of
+from fmnist.training.winograd import TILES, convolve, on_tiles, tile_of, transforms
 
 use_threads(1)  # before any test computes: a process cannot change it later
 import tensorflow as tf  # noqa: E402
@@ -101,8 +102,9 @@ def test_the_network_on_tiles_has_the_weights_and_the_logits_of_the_one_that_is_
     options: dict[str, Any], tmp_path: Path
 ) -> None:
     model = build(from_flat(SMALL, options))
-    trained = logits_of(model, tile_of)
-    assert [layer.outputs for layer in trained.layers if hasattr(layer, "outputs")] == [0, 4]
+    trained = logits_of(model, convolution_of)
+    ways = [layer.convolve for layer in trained.layers if hasattr(layer, "convolve")]
+    assert ways[0] is directly and ways[1].func is on_tiles and ways[1].keywords == {"outputs": 4}
     assert list(map(id, trained.trainable_variables)) == list(map(id, model.trainable_variables))
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras", custom_objects={})

@@ -49,7 +49,7 @@ LIBRARIES = {
     "omegaconf": {"study.compose", "study.typed", "work.launcher"},
     "keras_tuner": {"search.oracles", "search.tuner"},
     "tensorflow": {"training.tensorflow_loop"},
-    "jax": {"training.jax_loop"},
+    "jax": {"training.jax_loop", "training.xla"},
     "keras": {
         f"training.{name}"
         for name in ("engine", "model", "augment", "winograd", "tensorflow_loop", "jax_loop", "libraries")

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from fmnist.config import Config, from_flat
-from fmnist.machine import cpu, instructions
+from fmnist.machine import cpu, gpu, instructions
 from fmnist.network import flops_per_image
 from fmnist.study import pace
 
@@ -17,6 +17,7 @@ def record(flops, images_per_s, **changes):
         "status": "FINISHED",
         "machine.cpu": cpu(),
         "machine.instructions": instructions(),
+        "machine.gpu": gpu(),
         "compute.precision": "float32",
         "compute.threads": "1",
         "compute.backend": "tensorflow",
@@ -44,6 +45,7 @@ def test_finished_runs_of_this_processor_precision_and_threads_tell_the_pace_by_
         {"status": "FAILED"},
         {"machine.cpu": "other"},
         {"machine.instructions": "other"},
+        {"machine.gpu": "other"},
         {"compute.precision": "bfloat16"},
         {"compute.threads": "2"},
         {"compute.backend": "jax"},
