@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import re
 import subprocess
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
@@ -62,8 +63,18 @@ def lock_of(commit: str = "") -> str:
 
 @cache  # of a process, as its packages
 def lock() -> str | None:
-    """The digest of the lock file that packages came from; None where there is no checkout."""
-    return lock_digest(lock_of()) if lock_of() else None
+    """The digest of the lock file that packages came from; None where there is no checkout, or others are installed."""
+    pinned = re.findall(r"^([\w.-]+)==(\S+)", lock_of(), re.MULTILINE)  # some twice, for several versions of Python
+    if pinned and set(_installed()) <= set(pinned):
+        return lock_digest(lock_of())
+    return None
+
+
+def _installed() -> Iterator[tuple[str, str]]:
+    """What computes, with its version."""
+    for name in (*PACKAGES, "tensorflow", "jax"):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            yield name, importlib.metadata.version(name)
 
 
 def requirements(config: Config) -> list[str]:

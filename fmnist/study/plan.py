@@ -140,7 +140,9 @@ def work_out(
     flops_per_second: Callable[[Config], float],
     seconds_per_run: float,
 ) -> list[PlannedRun]:
-    """Every run of a study, rung by rung; within a rung the longest first.
+    """Every run of a study, rung by rung, seed by seed, of a seed the longest first.
+
+    A sweep that is stopped has so about as many seeds of every variant: verdicts rest on those that variants share.
 
     Args:
         points: the study's variants, their configs resolved.
@@ -155,17 +157,17 @@ def work_out(
     finished = set(runs.loc[runs["status"] == Status.FINISHED, "signature"])
     planned: list[PlannedRun] = []
     reached: dict[str, int] = {}
-    for rung in sorted(set(study.rungs)):
-        of_rung = []
-        for point, seed in itertools.product(points, dict.fromkeys(study.seeds)):
+    for rung, seed in itertools.product(sorted(set(study.rungs)), dict.fromkeys(study.seeds)):
+        of_seed = []
+        for point in points:
             config = replace(point.config, epochs=rung, seed=seed, study=study)
             signatures = sign(config, data_digest)
             done = signatures.run in finished
             start = max(reached.get(signatures.trajectory, 0), checkpointed(signatures.trajectory, rung))
             reached[signatures.trajectory] = rung if not done else start
             seconds = 0.0 if done else seconds_per_run + operations(config, images, start) / flops_per_second(config)
-            of_rung.append(PlannedRun(config, point.overrides, signatures, done, start, seconds, point.name))
-        planned += sorted(of_rung, key=lambda run: -run.seconds)
+            of_seed.append(PlannedRun(config, point.overrides, signatures, done, start, seconds, point.name))
+        planned += sorted(of_seed, key=lambda run: -run.seconds)
     return planned
 
 

@@ -40,8 +40,12 @@ def test_every_variant_seed_and_rung_is_one_run_the_rungs_in_order():
     assert len({run.signatures.run for run in runs}) == 8 and len({run.signatures.trajectory for run in runs}) == 4
 
 
-def test_within_a_rung_the_longest_run_comes_first():
-    assert [run.config.model.filters for run in planned((SMALL, BASE))][:4] == [128, 128, 32, 32]
+def test_within_a_rung_seeds_come_one_by_one_so_that_a_stopped_sweep_has_as_many_of_each_variant():
+    assert [run.config.seed for run in planned((SMALL, BASE))][:4] == [0, 0, 1, 1]
+
+
+def test_of_a_seed_the_longest_run_comes_first():
+    assert [run.config.model.filters for run in planned((SMALL, BASE))][:4] == [128, 32, 128, 32]
 
 
 def test_a_longer_rung_continues_where_the_shorter_one_will_have_ended():
