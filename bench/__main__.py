@@ -12,7 +12,21 @@ import sys
 import time
 from collections.abc import Iterator
 
-from bench import agreement, few, growth, limit, memory, plain, power, ruler, scale, settling, startup, tiles
+from bench import (
+    agreement,
+    few,
+    growth,
+    limit,
+    memory,
+    plain,
+    power,
+    processors,
+    ruler,
+    scale,
+    settling,
+    startup,
+    tiles,
+)
 from bench.table import Row, render
 from fmnist import machine
 from fmnist.cli.entry import Parser, enter
@@ -30,6 +44,7 @@ PARTS = {  # in this order; about how many minutes each takes on two cores
     "settling": ("Time until variants are settled, drawn from recorded runs", settling.rows, 1),
     "ruler": ("What other rulers gain", ruler.rows, 8),
     "few": ("What few seeds would have said, drawn from recorded runs", few.rows, 1),
+    "processors": ("The same runs on two kinds of processor, as recorded", processors.rows, 1),
     "power": ("Power of verdicts that one may look at after every seed", power.rows, 1),
 }
 
