@@ -75,14 +75,14 @@ def test_the_maximum_and_its_gradient_on_gpus_are_keras_s_bit_for_bit_also_of_eq
     np.testing.assert_array_equal(ours[1](of_largest)[0], keras_s[1](of_largest)[0])
 
 
-@pytest.mark.parametrize("taps", [1, 3, 4, 5, 7])
+@pytest.mark.parametrize("taps", [3, 4])
 def test_the_first_convolution_and_its_gradients_on_gpus_are_those_of_keras(taps: int) -> None:
     rng = np.random.default_rng(0)
     images, kernel = (
         jax.numpy.asarray(rng.normal(size=shape).astype(np.float32)) for shape in ((4, 28, 28, 1), (taps, taps, 1, 6))
     )
     (theirs, their_gradients), (ours, our_gradients) = (
-        jax.vjp(lambda images, kernel, way=way: way(images, kernel, "float32"), images, kernel)
+        jax.vjp(jax.jit(lambda images, kernel, way=way: way(images, kernel, "float32")), images, kernel)
         for way in (directly, xla.of_one_channel)
     )
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
@@ -95,7 +95,7 @@ def test_a_network_for_gpus_trains_as_that_for_cpus(monkeypatch: pytest.MonkeyPa
     for has_gpu in (False, True):
         monkeypatch.setattr("fmnist.training.jax_loop.has_gpu", lambda has_gpu=has_gpu: has_gpu)
         release()
-        one = engine("jax", **{"model.filters": 5})
+        one = engine("jax")
         assert any(type(layer) is Maximum for layer in one.loop.network.layers) == has_gpu
         losses.append(one.train(ROWS[:STEPS], WARPS[:STEPS])[0])
     release()
