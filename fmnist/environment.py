@@ -20,6 +20,7 @@ if os.path.expanduser("~") == "~":  # noqa: PTH111  # MLflow cannot be imported 
     os.environ["HOME"] = tempfile.gettempdir()
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # nothing is told to anybody, whoever asked for that
 os.environ["MLFLOW_ENABLE_ASYNC_LOGGING"] = "false"
+os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"  # where tqdm is installed, bars would cut our tables
 os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # two lines at the end of every run
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # by itself it would try for minutes: our client waits
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")

@@ -3,6 +3,7 @@
 import ast
 import shutil
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlparse
@@ -226,6 +227,20 @@ def test_predictions_come_back_as_they_were_kept(store):
     for name, array in kept.items():
         np.testing.assert_array_equal(arrays[name], array, strict=True)
     store.client.delete_run(writer.run_id)
+
+
+def test_mlflow_draws_no_bars_over_our_tables_where_tqdm_is_installed(tmp_path, monkeypatch, capfd):
+    store = tracking.Store(str(tmp_path / "store"))
+    experiment = store.client.get_run(store.begin("one", "s1", {}, {}).run_id).info.experiment_id
+    store.client.put_artifact(experiment, "note.txt", b"kept")
+    (tmp_path / "tqdm").mkdir()
+    (tmp_path / "tqdm" / "__init__.py").touch()
+    (tmp_path / "tqdm" / "auto.py").write_text("def tqdm(*arguments, **options):\n    print('a bar')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tqdm"]:
+        monkeypatch.delitem(sys.modules, name)
+    assert store.client.artifact(experiment, "note.txt") == b"kept"
+    assert "a bar" not in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("content", [b"", b"no arrays", b"PK\x03\x04" + bytes(100), None])
