@@ -297,8 +297,7 @@ class NoiseConfig:
 class ComputeConfig:
     """How the numbers are computed; all are part of what determines a run's bits."""
 
-    # auto: bfloat16 where the hardware multiplies it, else float32
-    precision: str = option("auto", "auto", "float32", "bfloat16")
+    precision: str = option("auto", "auto", "float32", "bfloat16")  # auto: float32, on every machine
     # none: all cores for a single run, one for each worker of a sweep
     threads: int | None = option(None, least=1, most=512)
     backend: str = option("auto", "auto", "tensorflow", "jax")  # jax: for GPUs; auto: as KERAS_BACKEND says

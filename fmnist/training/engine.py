@@ -82,7 +82,7 @@ def _network(config: Config) -> Network:
     return Network(config)
 
 
-def _or_none(transforms: NDArray[np.float32] | None, steps: int) -> NDArray[np.float32]:
+def _or_no_warps(transforms: NDArray[np.float32] | None, steps: int) -> NDArray[np.float32]:
     return np.zeros((steps, 0, 8), np.float32) if transforms is None else transforms
 
 
@@ -130,12 +130,12 @@ class Engine:
 
         Returns loss and number of correct predictions of every step, each (steps,), before its update.
         """
-        return self.loop.train(self.data, rows, _or_none(transforms, len(rows)))
+        return self.loop.train(self.data, rows, _or_no_warps(transforms, len(rows)))
 
     def compile(self, rows: NDArray[np.int32], transforms: NDArray[np.float32] | None) -> None:
         """Compile what `train` will need for these; an engine for segments of any length needs nothing."""
         if not self.any_length:
-            self.loop.compile(self.data, rows, _or_none(transforms, len(rows)))
+            self.loop.compile(self.data, rows, _or_no_warps(transforms, len(rows)))
 
     def logits(self, images: NDArray[np.uint8], transforms: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Logits (n, 10) of all images (n, 28, 28, 1), the last incomplete batch included; nothing is trained."""

@@ -13,7 +13,6 @@ from fmnist.training import augment, winograd
 from fmnist.training.libraries import quiet_stderr
 from fmnist.training.model import Convolve, directly, loss_of
 
-tf.config.experimental.enable_tensor_float_32_execution(False)  # float32 is float32, on GPUs too
 tf.get_logger().setLevel("ERROR")  # or a worker that builds many networks warns of retracing
 
 
@@ -52,6 +51,8 @@ class Loop:
 
     def __init__(self, config: Config, network: keras.Model, optimizer: Any) -> None:
         """For a network that gives logits, and Keras's optimizer."""
+        if has_gpu():  # which would take 11 bits of 24 of float32 numbers
+            tf.config.experimental.enable_tensor_float_32_execution(False)
         # There is one replica, so nothing to sum; and TensorFlow would keep what sums (a custom gradient), and with it
         # the graph of every loop, for as long as the process lives.
         optimizer._all_reduce_sum_gradients = list

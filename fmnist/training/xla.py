@@ -30,7 +30,7 @@ def _pooled(images: Any) -> tuple[Any, tuple[Any, Any]]:
     first = jnp.full(largest.shape, 3, jnp.uint8)
     for place in (2, 1, 0):
         first = jnp.where(parts[place] == largest, jnp.uint8(place), first)
-    return largest, (first, jnp.zeros((images.shape[1] % 2, images.shape[2] % 2)))
+    return largest, (first, jnp.zeros((images.shape[1] % 2, images.shape[2] % 2)))  # an array tells the odd rows' shape
 
 
 def _gradient(kept: tuple[Any, Any], of_largest: Any) -> tuple[Any]:
