@@ -18,7 +18,6 @@ from fmnist.training import augment, xla
 from fmnist.training.model import Convolve, directly, loss_of
 
 # The same bits whichever process computes them, and no search for the fastest products, which took half a minute.
-# What they cost is in bench/README.md.
 OPTIONS = {"xla_gpu_deterministic_ops": True, "xla_gpu_enable_triton_gemm": False}
 PRECISION = "highest"  # of float32 products: a GPU would take 11 bits of 24 else
 FORWARD_BATCH = 500  # one compiled size; what a batch lacks of it is filled up
@@ -68,7 +67,7 @@ class Loop:
         self._warped = augment.augments(config.augment)
         self._train = jax.jit(self.segment, donate_argnums=0, compiler_options=OPTIONS)
         self._forward = jax.jit(self._logits, compiler_options=OPTIONS)
-        self._compiled: dict[int, Any] = {}  # what trains segments, by their number of steps
+        self._compiled: dict[Any, Any] = {}  # what trains segments, by the shapes of all that it takes
 
     @staticmethod
     def data(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Any:
@@ -77,13 +76,11 @@ class Loop:
 
     def compile(self, data: Any, rows: NDArray[np.int32], transforms: NDArray[np.float32]) -> None:
         """Compile what `train` will need for these, where it has not been yet."""
-        if len(rows) not in self._compiled:
-            self._compiled[len(rows)] = self._train.lower(self.state(), data, rows, transforms).compile()
+        self._compiled_for(data, rows, transforms)
 
     def train(self, data: Any, rows: NDArray[np.int32], transforms: NDArray[np.float32]) -> tuple[Any, Any]:
         """One step for each line of rows (steps, batch): losses and numbers of hits, each (steps,)."""
-        self.compile(data, rows, transforms)
-        state, results = self._compiled[len(rows)](self.state(), data, rows, transforms)
+        state, results = self._compiled_for(data, rows, transforms)(self.state(), data, rows, transforms)
         for variable, value in zip(jax.tree.leaves(self._variables()), jax.tree.leaves(state), strict=True):
             variable.assign(value)
         losses, correct = jax.device_get(results)
@@ -117,6 +114,12 @@ class Loop:
     def _logits(self, state: State, images: Any) -> Any:
         with jax.default_matmul_precision(PRECISION):
             return self.network.stateless_call(state[0], state[1], images)[0]
+
+    def _compiled_for(self, data: Any, rows: Any, transforms: Any) -> Any:
+        shapes = data[0].shape, rows.shape, transforms.shape  # a network may go on with other images
+        if shapes not in self._compiled:
+            self._compiled[shapes] = self._train.lower(self.state(), data, rows, transforms).compile()
+        return self._compiled[shapes]
 
     def _step(self, state: State, images: Any, labels: Any) -> tuple[State, tuple[Any, Any]]:
         def forward(weights: list[Any]) -> tuple[Any, tuple[Any, list[Any]]]:

@@ -12,9 +12,8 @@ from fmnist.config import CLASS_COUNT, IMAGE_SIZE, Config
 from fmnist.network import filters_per_convolution
 from fmnist.training.streams import seed_of, stream
 
-Convolve = Callable[
-    [Any, Any, str], Any
-]  # images, kernel, the type of the Conv2D's numbers -> its output, before the bias
+# Of images and a kernel, in the type of a Conv2D's numbers: its output, before the bias.
+Convolve = Callable[[Any, Any, str], Any]
 _CONSTANTS = ("bias", "gamma", "beta", "moving_mean", "moving_variance")  # weights that begin as zeros or ones
 
 

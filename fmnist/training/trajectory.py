@@ -137,8 +137,9 @@ class Trajectory:
         if augment.augments(self.config.augment):  # drawn for every image, used for those in a full batch
             warps = self._transforms("augment", epoch, len(self.train_rows))[order].reshape(steps, batch, 8)
         if not (self.engine.any_length or self.compiling):
+            tick = time.monotonic()
             self.engine.compile(rows, warps)
-            self.compiling = time.monotonic() - began
+            self.compiling = time.monotonic() - tick
         self.engine.reseed_dropout(int(stream(seed_of(self.config, "masks"), "dropout", epoch).integers(2**32)))
         losses, hits, done = np.empty(steps, np.float64), 0, 0
         while done < steps:

@@ -19,12 +19,12 @@ from test_engine import (  # noqa: F401
     test_evaluation_counts_every_image_in_order_and_equals_predict,
     test_every_step_drops_other_units,
 )
-from test_engines import ROWS, STEPS, TINY, WARPS, begin, engine, go_on, path
+from test_engines import IMAGES, LABELS, ROWS, STEPS, TINY, WARPS, begin, engine, go_on, path
 
 from fmnist import run
 from fmnist.config import from_flat
 from fmnist.training import xla
-from fmnist.training.engine import release, use_threads
+from fmnist.training.engine import Engine, release, use_threads
 from fmnist.training.model import Maximum, directly
 
 for module in (test_engine, test_trajectory):
@@ -100,6 +100,17 @@ def test_a_network_for_gpus_trains_as_that_for_cpus(monkeypatch: pytest.MonkeyPa
         losses.append(one.train(ROWS[:STEPS], WARPS[:STEPS])[0])
     release()
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+
+
+def test_a_network_that_was_trained_goes_on_with_more_images() -> None:
+    losses = []
+    for count in (360, 400, 360):
+        one = Engine(from_flat(TINY, {"compute.backend": "jax"}), IMAGES[:count], LABELS[:count])
+        losses.append(one.train(ROWS[:STEPS], WARPS[:STEPS])[0])
+        del one
+        gc.collect()
+    np.testing.assert_array_equal(losses[0], losses[2])
+    np.testing.assert_array_equal(losses[0], losses[1])  # none of the further images is drawn
 
 
 def test_another_number_of_threads_is_refused_once_there_are_results() -> None:
