@@ -115,7 +115,7 @@ def gpus() -> tuple[str, ...]:
 
 
 def gpu() -> str:
-    """What a record says of them."""
+    """What a record says of this machine's GPUs."""
     return ", ".join(gpus()) or "none"
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -37,10 +38,13 @@ def files(config: Config) -> dict[str, str]:
 
 
 def _uncommitted() -> str:
-    """What differs from the commit, without files that may hold secrets, and no more than `LONGEST`."""
+    """What differs from the commit, new code included, without files that may hold secrets, and at most `LONGEST`."""
     diff = ["diff", "--no-color", "--no-ext-diff", "--no-textconv"]
     everywhere = [f"glob,icase)**/{pattern}" for name in SECRETS for pattern in (name, f"{name}/**")]
-    text = _git(*diff, "HEAD", "--", ".", *(f":(exclude,{pattern}" for pattern in everywhere))
+    but_secrets = [f":(exclude,{pattern}" for pattern in everywhere]
+    text = _git(*diff, "HEAD", "--", ".", *but_secrets)
+    new = _git("ls-files", "-z", "--others", "--exclude-standard", "--", "fmnist", "conf", *but_secrets)
+    text += "".join(_git(*diff, "--no-index", "--", os.devnull, name) for name in new.split("\0") if name)
     if len(text) > LONGEST:
         text = text[:LONGEST].rpartition("\n")[0] + f"\n# cut off here: the whole diff has {len(text):,} letters\n"
     secret = _git(*diff, "--name-only", "HEAD", "--", *(f":({pattern}" for pattern in everywhere)).splitlines()
@@ -101,6 +105,8 @@ def _git(*arguments: str) -> str:
         return ""
     trusted = f"safe.directory={PACKAGE.parent}"  # though it may be another user's: it is what we are running
     command = ["git", "-c", trusted, *arguments]
-    with suppress(OSError, subprocess.CalledProcessError):
-        return subprocess.check_output(command, cwd=PACKAGE.parent, stderr=subprocess.DEVNULL, errors="replace")
+    with suppress(OSError):
+        done = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, errors="replace", check=False)
+        if done.returncode <= 1:  # 1: of files that git does not know, that there is a difference
+            return done.stdout
     return ""

@@ -19,9 +19,9 @@ from fmnist.training.model import Convolve, directly, loss_of
 
 # The same bits whichever process computes them, and no search for the fastest products, which took half a minute.
 OPTIONS = {"xla_gpu_deterministic_ops": True, "xla_gpu_enable_triton_gemm": False}
-PRECISION = "highest"  # of float32 products: a GPU would take 11 bits of 24 else
 FORWARD_BATCH = 500  # one compiled size; what a batch lacks of it is filled up
 State = tuple[list[Any], list[Any], list[Any]]  # trainable weights, other variables of the network, the optimizer's
+jax.config.update("jax_default_matmul_precision", "highest")  # a GPU would take 11 bits of 24 of float32 numbers
 _started: dict[str, int] = {}  # this process's threads, once it has computed
 
 
@@ -66,7 +66,9 @@ class Loop:
         self._config, self.network, self._optimizer = config, network, optimizer
         self._warped = augment.augments(config.augment)
         self._train = jax.jit(self.segment, donate_argnums=0, compiler_options=OPTIONS)
-        self._forward = jax.jit(self._logits, compiler_options=OPTIONS)
+        self._forward = jax.jit(
+            lambda state, batch: network.stateless_call(state[0], state[1], batch)[0], compiler_options=OPTIONS
+        )
         self._compiled: dict[Any, Any] = {}  # what trains segments, by the shapes of all that it takes
 
     @staticmethod
@@ -74,13 +76,16 @@ class Loop:
         """A training set on the device, as `train` takes it."""
         return jnp.asarray(images), jnp.asarray(labels.astype(np.int32))
 
-    def compile(self, data: Any, rows: NDArray[np.int32], transforms: NDArray[np.float32]) -> None:
-        """Compile what `train` will need for these, where it has not been yet."""
-        self._compiled_for(data, rows, transforms)
+    def compile(self, data: Any, rows: NDArray[np.int32], transforms: NDArray[np.float32]) -> Any:
+        """What trains these, compiled where it has not been yet."""
+        shapes = data[0].shape, rows.shape, transforms.shape  # a network may go on with other images
+        if shapes not in self._compiled:
+            self._compiled[shapes] = self._train.lower(self.state(), data, rows, transforms).compile()
+        return self._compiled[shapes]
 
     def train(self, data: Any, rows: NDArray[np.int32], transforms: NDArray[np.float32]) -> tuple[Any, Any]:
         """One step for each line of rows (steps, batch): losses and numbers of hits, each (steps,)."""
-        state, results = self._compiled_for(data, rows, transforms)(self.state(), data, rows, transforms)
+        state, results = self.compile(data, rows, transforms)(self.state(), data, rows, transforms)
         for variable, value in zip(jax.tree.leaves(self._variables()), jax.tree.leaves(state), strict=True):
             variable.assign(value)
         losses, correct = jax.device_get(results)
@@ -107,19 +112,8 @@ class Loop:
                 images = augment.warp(images, transforms)
             return self._step(state, images, labels)
 
-        with jax.default_matmul_precision(PRECISION):
-            state, results = jax.lax.scan(step, state, (rows, transforms))
+        state, results = jax.lax.scan(step, state, (rows, transforms))
         return state, results
-
-    def _logits(self, state: State, images: Any) -> Any:
-        with jax.default_matmul_precision(PRECISION):
-            return self.network.stateless_call(state[0], state[1], images)[0]
-
-    def _compiled_for(self, data: Any, rows: Any, transforms: Any) -> Any:
-        shapes = data[0].shape, rows.shape, transforms.shape  # a network may go on with other images
-        if shapes not in self._compiled:
-            self._compiled[shapes] = self._train.lower(self.state(), data, rows, transforms).compile()
-        return self._compiled[shapes]
 
     def _step(self, state: State, images: Any, labels: Any) -> tuple[State, tuple[Any, Any]]:
         def forward(weights: list[Any]) -> tuple[Any, tuple[Any, list[Any]]]:

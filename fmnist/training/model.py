@@ -71,10 +71,11 @@ def directly(images: Any, kernel: Any, dtype: str) -> Any:
 class Convolution(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """The weights of a Conv2D in another computation, and without the bias where that comes later."""
 
-    def __init__(self, weights: keras.layers.Conv2D, convolve: Convolve) -> None:
-        """Computed by `convolve`, which gets images and kernel in the types in which they come."""
+    def __init__(self, weights: keras.layers.Conv2D) -> None:
+        """Of these weights; images and kernel come in the types that they have."""
         super().__init__(name=weights.name, dtype="float32", autocast=False)
-        self.of, self.convolve, self.with_bias = weights, convolve, True
+        self.of, self.with_bias = weights, True
+        self.convolve: Convolve = directly
 
     def call(self, images: Any) -> Any:
         """Images (n, height, width, channels) to (n, height', width', filters), at the Conv2D's precision."""
@@ -152,7 +153,7 @@ def _in_order(layers: list[keras.Layer]) -> list[keras.Layer]:
     """The layers in the order in which they are computed, convolutions as `Convolution`."""
     result: list[keras.Layer] = []
     for layer in layers:
-        result.append(Convolution(layer, directly) if isinstance(layer, keras.layers.Conv2D) else layer)
+        result.append(Convolution(layer) if isinstance(layer, keras.layers.Conv2D) else layer)
         if isinstance(layer, keras.layers.MaxPooling2D) and isinstance(result[-2], keras.layers.ReLU):
             result[-2:] = layer, result[-2]
             if isinstance(convolution := result[-3], Convolution):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from dataclasses import replace
@@ -294,6 +295,23 @@ def test_what_is_uncommitted_is_kept_without_secrets_and_cut_where_it_is_long(tm
     assert "hidden" not in text and "+uri = 'http://me:***@host'" in text
     assert all(f"# left out, for it may hold secrets: {name}\n" in text for name in secret)
     assert len(text) < 1_001_000 and text.splitlines()[-1].startswith("# cut off here: the whole diff has 8,000,")
+
+
+def test_new_code_that_git_does_not_know_yet_is_kept_with_what_is_uncommitted(tmp_path, monkeypatch):
+    git = ("git", "-C", tmp_path, "-c", "user.name=me", "-c", "user.email=me@here")
+    for arguments in (("init", "--quiet"), ("commit", "--quiet", "--allow-empty", "--message", "nothing")):
+        subprocess.run([*git, *arguments], check=True)
+    for name in ("fmnist/layers.py", "conf/study/own.yaml", "fmnist/my.key", "notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"content of {name}\n")
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path / "fmnist")
+    text = provenance.files(machine.resolve(Config()))["provenance/uncommitted.diff"]
+    assert "+content of fmnist/layers.py\n" in text and "+content of conf/study/own.yaml\n" in text
+    assert "my.key" not in text and "notes.txt" not in text
+    for name in ("fmnist", "conf"):
+        shutil.rmtree(tmp_path / name)
+    subprocess.run([*git, "apply"], input=text, text=True, check=True)
+    assert (tmp_path / "fmnist" / "layers.py").read_text() == "content of fmnist/layers.py\n"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
