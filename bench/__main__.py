@@ -43,6 +43,7 @@ PARTS = {  # in this order; about how many minutes each takes on two cores
     "memory": ("A worker's memory", memory.rows, 1),
     "settling": ("Time until variants are settled, drawn from recorded runs", settling.rows, 1),
     "ruler": ("What other rulers gain", ruler.rows, 8),
+    "late": ("What other rulers gain, by recorded runs", ruler.recorded_rows, 1),
     "few": ("What few seeds would have said, drawn from recorded runs", few.rows, 1),
     "processors": ("The same runs on two kinds of processor, as recorded", processors.rows, 1),
     "power": ("Power of verdicts that one may look at after every seed", power.rows, 1),

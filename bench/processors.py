@@ -6,20 +6,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.settling import RECORDED
+from bench.recorded import H100, XEON
 from bench.table import Row
 from fmnist.analysis import stats
 from fmnist.schema import BASELINE, TEST_ACCURACY, VAL_ACCURACY, Status
 from fmnist.tracking.portable import RunFile
 from fmnist.words import plural
 
-OTHERS = RECORDED.parent / "h100" / "runs.zip"
 RULERS = {"validation": VAL_ACCURACY.key, "test": TEST_ACCURACY.key}
 
 
 def rows() -> Iterator[Row]:
     """Of each budget the mean difference; of the baseline how its seeds scatter from one processor to the other."""
-    ours, theirs = accuracies(OTHERS), accuracies(RECORDED)
+    ours, theirs = accuracies(H100), accuracies(XEON)
     pairs = ours.join(theirs, lsuffix=" here", rsuffix=" there", how="inner")
     for epochs, of_budget in pairs.groupby(level="epochs"):
         for ruler in RULERS:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bench.measures import config
 from bench.processes import in_process
-from bench.settling import RECORDED
+from bench.recorded import H100
 from bench.table import Row
 from fmnist import machine
 from fmnist.schema import BASELINE, VAL_ACCURACY, VAL_LOSS
@@ -26,21 +26,21 @@ Array = NDArray[np.float64]
 
 
 def rows() -> Iterator[Row]:
-    """Max against average pooling on a tenth of the data, seed by seed; then the recorded runs at full size."""
+    """Max against average pooling on a tenth of the data, seed by seed."""
     ways = list(product(("max", "average"), SEEDS))
     with ThreadPoolExecutor(machine.cores()) as pool:
         scored = list(pool.map(lambda way: in_process(scores, *way), ways))
     table = pd.DataFrame(scored, index=pd.MultiIndex.from_tuples(ways))
     differences = table.loc["max"] - table.loc["average"]
     yield from _beside_accuracy(differences, f"{len(SEEDS)} pairs, {IMAGES:,} images")
+
+
+def recorded_rows() -> Iterator[Row]:
+    """The variants of study article on all images, each beside the baseline, pooled."""
     recorded = recorded_differences()
-    if len(recorded):
-        counts = recorded.groupby(level=0)["accuracy"].transform("size")
-        off = recorded.sub(recorded.groupby(level=0).transform("mean"))[counts > 1]
-        freedom = len(off) - off.index.get_level_values(0).nunique()
-        yield from _beside_accuracy(
-            off * np.sqrt((len(off) - 1) / max(freedom, 1)), f"{len(off)} recorded pairs, all images"
-        )
+    off = recorded - recorded.groupby(level=0).transform("mean")
+    freedom = len(off) - off.index.get_level_values(0).nunique()
+    yield from _beside_accuracy(off * np.sqrt((len(off) - 1) / freedom), f"{len(off)} recorded pairs, all images")
 
 
 def scores(pooling: str, seed: int) -> dict[str, float]:
@@ -69,7 +69,7 @@ def _of_curve(history: list[dict[str, float]]) -> dict[str, float]:
 def recorded_differences() -> pd.DataFrame:
     """The differences from the baseline of the recorded runs of as many epochs, by variant and seed."""
     found = {}
-    for run in RunFile(RECORDED):
+    for run in RunFile(H100):
         stored, curves = run.facts.stored(), run.facts.metrics
         if stored.params["epochs"] == str(EPOCHS) and stored.status == "FINISHED":
             history = [{VAL_ACCURACY.key: a, VAL_LOSS.key: b} for (*_, a), (*_, b) in zip(

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.recorded import XEON
 from bench.table import Row
 from fmnist.analysis import stats
 from fmnist.analysis.leaderboard import ALPHA
@@ -17,7 +18,6 @@ from fmnist.schema import BASELINE, VAL_ACCURACY
 from fmnist.study.settle import Contrast, next_block, steps
 from fmnist.tracking.portable import RunFile
 
-RECORDED = Path("experiments/article/runs.zip")
 STUDIES, WORKERS, IMAGES = 50, 2, 6_000
 EPOCHS, LONGEST = 10, 50  # where variants are compared, and the longest budget of the study
 Array = NDArray[np.float64]
@@ -34,7 +34,7 @@ class Recorded:
 
 def rows() -> Iterator[Row]:
     """Hours of two workers until what both ways settle is settled, mean over simulated studies."""
-    recorded, rng = read(RECORDED), np.random.default_rng(0)
+    recorded, rng = read(XEON), np.random.default_rng(0)
     studies = [recorded.effects[:, None] + rng.choice(recorded.residuals, (len(recorded.effects), 20))
                for _ in range(STUDIES)]  # fmt: skip
     rule = Rule(StudyConfig().most_seeds, margin=StudyConfig().margin / 100)

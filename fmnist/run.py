@@ -175,8 +175,8 @@ def _carry_out(
     from fmnist import artifacts  # with Matplotlib, for which no first epoch has to wait
 
     test, validation = scored(trajectory)
-    for name, picture in artifacts.pictures(trajectory, test).items():
-        writer.image(name, *picture)
+    pictures = artifacts.pictures(trajectory, test)
+    writer.images({name: tracking.encoded(*picture) for name, picture in pictures.items()})
     writer.texts(artifacts.tables(trajectory, test))
     writer.arrays(tracking.PREDICTIONS, **artifacts.predictions(trajectory, test, validation))
     images = dataset.test_images[:2].astype(np.float32)

@@ -14,7 +14,7 @@ from fmnist.study.findings import Findings, answer
 from fmnist.study.output import leaderboard_text
 from fmnist.study.question import Question
 from fmnist.study.views import of_runs
-from fmnist.tracking import Store, chart_view, frame
+from fmnist.tracking import Store, chart_view, encoded, frame
 from fmnist.words import plural
 
 COLUMNS = ["variant", "seeds", "validation", "test", "difference", "verdict"]  # of the leaderboard that the page shows
@@ -41,10 +41,12 @@ def refresh(store: Store, question: Question) -> None:
     )
     matrices = findings.confusions()
     reference = matrices.get(BASELINE)
+    pictures = {}
     for name, matrix in matrices.items():
         large = run_pictures.confusion_beside(matrix, reference, CLASSES, name)
         small = run_pictures.small_confusion(matrix, CLASSES, None if name == BASELINE else reference)
-        writer.image(re.sub(r"[^\w=., -]", "_", name)[:100], large, small)
+        pictures[re.sub(r"[^\w=., -]", "_", name)[:100]] = encoded(large, small)
+    writer.images(pictures)
     writer.describe(_note(findings))
     store.place_below(writer.run_id, question.study)
 

@@ -6,15 +6,13 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import yaml
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from fmnist.config import PLACES, Config
@@ -23,7 +21,7 @@ from fmnist.schema import Column, Status
 from fmnist.tracking.chart_view import COLOUR, SHOWN
 from fmnist.tracking.learnt import check_learnt, latest_checkpoint, model_arrays, put_checkpoint, put_model
 from fmnist.tracking.portable import SUFFIXES, DataSet, Facts, PortableRun, reason
-from fmnist.tracking.run_writer import PREDICTIONS, RunWriter
+from fmnist.tracking.run_writer import PREDICTIONS, Picture, RunWriter
 from fmnist.tracking.store import Store
 from fmnist.tracking.stored import StoredRun, condition, leave_out
 
@@ -32,7 +30,6 @@ log = logging.getLogger(__name__)
 # Tags that say nothing of the run, but where it stands and who has made it.
 _OF_THE_STORE = (ORIGIN.tag, SHOWN, COLOUR, "mlflow.loggedImages", "mlflow.user", "mlflow.parentRunId")
 HOME = os.environ.get("HOME", "").rstrip("/") or "~"  # which is nobody else's business
-Pictures = Mapping[str, Sequence[NDArray[np.uint8]]]  # as `RunWriter.image` takes each
 
 
 def take(
@@ -136,7 +133,7 @@ def lacking(store: Store, runs: Iterable[PortableRun]) -> Iterator[PortableRun]:
     return (run for run in runs if run.model or run.checkpoint or not _found(store, run.facts)[1])
 
 
-def put(store: Store, run: PortableRun, pictures: Pictures) -> bool:
+def put(store: Store, run: PortableRun, pictures: Mapping[str, Picture]) -> bool:
     """Write a run into a store; False where it has that by now.
 
     An import that was interrupted is gone on with: nothing that it has logged is there twice.
@@ -154,7 +151,7 @@ def put(store: Store, run: PortableRun, pictures: Pictures) -> bool:
     client.log_batch(
         run_id,
         params=[Param(key, value) for key, value in facts.params.items()],
-        tags=[RunTag(key, value) for key, value in facts.tags.items()],
+        tags=[RunTag(key, value) for key, value in facts.tags.items()] if begun else [],
     )
     metrics = [
         Metric(key, math.nan if value is None else value, moment, step)
@@ -167,8 +164,7 @@ def put(store: Store, run: PortableRun, pictures: Pictures) -> bool:
     writer.texts(run.texts)
     if run.predictions:
         writer.arrays(PREDICTIONS, **run.predictions)
-    for name, picture in pictures.items():
-        writer.image(name, *picture)
+    writer.images(pictures)
     _put_learnt(store, writer, run)
     client.set_terminated(run_id, facts.status, facts.end)
     return True

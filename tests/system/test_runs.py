@@ -170,7 +170,7 @@ def test_processes_draw_the_same_pictures_in_the_order_of_the_runs(file, monkeyp
     for run, (other, pictures) in zip(runs, redrawing.drawn(iter(runs)), strict=True):
         here_drawn = artifacts.redrawn(run)
         assert run is other and pictures.keys() == here_drawn.keys()
-        assert all(np.array_equal(pictures[name][0], here_drawn[name][0]) for name in pictures)
+        assert pictures == {name: tracking.encoded(*picture) for name, picture in here_drawn.items()}
 
 
 @pytest.mark.parametrize("after", ["create_run", "log_batch", "log_artifacts", "set_terminated"])
