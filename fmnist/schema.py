@@ -66,9 +66,17 @@ class Metric:
 
 
 VAL_ACCURACY = Metric("val/accuracy", "validation accuracy", True, images="validation_images", ranks=True)
+LATE = 3  # epochs at the end of a run over which the mean below is taken
+LATE_ACCURACY = Metric(  # of no single record: worked out from the curves
+    "val/accuracy_late",
+    f"validation accuracy, mean of the last {LATE} epochs",
+    True,
+    images="validation_images",
+    ranks=True,
+)
 VAL_LOSS = Metric("val/loss", "validation loss", False, unit="nats", ranks=True)
 TEST_ACCURACY = Metric("test/accuracy", "test accuracy", True, images="test_images")
-METRICS = {metric.key: metric for metric in (VAL_ACCURACY, VAL_LOSS, TEST_ACCURACY)}
+METRICS = {metric.key: metric for metric in (VAL_ACCURACY, LATE_ACCURACY, VAL_LOSS, TEST_ACCURACY)}
 RANKING = {key: metric for key, metric in METRICS.items() if metric.ranks}  # the first is the usual one
 REPORTED = [metric for metric in METRICS.values() if not metric.ranks]  # on the test set, once, at the end of a run
 PER_EPOCH = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "time/epoch_s")

@@ -24,12 +24,12 @@ from fmnist.config import (
     suggest_option,
 )
 from fmnist.network import filters_per_convolution
-from fmnist.schema import RANKING
+from fmnist.schema import PER_EPOCH, RANKING
 from fmnist.study.compose import Application
 from fmnist.words import shown
 
 KINDS = ("random", "bayesian", "hyperband", "grid")
-OBJECTIVES = {key: "max" if metric.higher_is_better else "min" for key, metric in RANKING.items()}
+OBJECTIVES = {key: "max" if RANKING[key].higher_is_better else "min" for key in RANKING if key in PER_EPOCH}
 TYPES = ("choice", "float", "int")
 DIGITS = 4  # that a number of the space keeps: enough to be continuous, few enough to be read
 _PARTS = ("type", "values", "min", "max", "step", "sampling", "when", "otherwise")

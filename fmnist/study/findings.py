@@ -19,7 +19,7 @@ from fmnist.config import STORE, UserError
 from fmnist.identity import make_command
 from fmnist.report.content import Content
 from fmnist.report.notes import noise_lines, notes, share_lines
-from fmnist.schema import BASELINE, VAL_ACCURACY, Comparison, Judgement
+from fmnist.schema import BASELINE, LATE, LATE_ACCURACY, VAL_ACCURACY, Comparison, Judgement
 from fmnist.study.compose import compose_config
 from fmnist.study.declared import DeclaredStudy
 from fmnist.study.question import Question
@@ -43,6 +43,8 @@ class Findings:
         """The leaderboard."""
         runs, pair_columns = self.selection.at_epochs(self.selection.runs), self.selection.pair_columns
         question = self.question
+        if question.metric == LATE_ACCURACY.key:
+            runs = runs.assign(**{LATE_ACCURACY.key: self._late_accuracies(runs)})
         return leaderboard(
             runs,
             self.selection.baseline,
@@ -52,6 +54,13 @@ class Findings:
             rank_failed=question.rank_failed,
             rule=self.selection.rule,
         )
+
+    def _late_accuracies(self, runs: pd.DataFrame) -> list[float]:
+        """Of each run the mean over its last epochs, NaN where it has not ended or its curve is not recorded."""
+        key = VAL_ACCURACY.key
+        curves = self._store.histories(self.selection.finished(runs)["run_id"], [key])
+        ends = {run_id: float(curve[key].tail(LATE).mean(skipna=False)) for run_id, curve in curves.items()}
+        return [ends.get(run_id, np.nan) for run_id in runs["run_id"]]
 
     @property
     def budget(self) -> int:

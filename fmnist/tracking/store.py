@@ -5,7 +5,7 @@ import os
 import tempfile
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from copy import copy
 from dataclasses import dataclass
@@ -272,8 +272,8 @@ class Store:
         outputs = self.client.get_run(run_id).outputs
         return [model.model_id for model in outputs.model_outputs] if outputs else []
 
-    def histories(self, run_ids: Iterable[str]) -> dict[str, pd.DataFrame]:
-        """The epochs of runs, by run id: a row an epoch (1 to n) and the columns of `schema.PER_EPOCH`.
+    def histories(self, run_ids: Iterable[str], keys: Sequence[str] = PER_EPOCH) -> dict[str, pd.DataFrame]:
+        """The epochs of runs, by run id: a row an epoch (1 to n) and these columns of `schema.PER_EPOCH`.
 
         Losses in nats, accuracies as shares, seconds; NaN where a number is missing. Runs that have logged no epoch,
         or are not there, are left out.
@@ -283,7 +283,7 @@ class Store:
         """
         histories = {}
         for run_id in run_ids:
-            columns = {key: self.client.by_step(run_id, key) for key in PER_EPOCH}
+            columns = {key: self.client.by_step(run_id, key) for key in keys}
             history = pd.DataFrame(columns, dtype=float).sort_index().rename_axis("epoch")
             if len(history):
                 histories[run_id] = history

@@ -106,6 +106,18 @@ def test_epochs_metric_baseline_and_rows_by_run(said):
         assert said("--format", form).startswith(start)
 
 
+def test_the_mean_over_the_last_three_epochs_ranks_runs_by_their_curves(said, tmp_path):
+    store = tracking.Store(str(tmp_path))
+    for epochs, seed in ((2, 0), (5, 0), (5, 1)):
+        options = {"compute.precision": "float32", "compute.threads": 1, "epochs": epochs, "seed": seed}
+        write(store, from_flat(Config(), options))
+    text = said("--metric", "val/accuracy_late", "--by", "run", "--format", "csv", where=tmp_path)
+    rows = pd.read_csv(io.StringIO(text)).set_index("run_id")["val_accuracy_late"]
+    curves = {key: curve["val/accuracy"] for key, curve in store.histories(rows.index).items()}
+    assert sorted(map(len, curves.values())) == [2, 5, 5] and all(curve.nunique() > 1 for curve in curves.values())
+    assert rows.to_dict() == pytest.approx({key: curve.iloc[-3:].mean() for key, curve in curves.items()}, rel=1e-12)
+
+
 def test_a_store_without_runs_is_no_mistake_and_stays_as_it_is(said, tmp_path):
     for arguments in ([], POOLING, ["--where", "model.filters=64"], ["--study", "grid"]):
         assert said(*arguments, where=tmp_path / "none").startswith("no runs yet")
