@@ -18,7 +18,7 @@ from fmnist.schema import Status
 
 SIMILAR = 1.3  # the pace at one cost holds for another that differs by no more than this factor
 LONG, LAST = 10, 5  # epochs, and runs
-MEASURE_SECONDS = 3.0
+MEASURE_SECONDS, LONGEST = 3.0, 120.0  # of training a config; of all of it, compiling too
 SECONDS_PER_RUN = 2.0  # beyond its epochs, where no run is recorded
 Computing = tuple[str, int | None, str]  # precision, threads, backend
 
@@ -53,18 +53,34 @@ class Pace:
             if not any(1 / SIMILAR <= cost / other <= SIMILAR for other in self._speeds[computing])
         ]
 
-    def measure(self, configs: Sequence[Config], workers: int) -> None:
-        """Measure configs in as many processes as will work side by side; a few seconds for each config."""
+    def measure(self, configs: Sequence[Config], workers: int) -> bool:
+        """Measure configs in as many processes as will work side by side; a few seconds for each config.
+
+        Returns:
+            False where they fail or take too long, as JAX does on a processor: what is not measured stays a guess.
+        """
         command = [sys.executable, "-m", "fmnist.study.pace", *(json.dumps(parameters(config)) for config in configs)]
         processes = [
             subprocess.Popen(command, cwd=PACKAGE.parent, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
             for _ in range(workers)
         ]
-        printed = [process.communicate()[0] for process in processes]
+        deadline = time.monotonic() + LONGEST
+        printed = [_printed(process, deadline) for process in processes]
         measured = [json.loads(speeds) for speeds in printed if speeds]
-        if measured:  # else it stays a guess
+        if measured:
             for config, speed in zip(configs, np.mean(measured, axis=0).tolist(), strict=True):
                 self._speeds[_computing(config)][flops_per_image(config.model)] = speed
+        return bool(measured)
+
+
+def _printed(process: "subprocess.Popen[str]", deadline: float) -> str:
+    """What a process prints by then, when it is ended."""
+    try:
+        return process.communicate(timeout=max(0.0, deadline - time.monotonic()))[0]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return ""
 
 
 @cache  # of a process: its machine stays the same

@@ -163,7 +163,8 @@ class StudySweeper(LaunchingSweeper):
         unknown = speed.unknown([run.config for run in planned if not run.done])
         if unknown and plan.estimate(planned, workers) > WORTH_MEASURING:
             print("measuring the pace of this machine (once) ...", flush=True)
-            speed.measure(unknown, min(workers, machine.cores()))
+            if not speed.measure(unknown, min(workers, machine.cores())):
+                print("it cannot be measured within two minutes: the times below are a guess", flush=True)
             planned = work_out()
         return planned
 

@@ -79,7 +79,7 @@ def test_a_measurement_by_a_real_process_gives_a_pace_from_any_folder(tmp_path, 
     monkeypatch.chdir(tmp_path)
     speed = pace.Pace(pd.DataFrame(), [SMALL])
     guess = speed.of(SMALL)
-    speed.measure([SMALL], workers=1)
+    assert speed.measure([SMALL], workers=1)
     assert 1e6 < speed.of(SMALL) < 1e13 and speed.of(SMALL) != guess
     assert speed.unknown([SMALL]) == []
 
@@ -95,9 +95,13 @@ def test_each_config_gets_the_mean_of_what_all_processes_have_measured(tmp_path,
     assert speed.unknown([SMALL, fewer]) == []
 
 
-def test_what_cannot_be_measured_stays_a_guess(monkeypatch):
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+@pytest.mark.parametrize("does", ["exit 1", "exec sleep 600"])
+def test_what_fails_or_takes_too_long_to_be_measured_stays_a_guess(does, tmp_path, monkeypatch):
+    script = tmp_path / "python"
+    script.write_text(f"#!/bin/sh\n{does}\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    monkeypatch.setattr(pace, "LONGEST", 0.5)
     speed = pace.Pace(pd.DataFrame(), [SMALL])
     guess = speed.of(SMALL)
-    speed.measure([SMALL], workers=1)
-    assert speed.of(SMALL) == guess
+    assert not speed.measure([SMALL], workers=2) and speed.of(SMALL) == guess
