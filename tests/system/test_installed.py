@@ -7,6 +7,7 @@ from zipfile import ZipFile
 
 import pytest
 from commands import ROOT, TINY
+from server import free_port
 
 from fmnist import __version__
 from fmnist.config import CONF
@@ -79,7 +80,7 @@ def test_every_command_works_from_an_empty_folder_where_alone_it_leaves_somethin
                  PYTHONPATH=str(installed))  # fmt: skip
     assert place.startswith(str(installed))
     assert "there are no runs in mlruns yet" in start("watch", code=2)
-    assert "there are no runs in mlruns yet" in start("ui", module=True, code=2)
+    assert "there are no runs in mlruns yet" in start("ui", "--port", free_port(), module=True, code=2)
     tiny = [*TINY, f"data.dir={images}"]
     trained = start("train", *tiny, "epochs=1", silent=True)
     assert "epoch 1/1" in trained and "test accuracy" in trained and "\x1b" not in trained

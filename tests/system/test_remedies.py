@@ -17,6 +17,7 @@ from commands import ROOT, here, mistake, run
 from invented import write
 from mlflow import MlflowClient
 from mlflow.store.db.utils import _get_alembic_config
+from server import free_port
 
 from fmnist import tracking
 from fmnist.config import Config, StudyConfig, from_flat
@@ -237,7 +238,8 @@ def test_an_address_of_no_server_is_told_with_those_that_may_be(monkeypatch, cap
 def test_a_database_whose_driver_is_missing_is_told_with_what_installs_it(module, monkeypatch, capsys, images):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:secret@127.0.0.1/runs")
     monkeypatch.setitem(sys.modules, "psycopg", None)  # as where it is not installed
-    monkeypatch.setattr("sys.argv", [f"fmnist.{module}", *([f"data.dir={images}"] if module == "train" else [])])
+    options = {"train": [f"data.dir={images}"], "ui": ["--port", str(free_port())]}
+    monkeypatch.setattr("sys.argv", [f"fmnist.{module}", *options.get(module, [])])
     assert importlib.import_module(f"fmnist.{module}").main() == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "secret" not in error
@@ -258,12 +260,6 @@ def test_a_port_that_is_taken_is_followed_by_one_on_which_a_server_can_listen(tm
 def test_a_host_that_is_none_is_followed_by_this_machine(tmp_path):
     advice = re.search(r"; (--host \S+) serves", mistake("ui", "--store", tmp_path, "--host", "nowhere.invalid"))
     assert advice and "make sweep" in mistake("ui", "--store", tmp_path, *advice[1].split(), "--port", str(free_port()))
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 # ---- Of a store ----------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import mlflow
 import pytest
 from commands import ROOT, TINY, here, mistake
 from mlflow import MlflowClient
+from server import free_port
 
 from fmnist import environment, tracking
 from fmnist.config import UserError
@@ -127,13 +128,14 @@ def test_a_database_that_may_not_be_read_is_named(good, tmp_path):
 
 @pytest.mark.parametrize(
     "command",
-    [["train", *TINY, "epochs=1"], ["train", "study=smoke"], ["compare"], ["watch"], ["ui"], ["runs", "list"]],
+    [["train", *TINY, "epochs=1"], ["train", "study=smoke"], ["compare"], ["watch"], ["ui", "--port=PORT"],
+     ["runs", "list"]],
     ids=lambda command: f"{command[0]} {command[-1]}",
-)
+)  # fmt: skip
 def test_every_command_refuses_a_damaged_store_in_one_line(command, images, tmp_path):
     file = tmp_path / "mlflow.db"
     garbage(None, file)
-    module, *arguments = command
+    module, *arguments = [text.replace("PORT", str(free_port())) for text in command]
     if module == "train":
         arguments += [f"data.dir={images}", f"store={tmp_path}"]
     else:
@@ -251,7 +253,8 @@ def test_runs_that_were_deleted_with_their_experiment_are_got_back_with_the_comm
     client = MlflowClient(tracking.address(tmp_path))
     experiment = client.get_experiment_by_name("fmnist").experiment_id
     client.delete_experiment(experiment)
-    options = [f"data.dir={images}"] if module in ("train", "tune") else []
+    own = [f"data.dir={images}"] if module in ("train", "tune") else []
+    options = own + [f"--port={free_port()}"] * (module == "ui")
     said = mistake(module, *at(module, tmp_path), *options)
     assert "the experiment 'fmnist' was deleted in MLflow, and with it its runs; get them back with: " in said
     environment, *command = shlex.split(said.split("with: ")[1])

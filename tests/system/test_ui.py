@@ -18,6 +18,7 @@ import pytest
 from browser import BROWSER, FLAGS, NO_BROWSER
 from commands import ROOT, TINY, here, mistake
 from playwright.sync_api import FloatRect, Locator, Page, Request, sync_playwright
+from server import free_port
 
 from fmnist import signals, tracking
 from fmnist.cli import server
@@ -38,13 +39,6 @@ def run(*arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "fmnist.ui", *arguments]
     surroundings = environment(**changes)
     return subprocess.run(command, cwd=ROOT, env=surroundings, capture_output=True, text=True, timeout=60, check=False)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HERE, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def until(happened: Callable[[], Any], what: str, seconds: float = 30) -> Any:
