@@ -29,6 +29,7 @@ from fmnist.study.compose import Application
 from fmnist.words import shown
 
 KINDS = ("random", "bayesian", "hyperband", "grid")
+# Of the ranking metrics those that each epoch has, as a trial is scored after any number of them.
 OBJECTIVES = {key: "max" if RANKING[key].higher_is_better else "min" for key in RANKING if key in PER_EPOCH}
 TYPES = ("choice", "float", "int")
 DIGITS = 4  # that a number of the space keeps: enough to be continuous, few enough to be read

@@ -3,7 +3,7 @@
 from fmnist import environment  # noqa: F401  # before MLflow is imported
 from fmnist.tracking.client import AwayError, StoreError, address
 from fmnist.tracking.frame import frame, load
-from fmnist.tracking.run_writer import ERROR, PREDICTIONS, Picture, RunWriter, encoded
+from fmnist.tracking.run_writer import ERROR, PREDICTIONS, EncodedPicture, RunWriter, encoded
 from fmnist.tracking.searches import SearchRecord, SearchSummary, searches
 from fmnist.tracking.shared_checkpoints import SharedCheckpoints
 from fmnist.tracking.store import Store, experiment_id, shared_epochs
@@ -14,7 +14,7 @@ __all__ = [
     "PREDICTIONS",
     "RUNNING",
     "AwayError",
-    "Picture",
+    "EncodedPicture",
     "RunWriter",
     "SearchRecord",
     "SearchSummary",

@@ -42,14 +42,14 @@ def _data_name(purpose: str) -> str:
     return f"fashion-mnist {purpose}"
 
 
-class Picture(NamedTuple):
+class EncodedPicture(NamedTuple):
     """A picture as the files of an image grid: what the chart view shows without a touch, and what a click shows."""
 
     png: bytes
     webp: bytes
 
 
-def encoded(pixels: NDArray[np.uint8], small: NDArray[np.uint8] | None = None) -> Picture:
+def encoded(pixels: NDArray[np.uint8], small: NDArray[np.uint8] | None = None) -> EncodedPicture:
     """A picture (h, w, 3), and the one (h, w, 3) that the grid shows in its place; None: itself, no larger than that.
 
     As `MlflowClient.log_image` does, but for the size of what the grid shows.
@@ -61,7 +61,7 @@ def encoded(pixels: NDArray[np.uint8], small: NDArray[np.uint8] | None = None) -
     else:
         image = Image.fromarray(small)
     image.save(webp, "WEBP", quality=90, method=2)  # half the time, 3 % more bytes
-    return Picture(png.getvalue(), webp.getvalue())
+    return EncodedPicture(png.getvalue(), webp.getvalue())
 
 
 class RunWriter:
@@ -146,7 +146,7 @@ class RunWriter:
         except StoreError:  # two runs naming new data at once: the other's entry stands by now
             self._client.log_inputs(self.run_id, inputs)
 
-    def images(self, pictures: Mapping[str, Picture]) -> None:
+    def images(self, pictures: Mapping[str, EncodedPicture]) -> None:
         """Log pictures, by their keys, to step 0 of image grids.
 
         As `MlflowClient.log_image` does, but for the names: they are the same in every attempt, so that a file that

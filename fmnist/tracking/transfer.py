@@ -21,7 +21,7 @@ from fmnist.schema import Column, Status
 from fmnist.tracking.chart_view import COLOUR, SHOWN
 from fmnist.tracking.learnt import check_learnt, latest_checkpoint, model_arrays, put_checkpoint, put_model
 from fmnist.tracking.portable import SUFFIXES, DataSet, Facts, PortableRun, reason
-from fmnist.tracking.run_writer import PREDICTIONS, Picture, RunWriter
+from fmnist.tracking.run_writer import PREDICTIONS, EncodedPicture, RunWriter
 from fmnist.tracking.store import Store
 from fmnist.tracking.stored import StoredRun, condition, leave_out
 
@@ -133,7 +133,7 @@ def lacking(store: Store, runs: Iterable[PortableRun]) -> Iterator[PortableRun]:
     return (run for run in runs if run.model or run.checkpoint or not _found(store, run.facts)[1])
 
 
-def put(store: Store, run: PortableRun, pictures: Mapping[str, Picture]) -> bool:
+def put(store: Store, run: PortableRun, pictures: Mapping[str, EncodedPicture]) -> bool:
     """Write a run into a store; False where it has that by now.
 
     An import that was interrupted is gone on with: nothing that it has logged is there twice.

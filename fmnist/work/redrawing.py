@@ -10,13 +10,13 @@ from itertools import chain, islice
 from multiprocessing import get_context
 
 from fmnist import artifacts, machine, signals
-from fmnist.tracking import Picture, encoded
+from fmnist.tracking import EncodedPicture, encoded
 from fmnist.tracking.portable import PortableRun
 
 FEW = 8  # runs that are drawn before processes have started
 
 
-def drawn(runs: Iterable[PortableRun]) -> Iterator[tuple[PortableRun, dict[str, Picture]]]:
+def drawn(runs: Iterable[PortableRun]) -> Iterator[tuple[PortableRun, dict[str, EncodedPicture]]]:
     """Each run with its pictures, in the same order; no more runs are read ahead than are being drawn."""
     rest, cores = iter(runs), machine.cores()
     first = list(islice(rest, FEW))
@@ -34,7 +34,7 @@ def drawn(runs: Iterable[PortableRun]) -> Iterator[tuple[PortableRun, dict[str, 
         pool.shutdown(cancel_futures=True)
 
 
-def _draw(run: PortableRun) -> dict[str, Picture]:
+def _draw(run: PortableRun) -> dict[str, EncodedPicture]:
     return {name: encoded(*picture) for name, picture in artifacts.redrawn(run).items()}
 
 

@@ -164,7 +164,7 @@ class StudySweeper(LaunchingSweeper):
         if unknown and plan.estimate(planned, workers) > WORTH_MEASURING:
             print("measuring the pace of this machine (once) ...", flush=True)
             if not speed.measure(unknown, min(workers, machine.cores())):
-                print("it cannot be measured within two minutes: the times below are a guess", flush=True)
+                print("it cannot be measured: the times below are a guess", flush=True)
             planned = work_out()
         return planned
 
