@@ -19,7 +19,7 @@ from fmnist.config import STORE, UserError
 from fmnist.identity import make_command
 from fmnist.report.content import Content
 from fmnist.report.notes import noise_lines, notes, share_lines
-from fmnist.schema import BASELINE, LATE, LATE_ACCURACY, VAL_ACCURACY, Comparison, Judgement
+from fmnist.schema import BASELINE, LATE, LATE_ACCURACY, PER_EPOCH, VAL_ACCURACY, Comparison, Judgement
 from fmnist.study.compose import compose_config
 from fmnist.study.declared import DeclaredStudy
 from fmnist.study.question import Question
@@ -58,7 +58,7 @@ class Findings:
     def _late_accuracies(self, runs: pd.DataFrame) -> list[float]:
         """Of each run the mean over its last epochs, NaN where it has not ended or its curve is not recorded."""
         key = VAL_ACCURACY.key
-        curves = self._store.histories(self.selection.finished(runs)["run_id"], [key])
+        curves = self._histories(list(self.selection.finished(runs)["run_id"]), [key])
         ends = {run_id: float(curve[key].tail(LATE).mean(skipna=False)) for run_id, curve in curves.items()}
         return [ends.get(run_id, np.nan) for run_id in runs["run_id"]]
 
@@ -134,8 +134,7 @@ class Findings:
     def histories(self) -> dict[str, pd.DataFrame]:
         """The epochs of each variant's runs at its longest budget."""
         ranked = self.leaderboard[self.leaderboard["rank"].notna()]
-        run_ids = _run_ids(own_longest(ranked))
-        return self._store.histories(run_ids) if run_ids else {}
+        return self._histories(_run_ids(own_longest(ranked)), PER_EPOCH)
 
     @cached_property
     def diagnosis(self) -> list[Finding]:
@@ -181,6 +180,10 @@ class Findings:
     def _store(self) -> Store:
         """Opened when the first record is read, as opening a store makes it."""
         return Store(self.question.folder)
+
+    def _histories(self, run_ids: Sequence[str], keys: Sequence[str]) -> dict[str, pd.DataFrame]:
+        """The epochs of runs; of none, the store is not opened."""
+        return self._store.histories(run_ids, keys) if run_ids else {}
 
     def _predictions(self, run_ids: Sequence[str]) -> tuple[dict[str, Classes], Classes]:
         """The classes that runs predict for each test image, and the true ones; runs without are left out."""

@@ -119,7 +119,8 @@ def test_the_mean_over_the_last_three_epochs_ranks_runs_by_their_curves(said, tm
 
 
 def test_a_store_without_runs_is_no_mistake_and_stays_as_it_is(said, tmp_path):
-    for arguments in ([], POOLING, ["--where", "model.filters=64"], ["--study", "grid"]):
+    late = ["--metric", "val/accuracy_late"]
+    for arguments in ([], POOLING, ["--where", "model.filters=64"], ["--study", "grid"], late):
         assert said(*arguments, where=tmp_path / "none").startswith("no runs yet")
     assert "NOT YET RUN" in said(*POOLING, "--claims", where=tmp_path / "none")
     said(*POOLING, "--format", "html", "--out", tmp_path / "report.html", where=tmp_path / "none")
