@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 from fmnist import words
 from fmnist.config import RunError, UserError
 from fmnist.schema import VAL_ACCURACY
-from fmnist.tracking.server_requests import of_json, search
+from fmnist.tracking.server_requests import numbers, of_json, search
 from fmnist.tracking.stored import StoredRun, leave_out
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # it announces every table that it creates
@@ -140,15 +140,12 @@ class Client:
 
     def by_step(self, run_id: str, key: str) -> dict[int, float]:
         """The values of a metric that a run has logged, of a step the last; what is no number or step is named."""
-        values = {}
-        for metric in self.get_metric_history(run_id, key):
-            step, value = metric.step, metric.value
-            if isinstance(step, int) and step >= 0 and isinstance(value, float):
-                values[step] = value
-            else:
-                reason = f"a step must be a whole number and its value a number, but got '{step}' and '{value}'"
-                leave_out(run_id, f"{key}, step {step}", reason)
-        return values
+        logged = ((metric.step, metric.value) for metric in self.get_metric_history(run_id, key))
+        return {step: value for step, value in logged if is_number_of_step(run_id, key, step, value)}
+
+    def numbers(self, run_ids: Sequence[str], key: str) -> list[tuple[str, str, int, float]]:
+        """What runs of a server have logged under a key, as `server_requests.numbers` gives it."""
+        return list(self.waiting(numbers)(self._credentials, run_ids, key))
 
     def text(self, run_id: str, artifact: str) -> str:
         """A text that a run has kept, nothing if it cannot be read."""
@@ -231,6 +228,15 @@ class Client:
                     raise StoreError(f"{error.filename2 or error.filename or self.uri}: {error.strerror}") from error
 
         return call
+
+
+def is_number_of_step(run_id: str, key: str, step: Any, value: Any) -> bool:
+    """Whether that is what a run may have logged of a step; anything else is named."""
+    if isinstance(step, int) and step >= 0 and isinstance(value, float):
+        return True
+    reason = f"a step must be a whole number and its value a number, but got '{step}' and '{value}'"
+    leave_out(run_id, f"{key}, step {step}", reason)
+    return False
 
 
 def stored(run: Run) -> StoredRun:

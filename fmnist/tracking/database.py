@@ -6,10 +6,10 @@ The client makes an object of every number and word that it reads, and takes ten
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import mlflow
@@ -21,6 +21,9 @@ from fmnist.tracking.client import SCHEME, Client, as_written, damaged, database
 from fmnist.tracking.stored import StoredRun
 
 Select = Callable[[str, tuple[Any, ...]], Iterable[Any]]  # a query with ? for each value -> rows
+Answer = TypeVar("Answer")
+Number = tuple[str, str, Any, Any]  # of a run by its id: key, step, value
+MOST_NAMED = 1000  # runs in one query
 
 
 def create(uri: str) -> None:
@@ -152,28 +155,50 @@ _RUNS = """
 
 
 def read(uri: str, experiment: str) -> list[StoredRun] | None:
-    """All runs of an experiment that are not deleted, newest first.
+    """All runs of an experiment that are not deleted, newest first; None where only MLflow's client can tell.
 
-    None where only MLflow's client can tell: the store is a server, its tables are not those that this was written for
-    (MLflow 3.13 to 3.17), it is busy or away, or the experiment was deleted.
+    That is where the store is a server, its tables are not those that this was written for (MLflow 3.13 to 3.17), it is
+    busy or away, or the experiment was deleted.
     """
+
+    def ask(select: Select) -> list[StoredRun] | None:
+        query = "SELECT lifecycle_stage FROM experiments WHERE name = ?"
+        is_deleted = [tuple(row) for row in select(query, (experiment,))] == [("deleted",)]
+        return None if is_deleted else _runs(select, experiment)
+
+    return _answered(uri, ask)
+
+
+def read_numbers(uri: str, run_ids: Sequence[str], keys: Sequence[str]) -> list[Number] | None:
+    """All that runs have logged under these keys, of each as it was logged; None as of `read`."""
+
+    def ask(select: Select) -> list[Number]:
+        numbers: list[Number] = []
+        for start in range(0, len(run_ids), MOST_NAMED):
+            named = tuple(run_ids[start : start + MOST_NAMED])
+            places = ", ".join("?" * len(named)), ", ".join("?" * len(keys))
+            of_these = "WHERE run_uuid IN ({}) AND key IN ({})".format(*places)
+            query = f"SELECT run_uuid, key, step, value, is_nan FROM metrics {of_these} ORDER BY timestamp, step, value"
+            rows = select(query, (*named, *keys))
+            numbers += [(*row[:3], float("nan") if row[4] else row[3]) for row in map(tuple, rows)]
+        return numbers
+
+    return _answered(uri, ask)
+
+
+def _answered(uri: str, ask: Callable[[Select], Answer | None]) -> Answer | None:
+    """What a question to the database is answered; None where it cannot be put."""
     try:
-        return _read(uri, experiment, str)  # SQLite's own way, which is the quickest
+        with _selecting(uri, str) as select:  # SQLite's own way to read texts, which is the quickest
+            return ask(select)
     except sqlite3.OperationalError as error:
         if "decode" not in str(error):
             return None
     except (sqlite3.Error, SQLAlchemyError, ImportError, LookupError):
         return None
-    with suppress(sqlite3.Error):
-        return _read(uri, experiment, as_written)
+    with suppress(sqlite3.Error), _selecting(uri, as_written) as select:
+        return ask(select)
     return None
-
-
-def _read(uri: str, experiment: str, read_text: Callable[[bytes], str] | type[str]) -> list[StoredRun] | None:
-    with _selecting(uri, read_text) as select:
-        query = "SELECT lifecycle_stage FROM experiments WHERE name = ?"
-        is_deleted = [tuple(row) for row in select(query, (experiment,))] == [("deleted",)]
-        return None if is_deleted else _runs(select, experiment)
 
 
 @contextmanager

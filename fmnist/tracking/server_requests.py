@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from mlflow.tracking.request_header.abstract_request_header_provider import RequestHeaderProvider
@@ -12,6 +13,8 @@ from mlflow.utils.rest_utils import http_request, verify_rest_response
 from fmnist.tracking.stored import StoredRun
 
 _SEARCH = "/api/2.0/mlflow/runs/search"
+_NUMBERS = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"  # by which MLflow's UI draws the curves of many runs
+MOST_RUNS, MOST_NUMBERS = 100, 25_000  # of one answer to it
 
 
 class _OwnConnection(RequestHeaderProvider):
@@ -46,6 +49,16 @@ def search(
     answer = http_request(credentials, _SEARCH, "POST", json=request | token)  # type: ignore[no-untyped-call]
     found = verify_rest_response(answer, _SEARCH).json()
     return found.get("runs", []), "next_page_token" in found
+
+
+def numbers(credentials: Any, run_ids: Sequence[str], key: str) -> list[tuple[str, str, int, float]]:
+    """What up to `MOST_RUNS` runs have logged under a key, of each as it was logged: run id, key, step, value.
+
+    Of `MOST_NUMBERS` some may be missing.
+    """
+    answer = http_request(credentials, _NUMBERS, "GET", params={"run_id": run_ids, "metric_key": key})  # type: ignore[no-untyped-call]
+    found = verify_rest_response(answer, _NUMBERS).json()["metrics"]
+    return [(each["run_id"], key, each["step"], float(each["value"])) for each in found]
 
 
 def of_json(run: dict[str, Any]) -> StoredRun:

@@ -36,6 +36,7 @@ from fmnist.tracking.client import (
 )
 from fmnist.tracking.database import create, is_new, read, take_place
 from fmnist.tracking.ended_runs import read_all
+from fmnist.tracking.histories import read_histories
 from fmnist.tracking.leases import Lease, Leases, Pulses, beat_of, beating, pause
 from fmnist.tracking.run_writer import ERROR, PREDICTIONS, RunWriter
 from fmnist.tracking.shared_checkpoints import SharedCheckpoints, discard, epochs_of, shared_bytes
@@ -59,6 +60,7 @@ MOST_DELETED = 1000  # that are counted
 EXPERIMENT, SWEEPS, SEARCHES = "fmnist", "fmnist sweeps", "fmnist searches"
 TRAJECTORIES, ROOT = "fmnist trajectories", Column("root").tag
 _DEFAULT = "Default"  # MLflow's own
+_ARTIFACTS = "artifacts"  # the folder, within that of the store
 _DESCRIPTIONS = {  # that stand on their pages; a sweep and `make ui` say more about the first
     EXPERIMENT: "Hyperparameters of a small network for Fashion-MNIST: `make ui` opens its charts. Where this page "
     "shows GenAI's tabs, switch to *Model training* at its top left.",
@@ -133,7 +135,7 @@ class Store:
 
     @property
     def _artifacts(self) -> str:
-        return (self.folder / "artifacts").as_uri()
+        return (self.folder / _ARTIFACTS).as_uri()
 
     # ---- Who works on what
 
@@ -281,13 +283,7 @@ class Store:
         Raises:
             StoreError: the store refuses or does not answer.
         """
-        histories = {}
-        for run_id in run_ids:
-            columns = {key: self.client.by_step(run_id, key) for key in keys}
-            history = pd.DataFrame(columns, dtype=float).sort_index().rename_axis("epoch")
-            if len(history):
-                histories[run_id] = history
-        return histories
+        return read_histories(self.client, run_ids, keys)
 
     def predictions(self, run_id: str) -> dict[str, NDArray[Any]] | None:
         """The arrays by name that a run's `predictions.npz` holds, None where it is missing, or damaged and named.
@@ -297,7 +293,8 @@ class Store:
         """
         try:
             with tempfile.TemporaryDirectory() as folder:
-                file = self.client.download_artifacts(run_id, PREDICTIONS, folder)
+                own = self.folder / _ARTIFACTS / run_id / "artifacts" / PREDICTIONS  # which MLflow would copy from here
+                file = own if own.is_file() else self.client.download_artifacts(run_id, PREDICTIONS, folder)
                 with Path(file).open("rb") as stream, np.load(stream, allow_pickle=False) as opened:
                     arrays = dict(opened)
             check_classes(arrays["test_labels"], arrays["test_predicted"])

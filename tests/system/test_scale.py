@@ -19,7 +19,8 @@ from mlflow.server import constants, handlers
 from werkzeug.serving import make_server
 
 from fmnist import tracking
-from fmnist.tracking import ended_runs, store
+from fmnist.schema import PER_EPOCH
+from fmnist.tracking import ended_runs, histories, server_requests, store
 from fmnist.work import display
 
 OF_A_RECORD = re.compile(r"mlflow-artifacts|logged-models|runs/(create|get|update|log-|set-tag|outputs)")
@@ -147,6 +148,34 @@ def test_what_is_done_to_ended_runs_on_the_server_is_seen(kept):
     current(kept)
     (file,) = kept.folder.glob(".server-*.db")
     assert b"random-2" in file.read_bytes()  # so that it is not read anew the next time
+
+
+def is_as_one_by_one(opened):
+    """Whether the epochs of all runs are what MLflow's client says of each number of each run."""
+    run_ids = [run.run_id for run in opened.all_runs()]
+    found = opened.histories(run_ids)
+    assert list(found) == run_ids
+    for run_id, history in found.items():
+        columns = {key: opened.client.by_step(run_id, key) for key in PER_EPOCH}
+        pd.testing.assert_frame_equal(history, pd.DataFrame(columns).sort_index().rename_axis("epoch"))
+    return True
+
+
+def test_the_epochs_of_all_runs_come_by_one_request_for_each_kind_of_number(kept, asked):
+    run_ids = [run.run_id for run in kept.all_runs()]
+    asked.clear()
+    kept.histories(run_ids)
+    assert len(asked) == len(PER_EPOCH)
+    assert is_as_one_by_one(kept)
+
+
+def test_epochs_that_are_more_than_a_server_tells_at_once_or_of_a_server_that_does_not_are_read_one_by_one(
+    kept, asked, monkeypatch
+):
+    monkeypatch.setattr(histories, "MOST_NUMBERS", 4)  # as if the server had stopped there
+    assert is_as_one_by_one(kept)
+    monkeypatch.setattr(server_requests, "_NUMBERS", "/ajax-api/2.0/mlflow/nowhere")
+    assert is_as_one_by_one(kept)
 
 
 @pytest.mark.parametrize("damage", ["no database", "no table", "no record"])

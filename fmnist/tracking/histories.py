@@ -1,0 +1,49 @@
+"""What many runs have logged in each epoch, read at once: one number of one run takes MLflow's client 3 ms."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+import pandas as pd
+
+from fmnist.tracking.client import Client, StoreError, is_number_of_step
+from fmnist.tracking.database import Number, read_numbers
+from fmnist.tracking.server_requests import MOST_NUMBERS, MOST_RUNS
+
+_RUN, _KEY, _EPOCH, _VALUE = "run_id", "key", "epoch", "value"
+
+
+def read_histories(client: Client, run_ids: Iterable[str], keys: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """The epochs of runs, by run id: a row an epoch (1 to n) and a column of each key, NaN where a number is missing.
+
+    Runs that have logged nothing of it, or are not there, are left out, and so is, and is named, what is no number.
+
+    Raises:
+        StoreError: the store refuses or does not answer.
+    """
+    ids = list(dict.fromkeys(run_ids))
+    numbers = [number for number in _numbers(client, ids, keys) if is_number_of_step(*number)]
+    table = pd.DataFrame(numbers, columns=[_RUN, _KEY, _EPOCH, _VALUE])
+    last = table.drop_duplicates([_RUN, _KEY, _EPOCH], keep="last").astype({_EPOCH: int, _VALUE: float})
+    wide = last.set_index([_RUN, _EPOCH, _KEY])[_VALUE].unstack(_KEY).rename_axis(columns=None)
+    wide = wide.reindex(columns=list(keys))
+    of_run = {str(run_id): rows.droplevel(_RUN).sort_index() for run_id, rows in wide.groupby(level=_RUN)}
+    return {run_id: of_run[run_id] for run_id in ids if run_id in of_run}
+
+
+def _numbers(client: Client, run_ids: Sequence[str], keys: Sequence[str]) -> Iterable[Number]:
+    found = read_numbers(client.uri, run_ids, keys)
+    if found is not None:
+        return found
+    chunks = [run_ids[start : start + MOST_RUNS] for start in range(0, len(run_ids), MOST_RUNS)]
+    return (number for chunk in chunks for key in keys for number in _of_server(client, chunk, key))
+
+
+def _of_server(client: Client, run_ids: Sequence[str], key: str) -> Iterable[Number]:
+    """By one request for all, where the server has that and tells all that it knows; else by one for each."""
+    if client.uri.startswith("http"):
+        with suppress(StoreError):
+            numbers = client.numbers(run_ids, key)
+            if len(numbers) < MOST_NUMBERS:
+                return numbers
+    logged = ((run_id, each) for run_id in run_ids for each in client.get_metric_history(run_id, key))
+    return ((run_id, key, each.step, each.value) for run_id, each in logged)
