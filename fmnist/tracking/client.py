@@ -143,7 +143,7 @@ class Client:
         logged = ((metric.step, metric.value) for metric in self.get_metric_history(run_id, key))
         return {step: value for step, value in logged if is_number_of_step(run_id, key, step, value)}
 
-    def numbers(self, run_ids: Sequence[str], key: str) -> list[tuple[str, str, int, float]]:
+    def numbers(self, run_ids: Sequence[str], key: str) -> list[tuple[str, str, int, float, int]]:
         """What runs of a server have logged under a key, as `server_requests.numbers` gives it."""
         return list(self.waiting(numbers)(self._credentials, run_ids, key))
 

@@ -22,7 +22,7 @@ from fmnist.tracking.stored import StoredRun
 
 Select = Callable[[str, tuple[Any, ...]], Iterable[Any]]  # a query with ? for each value -> rows
 Answer = TypeVar("Answer")
-Number = tuple[str, str, Any, Any]  # of a run by its id: key, step, value
+Number = tuple[str, str, Any, Any, Any]  # of a run by its id: key, step, value, when it was logged (ms)
 MOST_NAMED = 1000  # runs in one query
 
 
@@ -178,9 +178,10 @@ def read_numbers(uri: str, run_ids: Sequence[str], keys: Sequence[str]) -> list[
             named = tuple(run_ids[start : start + MOST_NAMED])
             places = ", ".join("?" * len(named)), ", ".join("?" * len(keys))
             of_these = "WHERE run_uuid IN ({}) AND key IN ({})".format(*places)
-            query = f"SELECT run_uuid, key, step, value, is_nan FROM metrics {of_these} ORDER BY timestamp, step, value"
-            rows = select(query, (*named, *keys))
-            numbers += [(*row[:3], float("nan") if row[4] else row[3]) for row in map(tuple, rows)]
+            columns = "run_uuid, key, step, value, timestamp, is_nan"
+            query = f"SELECT {columns} FROM metrics {of_these} ORDER BY timestamp, step, value"
+            for run_id, key, step, value, moment, is_nan in select(query, (*named, *keys)):
+                numbers.append((run_id, key, step, float("nan") if is_nan else value, moment))
         return numbers
 
     return _answered(uri, ask)

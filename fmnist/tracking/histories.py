@@ -21,8 +21,8 @@ def read_histories(client: Client, run_ids: Iterable[str], keys: Sequence[str]) 
         StoreError: the store refuses or does not answer.
     """
     ids = list(dict.fromkeys(run_ids))
-    numbers = [number for number in _numbers(client, ids, keys) if is_number_of_step(*number)]
-    table = pd.DataFrame(numbers, columns=[_RUN, _KEY, _EPOCH, _VALUE])
+    logged = [number[:4] for number in numbers(client, ids, keys) if is_number_of_step(*number[:4])]
+    table = pd.DataFrame(logged, columns=[_RUN, _KEY, _EPOCH, _VALUE])
     last = table.drop_duplicates([_RUN, _KEY, _EPOCH], keep="last").astype({_EPOCH: int, _VALUE: float})
     wide = last.set_index([_RUN, _EPOCH, _KEY])[_VALUE].unstack(_KEY).rename_axis(columns=None)
     wide = wide.reindex(columns=list(keys))
@@ -30,7 +30,12 @@ def read_histories(client: Client, run_ids: Iterable[str], keys: Sequence[str]) 
     return {run_id: of_run[run_id] for run_id in ids if run_id in of_run}
 
 
-def _numbers(client: Client, run_ids: Sequence[str], keys: Sequence[str]) -> Iterable[Number]:
+def numbers(client: Client, run_ids: Sequence[str], keys: Sequence[str]) -> Iterable[Number]:
+    """All that runs have logged under these keys, of each in the order in which it was logged.
+
+    Raises:
+        StoreError: the store refuses or does not answer.
+    """
     found = read_numbers(client.uri, run_ids, keys)
     if found is not None:
         return found
@@ -42,8 +47,8 @@ def _of_server(client: Client, run_ids: Sequence[str], key: str) -> Iterable[Num
     """By one request for all, where the server has that and tells all that it knows; else by one for each."""
     if client.uri.startswith("http"):
         with suppress(StoreError):
-            numbers = client.numbers(run_ids, key)
-            if len(numbers) < MOST_NUMBERS:
-                return numbers
+            found = client.numbers(run_ids, key)
+            if len(found) < MOST_NUMBERS:
+                return found
     logged = ((run_id, each) for run_id in run_ids for each in client.get_metric_history(run_id, key))
-    return ((run_id, key, each.step, each.value) for run_id, each in logged)
+    return ((run_id, key, each.step, each.value, each.timestamp) for run_id, each in logged)

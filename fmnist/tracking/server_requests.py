@@ -51,14 +51,14 @@ def search(
     return found.get("runs", []), "next_page_token" in found
 
 
-def numbers(credentials: Any, run_ids: Sequence[str], key: str) -> list[tuple[str, str, int, float]]:
-    """What up to `MOST_RUNS` runs have logged under a key, of each as it was logged: run id, key, step, value.
+def numbers(credentials: Any, run_ids: Sequence[str], key: str) -> list[tuple[str, str, int, float, int]]:
+    """What up to `MOST_RUNS` runs have logged under a key, of each as it was logged: run id, key, step, value, ms.
 
     Of `MOST_NUMBERS` some may be missing.
     """
     answer = http_request(credentials, _NUMBERS, "GET", params={"run_id": run_ids, "metric_key": key})  # type: ignore[no-untyped-call]
     found = verify_rest_response(answer, _NUMBERS).json()["metrics"]
-    return [(each["run_id"], key, each["step"], float(each["value"])) for each in found]
+    return [(each["run_id"], key, each["step"], float(each["value"]), each["timestamp"]) for each in found]
 
 
 def of_json(run: dict[str, Any]) -> StoredRun:

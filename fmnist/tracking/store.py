@@ -285,6 +285,15 @@ class Store:
         """
         return read_histories(self.client, run_ids, keys)
 
+    def file(self, run_id: str, path: str, folder: str) -> Path:
+        """A file that a run has left: where it lies below the store, at once; else a copy in that folder.
+
+        Raises:
+            StoreError: there is none, or the store does not answer.
+        """
+        own = self.folder / _ARTIFACTS / run_id / "artifacts" / path
+        return own if own.is_file() else Path(self.client.download_artifacts(run_id, path, folder))
+
     def predictions(self, run_id: str) -> dict[str, NDArray[Any]] | None:
         """The arrays by name that a run's `predictions.npz` holds, None where it is missing, or damaged and named.
 
@@ -293,9 +302,8 @@ class Store:
         """
         try:
             with tempfile.TemporaryDirectory() as folder:
-                own = self.folder / _ARTIFACTS / run_id / "artifacts" / PREDICTIONS  # which MLflow would copy from here
-                file = own if own.is_file() else self.client.download_artifacts(run_id, PREDICTIONS, folder)
-                with Path(file).open("rb") as stream, np.load(stream, allow_pickle=False) as opened:
+                file = self.file(run_id, PREDICTIONS, folder)
+                with file.open("rb") as stream, np.load(stream, allow_pickle=False) as opened:
                     arrays = dict(opened)
             check_classes(arrays["test_labels"], arrays["test_predicted"])
         except AwayError:

@@ -9,7 +9,8 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
+from operator import itemgetter
+from typing import Any
 
 import yaml
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
@@ -19,6 +20,8 @@ from fmnist.config import PLACES, Config
 from fmnist.provenance import OPTIONS
 from fmnist.schema import Column, Status
 from fmnist.tracking.chart_view import COLOUR, SHOWN
+from fmnist.tracking.client import Client
+from fmnist.tracking.histories import numbers
 from fmnist.tracking.learnt import check_learnt, latest_checkpoint, model_arrays, put_checkpoint, put_model
 from fmnist.tracking.portable import SUFFIXES, DataSet, Facts, PortableRun, reason
 from fmnist.tracking.run_writer import PREDICTIONS, EncodedPicture, RunWriter
@@ -58,11 +61,7 @@ def take(
             end=run.info.end_time,
             tags=tags,
             params=run.data.params,
-            metrics={
-                key: sorted((metric.step, metric.timestamp, _number(metric.value)) for metric in history)
-                for key in run.data.metrics
-                if (history := client.get_metric_history(run_id, key))
-            },
+            metrics=_metrics(client, run),
             data=_data(run),
         )
     except ValidationError as error:
@@ -83,6 +82,14 @@ def take(
     return PortableRun(facts, files, kept, dict(model), dict(state))
 
 
+def _metrics(client: Client, run: Run) -> dict[str, list[tuple[int, int, float | None]]]:
+    """All that a run has logged: step, moment in ms, and value as JSON has it, by their keys."""
+    logged: dict[str, list[tuple[int, int, float | None]]] = {key: [] for key in run.data.metrics}
+    for _, key, step, value, moment in numbers(client, [run.info.run_id], list(logged)):
+        logged[key].append((step, moment, _number(value)))
+    return {key: sorted(history, key=itemgetter(0, 1)) for key, history in logged.items() if history}
+
+
 def _of_any_machine(path: str, text: str) -> str:
     """A text artifact without a home folder; a run's options say nothing of where its data and its store were."""
     if path == OPTIONS:
@@ -94,8 +101,10 @@ def _of_any_machine(path: str, text: str) -> str:
     return text.replace(f"{HOME}/", "~/")
 
 
-def _number(value: float) -> float | None:
-    """As JSON has it; infinity as MLflow's databases keep it."""
+def _number(value: Any) -> Any:
+    """As JSON has it; infinity as MLflow's databases keep it, and what is none as it is, to be refused."""
+    if not isinstance(value, float):
+        return value
     return None if math.isnan(value) else max(-sys.float_info.max, min(value, sys.float_info.max))
 
 
@@ -123,8 +132,7 @@ def texts(store: Store, run_id: str, folder: str | None = None) -> dict[str, str
             found |= texts(store, run_id, file.path)
         elif file.path.endswith(SUFFIXES) and re.fullmatch(r"[\w./ -]+", file.path):
             with tempfile.TemporaryDirectory() as place:
-                copy = store.client.download_artifacts(run_id, file.path, place)
-                found[file.path] = Path(copy).read_bytes().decode(errors="replace")
+                found[file.path] = store.file(run_id, file.path, place).read_bytes().decode(errors="replace")
     return found
 
 
