@@ -4,11 +4,15 @@ import shutil
 import time
 import uuid
 
+import pandas as pd
 from commands import ROOT
-from server import Line, until
+from server import URI, Line, until
 from sharing import LEASE, LONGEST, ending, ends, has_trained, killed, same, sweep, tells_no_password, trained
 
+from fmnist import tracking
 from fmnist.cli.trial_server import HOST
+from fmnist.schema import PER_EPOCH
+from fmnist.tracking.database import read_numbers
 
 # What Python and MLflow take the time of day from; libfaketime, which shifts all, breaks joblib's semaphores.
 CLOCK = """\
@@ -93,6 +97,26 @@ def test_a_folder_whose_network_is_cut_for_30_s_longer_than_a_lease_lasts(server
         ends(*sweeps)
     line.cut()
     same(alone, servers, *(each.store for each in sweeps))
+
+
+def test_the_epochs_of_runs_are_the_same_by_the_server_by_its_database_and_number_by_number(
+    servers, folder, arguments, monkeypatch
+):
+    ends(sweep(arguments, folder / "a" / "mlruns", servers.settings(), "study.rungs=[2]"))
+    found = []
+    for address in (
+        servers.address,
+        f"postgresql://fmnist:{servers.database_password}@{HOST}:{servers.ports[1]}/mlflow",
+    ):
+        monkeypatch.setenv(URI, address)
+        store = tracking.Store(folder / "a" / "mlruns")
+        found.append(store.histories(run.run_id for run in store.runs()))
+        assert (read_numbers(store.uri, list(found[0]), PER_EPOCH) is None) == address.startswith("http")
+    assert found[0].keys() == found[1].keys() and len(found[0]) == 3
+    for run_id, epochs in found[0].items():
+        columns = {key: store.client.by_step(run_id, key) for key in PER_EPOCH}
+        for other in (found[1][run_id], pd.DataFrame(columns).sort_index().rename_axis("epoch")):
+            pd.testing.assert_frame_equal(epochs, other)
 
 
 def test_a_password_in_a_database_s_address_is_in_no_output_not_even_of_what_fails(servers, folder, arguments, alone):
