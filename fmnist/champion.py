@@ -26,7 +26,7 @@ examples:
   curl -s https://example.org/shirt.jpg | python -m fmnist.champion predict --json -
   python -m fmnist.champion serve --port 5002
 
-The versions are those of MLflow's registered model fashion-mnist, which `make ui` shows.
+The versions are those of MLflow's registered model fashion-mnist, which its UI shows.
 """
 
 

@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import re
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -175,10 +173,3 @@ def command(config: Config) -> str:
     """The command line that repeats a run, with every option that is not the baseline's."""
     changes = differing(parameters(config), _usual(config))
     return " ".join(["python -m fmnist.train", *(f"{key}={_text(value)}" for key, value in changes.items())])
-
-
-def make_command(target: str, study: str, arguments: Sequence[str] = ()) -> str:
-    """`make compare STUDY=filters ARGS="data.limit=600"`: what a shell, and make's own shell after it, understand."""
-    plain = [text if re.fullmatch(r"[\w@%+=:,./\[\]-]+", text) else shlex.quote(text) for text in arguments]
-    escaped = re.sub(r'(["\\`])', r"\\\1", " ".join(plain)).replace("$", r"\$\$")
-    return f"make {target}{f' STUDY={study}' if study else ''}" + (f' ARGS="{escaped}"' if escaped else "")

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fmnist.advice import command_for
 from fmnist.cli.entry import Action, Parser, act, condition, enter
 from fmnist.config import UserError
 from fmnist.words import duration, harmless, plural, shown, without_passwords
@@ -56,7 +57,7 @@ def _chosen(arguments: argparse.Namespace) -> "pd.DataFrame":
         raise UserError(f"'{shown(arguments.overrides[0])}' is about a study and needs --study NAME")
     selection = select(Question(arguments.store, study=arguments.study, overrides=arguments.overrides))
     if not selection.recorded:
-        raise UserError(f"there are no runs in {arguments.store} yet; start some with 'make sweep'")
+        raise UserError(f"there are no runs in {arguments.store} yet; start some with '{command_for('sweep')}'")
     runs = selection.runs
     for asked in arguments.where:
         runs = that_have(runs, asked)

@@ -5,6 +5,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
+from fmnist.advice import command_for
 from fmnist.cli import server, trial_server
 from fmnist.cli.entry import Action, Parser, act, enter
 from fmnist.cli.trial_server import TrialServer
@@ -32,7 +33,10 @@ def _start(arguments: argparse.Namespace) -> None:
         print("starting PostgreSQL and MLflow's server, the first time about half a minute ...", file=sys.stderr)
         servers.start(arguments.port, arguments.database_port)
     print(f"export MLFLOW_TRACKING_URI={server.address(trial_server.HOST, servers.port)}")
-    print("so that all commands use it; 'make server-stop' ends it, and what is recorded stays", file=sys.stderr)
+    print(
+        f"so that all commands use it; '{command_for('server-stop')}' ends it, and what is recorded stays",
+        file=sys.stderr,
+    )
 
 
 def _stop(arguments: argparse.Namespace) -> None:

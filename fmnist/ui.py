@@ -6,6 +6,7 @@ import webbrowser
 from contextlib import suppress
 
 from fmnist import words
+from fmnist.advice import command_for
 from fmnist.cli import server
 from fmnist.cli.entry import Parser, enter, positive
 from fmnist.config import UserError
@@ -41,7 +42,7 @@ def show(
     uri, experiment = tracking.address(store), tracking.experiment_id(store)
     if experiment is None:
         place = os.environ.get("MLFLOW_TRACKING_URI") or store
-        raise UserError(f"there are no runs in {place} yet; start some with 'make sweep'")
+        raise UserError(f"there are no runs in {place} yet; start some with '{command_for('sweep')}'")
     with suppress(UserError):  # of a store that can only be read
         tracking.Store(store)  # which tells one that was moved where its pictures are, and experiments what they are
     place = uri if is_remote else server.address(host, port)

@@ -3,6 +3,7 @@
 import time
 from typing import TYPE_CHECKING
 
+from fmnist.advice import command_for
 from fmnist.cli.entry import Parser, enter
 from fmnist.config import RunError, UserError
 
@@ -23,11 +24,11 @@ def watch(store: str) -> None:
     from fmnist import tracking
 
     if tracking.experiment_id(store) is None:
-        raise UserError(f"there are no runs in {store} yet; start some with 'make sweep'")
+        raise UserError(f"there are no runs in {store} yet; start some with '{command_for('sweep')}'")
     opened = tracking.Store(store, patience=60)
     watched = next(opened.sweeps.latest(tracking.RUNNING), "") or next(opened.sweeps.latest(), "")
     if not watched:
-        raise UserError(f"no sweep has run in {store}; start one with 'make sweep'")
+        raise UserError(f"no sweep has run in {store}; start one with '{command_for('sweep')}'")
     while watched:
         watched = _show(opened, watched)
 

@@ -4,6 +4,7 @@ import textwrap
 
 import pandas as pd
 
+from fmnist.advice import command_for
 from fmnist.analysis.leaderboard import ranking_metric
 from fmnist.analysis.searches import is_named_by_search
 from fmnist.report import formats
@@ -11,11 +12,10 @@ from fmnist.report.formats import WORDS
 from fmnist.schema import TEST_ACCURACY, VAL_ACCURACY, Comparison, Metric, Status
 from fmnist.words import DASH, duration, p_value, percent
 
-NO_RUNS = "no runs yet: start some with 'make sweep'"
 _DISPENSABLE = ("run", "training", "parameters", "P(better)", "p", "worst class", "seeds", "test")  # in this order
 
 
-def render(rows: pd.DataFrame, format: str, width: int | None = None, empty: str = NO_RUNS) -> str:
+def render(rows: pd.DataFrame, format: str, width: int | None = None, empty: str | None = None) -> str:
     """The leaderboard as text without a newline at its end.
 
     Args:
@@ -23,7 +23,7 @@ def render(rows: pd.DataFrame, format: str, width: int | None = None, empty: str
         format: one of `report.formats.FORMATS`.
         width: characters that a line of a table may have, columns that matter least are left out first; none:
             the terminal's where standard output is one, else any; 0: any.
-        empty: what a table without rows says.
+        empty: what a table without rows says; none: how to start some runs.
 
     Raises:
         ValueError: the format is unknown.
@@ -32,7 +32,7 @@ def render(rows: pd.DataFrame, format: str, width: int | None = None, empty: str
     if format in formats.DATA:
         return formats.data(rows, format)
     if rows.empty:
-        return empty
+        return empty or f"no runs yet: start some with '{command_for('sweep')}'"
     if format != "table":
         return formats.table(texts(rows), format)
     return _aligned(texts(rows).map(formats.HARMLESS[format]), formats.terminal_width() if width is None else width)

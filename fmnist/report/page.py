@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fmnist import words
+from fmnist.advice import command_for
 from fmnist.analysis import classes
 from fmnist.analysis.budgets import common_budget
 from fmnist.config import CLASSES
@@ -39,6 +40,8 @@ def render(content: Content) -> str:
     page: str = _template().render(
         content=content,
         interval=words.interval,
+        sweep_with=lambda *more: command_for("sweep", content.study, [*content.setting.split(), *more]),
+        data=command_for("data"),
         style=(_FILES / "page.css").read_text(encoding="utf-8"),
         script=script,
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",

@@ -5,12 +5,12 @@ from typing import Any
 
 import pandas as pd
 
+from fmnist.advice import command_for
 from fmnist.analysis.importance import Importance
 from fmnist.report.formats import DATA, SEARCH_FORMATS, check, data, filled, minus, table
 from fmnist.schema import RANKING
 from fmnist.words import DASH, plural
 
-NONE = "no searches yet: start one with 'make tune'"
 _EXPLANATION = (
     "best of n: the best score to be expected of n trials, drawn with replacement from these (Dodge et al. 2019).\n"
     "Only scores after the same number of epochs count: of hyperband's trials those that reached the most."
@@ -27,7 +27,7 @@ def render(overview: pd.DataFrame, format: str) -> str:
     if format in DATA:
         return data(overview, format)
     if overview.empty:
-        return NONE
+        return f"no searches yet: start one with '{command_for('tune')}'"
     texts, verdicts = _texts(overview), overview["verdict"].map(minus)
     if format == "md":
         return f"{table(texts.assign(verdict=verdicts), format)}\n\n{_EXPLANATION}"

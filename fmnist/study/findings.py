@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fmnist.advice import command_for
 from fmnist.analysis import claims, effects, noise
 from fmnist.analysis.budgets import common_budget, own_longest
 from fmnist.analysis.claims import Verdict
@@ -16,7 +17,6 @@ from fmnist.analysis.leaderboard import leaderboard, measured
 from fmnist.analysis.searches import curves
 from fmnist.analysis.sources import sources
 from fmnist.config import STORE, UserError
-from fmnist.identity import make_command
 from fmnist.report.content import Content
 from fmnist.report.notes import noise_lines, notes, share_lines
 from fmnist.schema import BASELINE, LATE, LATE_ACCURACY, PER_EPOCH, VAL_ACCURACY, Comparison, Judgement
@@ -234,7 +234,7 @@ class Findings:
         """The sweep that gives these runs, and those that claims still wait for."""
         store = [] if self.question.folder == STORE else [f"store={self.question.folder}"]
         if self.study is None:
-            return make_command("sweep", "", store)
+            return command_for("sweep", "", store)
         finished = self.selection.finished(self.selection.own)
         ran = {f"study.{key}": {int(value) for value in finished[column]}
                for key, column in (("rungs", "epochs"), ("seeds", "seed"))}  # fmt: skip
@@ -254,7 +254,7 @@ class Findings:
             for text in self.question.overrides
             if text.partition("=")[0] not in [m.partition("=")[0] for m in more]
         ]
-        return make_command("sweep", self.study.name, [*store, *kept, *more])
+        return command_for("sweep", self.study.name, [*store, *kept, *more])
 
     def settling(self) -> str:
         """The command that trains what open questions of the study wait for; empty if there is none, or none may."""
@@ -268,7 +268,7 @@ class Findings:
         longer = [] if rungs == sorted(self.study.rungs) else [f"study.rungs={rungs}".replace(" ", "")]
         dropped = ("study.seeds=", *(("study.rungs=",) if longer else ()))
         kept = [text for text in self.question.overrides if not text.startswith(dropped)]
-        return make_command("settle", self.study.name, [*store, *kept, *longer])
+        return command_for("settle", self.study.name, [*store, *kept, *longer])
 
     def _may_be_settled(self, verdict: Verdict) -> bool:
         is_open = verdict.verdict in (Judgement.NOT_RUN, Judgement.ONE_SEED, Judgement.OPEN)

@@ -7,7 +7,7 @@ import pandas as pd
 from fmnist.config import UserError
 from fmnist.report import claims
 from fmnist.report.formats import FORMAT, put, write
-from fmnist.report.leaderboard import NO_RUNS, render
+from fmnist.report.leaderboard import render
 from fmnist.report.notes import explanation
 from fmnist.study.findings import Findings
 from fmnist.study.selection import that_have
@@ -30,8 +30,8 @@ def _cut(findings: Findings) -> pd.DataFrame:
 def leaderboard_text(findings: Findings, format: str, fit: bool = False) -> str:
     """The leaderboard, and what it means where it is to be read; `fit` keeps a table within the terminal's width."""
     recorded = findings.selection.recorded
-    empty = f"of {plural(recorded, 'recorded run')} none matches" if recorded else NO_RUNS
-    empty += f"; {findings.selection.elsewhere}" if findings.selection.elsewhere else ""
+    elsewhere = f"; {findings.selection.elsewhere}" if findings.selection.elsewhere else ""
+    empty = f"of {plural(recorded, 'recorded run')} none matches{elsewhere}" if recorded else None
     table = render(_cut(findings), format, width=None if fit else 0, empty=empty)
     if format not in ("table", "md") or findings.leaderboard.empty:
         return table

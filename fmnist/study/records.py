@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from fmnist.advice import command_for
 from fmnist.checks import check
 from fmnist.config import PLACES, Config, UserError, from_flat
 from fmnist.identity import command
@@ -63,7 +64,7 @@ class Records:
             UserError: nothing is recorded there, or it cannot be read.
         """
         if experiment_id(folder) is None:
-            raise UserError(f"there are no runs in {folder} yet; start some with 'make sweep'")
+            raise UserError(f"there are no runs in {folder} yet; start some with '{command_for('sweep')}'")
         self.store = Store(folder)
         self.runs = self.store.all_runs(also_changed)
 

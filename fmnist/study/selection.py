@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass, fields
 import numpy as np
 import pandas as pd
 
+from fmnist.advice import command_for
 from fmnist.analysis.leaderboard import PAIR_COLUMNS
 from fmnist.analysis.rule import Rule
 from fmnist.analysis.searches import add_searches
 from fmnist.config import STORE, StudyConfig, UserError, suggest, suggest_option
-from fmnist.identity import make_command
 from fmnist.schema import BASELINE, VAL_ACCURACY, Status
 from fmnist.study.declared import SCORING, DeclaredStudy, declare, rule_of
 from fmnist.study.question import Question
@@ -92,7 +92,7 @@ def select(question: Question, digest: str = "") -> Selection:
 def _elsewhere(question: Question, study: DeclaredStudy, runs: pd.DataFrame) -> str:
     store = [] if question.folder == STORE else ["--store", question.folder]
     found = [
-        f"{plural(count, 'run')} with {setting}: {make_command('compare', study.name, [*store, *setting.split()])}"
+        f"{plural(count, 'run')} with {setting}: {command_for('compare', study.name, [*store, *setting.split()])}"
         for setting, count in study.other_settings(runs).items()
     ]
     return f"study {study.name} has {some(found)}" if found else ""

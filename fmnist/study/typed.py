@@ -11,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.plugins.config_source import ConfigResult
 
+from fmnist.advice import command_for
 from fmnist.config import CONF, UserError, kind, nearest_option, option_fields, suggest
 from fmnist.words import shown
 
@@ -130,7 +131,7 @@ def _check_group(key: str, values: Sequence[Any]) -> None:
     if not files:
         return
     if key == "study" and len(values) > 1:
-        each = " and ".join(f"make sweep STUDY={shown(name)}" for name in values)
+        each = " and ".join(command_for("sweep", shown(name)) for name in values)
         raise UserError(f"a study is a sweep by itself; run one after the other: {each}")
     for name in values:
         if not isinstance(name, str):

@@ -16,6 +16,7 @@ from typing import Any
 
 from mlflow.entities import RunTag
 
+from fmnist.advice import command_for
 from fmnist.config import CLASSES
 from fmnist.schema import CONFUSION_MATRIX, CURVES, PICTURES, TEST_ACCURACY, VAL_ACCURACY, VAL_LOSS, Column
 from fmnist.tracking.client import Client, StoreError, address
@@ -47,8 +48,8 @@ _DESCRIPTION = """\
 
 Hyperparameters of a small network for Fashion-MNIST; a run is a variant with a seed, trained for some epochs.
 
-- **Repeat**: `make sweep{target}` trains what is missing, `make compare{target}` judges it, `make report{target}` \
-writes the report, `make ui ARGS="--study NAME --epochs N"` opens these views of another study.
+- **Repeat**: `{sweep}` trains what is missing, `{compare}` judges it, `{report}` writes the report, `{ui}` opens \
+these views of another study.
 - **Search**, in the field above the runs; names with a dot or a slash stand in double quotes, our tags begin with \
 `fmnist.`:
   - `{condition}`
@@ -137,13 +138,14 @@ def _ranges(client: Client, choice: Choice) -> dict[str, dict[str, float]]:
 def describe(choice: Choice, experiment: str) -> str:
     """What the page of the experiment says, in Markdown."""
     views = " and ".join(f"[{name}]({page('', experiment, key).lstrip('/')})" for key, name in VIEWS.items())
-    target = f" STUDY={choice.study}" if choice.study else ""
+    repeat = {target: command_for(target, choice.study) for target in ("sweep", "compare", "report")}
     return _DESCRIPTION.format(
+        **repeat,
+        ui=command_for("ui", "", ["--study", "NAME", "--epochs", "N"]),
         study=f" of study {choice.study}" if choice.study else "",
         question=f" ({choice.question.rstrip('.')})" if choice.question else "",
         views=views,
         condition=choice.condition or "params.epochs = '10'",
-        target=target,
     )
 
 

@@ -21,6 +21,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from numpy.typing import NDArray
 
 from fmnist import words
+from fmnist.advice import command_for
 from fmnist.config import UserError
 from fmnist.schema import COLUMNS, PER_EPOCH, Column, Status
 from fmnist.tracking.client import (
@@ -61,17 +62,22 @@ EXPERIMENT, SWEEPS, SEARCHES = "fmnist", "fmnist sweeps", "fmnist searches"
 TRAJECTORIES, ROOT = "fmnist trajectories", Column("root").tag
 _DEFAULT = "Default"  # MLflow's own
 _ARTIFACTS = "artifacts"  # the folder, within that of the store
-_DESCRIPTIONS = {  # that stand on their pages; a sweep and `make ui` say more about the first
-    EXPERIMENT: "Hyperparameters of a small network for Fashion-MNIST: `make ui` opens its charts. Where this page "
-    "shows GenAI's tabs, switch to *Model training* at its top left.",
-    SWEEPS: "What each sweep announced to those who watch it (`make watch`). The runs themselves are in the experiment "
-    f"*{EXPERIMENT}*.",
-    SEARCHES: "A run is a search by Keras Tuner: its page has the history, the importance of each dimension and links "
-    f"to the trials, whose runs are in the experiment *{EXPERIMENT}*. `make compare ARGS=--searches` lists all.",
-    TRAJECTORIES: "Which process works on which trajectory, and the newest checkpoint of each, for those who share a "
-    f"server. The runs themselves are in the experiment *{EXPERIMENT}*.",
-    _DEFAULT: f"Nothing is written here: MLflow has this in every store. The runs are in *{EXPERIMENT}*.",
-}
+
+
+def _description(experiment: str) -> str:
+    """What stands on an experiment's page; a sweep and `fmnist.ui` say more about that of the runs."""
+    ui, watch = (command_for(target) for target in ("ui", "watch"))
+    runs = f"The runs themselves are in the experiment *{EXPERIMENT}*."
+    return {
+        EXPERIMENT: f"Hyperparameters of a small network for Fashion-MNIST: `{ui}` opens its charts. Where this page "
+        "shows GenAI's tabs, switch to *Model training* at its top left.",
+        SWEEPS: f"What each sweep announced to those who watch it (`{watch}`). {runs}",
+        SEARCHES: "A run is a search by Keras Tuner: its page has the history, the importance of each dimension and "
+        f"links to the trials. {runs} `{command_for('compare', '', ['--searches'])}` lists all.",
+        TRAJECTORIES: "Which process works on which trajectory, and the newest checkpoint of each, for those who share "
+        f"a server. {runs}",
+        _DEFAULT: f"Nothing is written here: MLflow has this in every store. {runs}",
+    }[experiment]
 
 
 class Store:
@@ -113,7 +119,7 @@ class Store:
         experiment = self.client.get_experiment_by_name(name)
         if experiment is None:
             try:
-                return self._new_experiment(name, _DESCRIPTIONS[name])
+                return self._new_experiment(name, _description(name))
             except StoreError:  # another was faster
                 experiment = self.client.get_experiment_by_name(name)
                 if experiment is None:
@@ -131,7 +137,7 @@ class Store:
         note = as_tags({"note": ""}).popitem()[0]
         if experiment is not None and note not in experiment.tags:
             with suppress(UnusableError):  # a store that can only be read
-                self.client.set_experiment_tag(experiment.experiment_id, note, _DESCRIPTIONS[experiment.name])
+                self.client.set_experiment_tag(experiment.experiment_id, note, _description(experiment.name))
 
     @property
     def _artifacts(self) -> str:
@@ -150,7 +156,7 @@ class Store:
 
     def _trajectories(self) -> Any:
         """MLflow's experiment with a record of each, made under another name and renamed when it is whole."""
-        made = self._new_experiment(f"{TRAJECTORIES} {uuid.uuid4().hex}", _DESCRIPTIONS[TRAJECTORIES])
+        made = self._new_experiment(f"{TRAJECTORIES} {uuid.uuid4().hex}", _description(TRAJECTORIES))
         self.client.set_experiment_tag(made, ROOT, self.client.new_run(made, "all trajectories"))
         try:
             self.client.rename_experiment(made, TRAJECTORIES)

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from fmnist.advice import command_for
 from fmnist.config import CLASSES, Config, DataConfig, UserError, place, validation_rows
 from fmnist.training.fetch import damaged, find, folders
 from fmnist.training.readers import Bytes, Labels, read_csv, read_idx_pair
@@ -61,12 +62,12 @@ def _halves(options: DataConfig) -> tuple[str, Half, Half]:
     folder = place("data.dir", options.dir) if options.dir else find()
     if folder is None:
         places = " or ".join(map(str, folders()))
-        raise UserError(f"no Fashion-MNIST in {places}; run 'make data', or give data.dir=FOLDER")
+        raise UserError(f"no Fashion-MNIST in {places}; run '{command_for('data')}', or give data.dir=FOLDER")
     altered = [] if options.dir else damaged(folder)
     if altered:
         raise UserError(
             f"{folder / altered[0]} is not the original file (its SHA-256 differs), likely cut short; "
-            "run 'make data' to fetch it anew, or use own files with data.dir=FOLDER"
+            f"run '{command_for('data')}' to fetch it anew, or use own files with data.dir=FOLDER"
         )
     return str(folder), partial(read_idx_pair, folder, "train"), partial(read_idx_pair, folder, "t10k")
 

@@ -21,6 +21,7 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist.advice import command_for
 from fmnist.config import CLASSES, IMAGE_SIZE, UserError, suggest
 
 PIXELS = IMAGE_SIZE**2
@@ -58,7 +59,7 @@ def _opened(path: Path) -> Iterator[io.BufferedReader]:
             file.seek(0)
             yield io.BufferedReader(gzip.GzipFile(fileobj=file)) if start == GZIP else file
     except FileNotFoundError:
-        raise UserError(f"there is no file {path}; check the path, or run 'make data'") from None
+        raise UserError(f"there is no file {path}; check the path, or run '{command_for('data')}'") from None
     except EOFError as error:
         raise _broken(f"{path} is cut off ({error})") from error
     except (gzip.BadGzipFile, zlib.error) as error:

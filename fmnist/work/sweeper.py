@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.override_parser.types import Override
 
 from fmnist import machine
+from fmnist.advice import command_for
 from fmnist.config import STORE, Config, StudyConfig, UserError
-from fmnist.identity import make_command
 from fmnist.schema import BASELINE
 from fmnist.study.compose import compose_config, to_config
 from fmnist.study.typed import group_files
@@ -118,9 +118,9 @@ class StudySweeper(LaunchingSweeper):
         options = self._options()
         store = [] if self.config.store == STORE else ["--store", self.config.store]
         if study not in group_files("study"):
-            return [make_command("compare", "", store), make_command("ui", "", store)]
-        shown = [make_command(target, study, [*store, *options]) for target in ("compare", "report")]
-        return [*shown, make_command("ui", "", store)]
+            return [command_for("compare", "", store), command_for("ui", "", store)]
+        shown = [command_for(target, study, [*store, *options]) for target in ("compare", "report")]
+        return [*shown, command_for("ui", "", store)]
 
     def _points(self, fixed: list[str], study: StudyConfig) -> list["Variant"]:
         from fmnist.study.plan import variants

@@ -79,7 +79,7 @@ def test_every_command_works_from_an_empty_folder_where_alone_it_leaves_somethin
     place = call(sys.executable, "-c", "import fmnist; print(fmnist.__file__)", folder=start.folder,
                  PYTHONPATH=str(installed))  # fmt: skip
     assert place.startswith(str(installed))
-    assert "there are no runs in mlruns yet" in start("watch", code=2)
+    assert "start some with 'python -m fmnist.train study=article'" in start("watch", code=2)
     assert "there are no runs in mlruns yet" in start("ui", "--port", free_port(), module=True, code=2)
     tiny = [*TINY, f"data.dir={images}"]
     trained = start("train", *tiny, "epochs=1", silent=True)

@@ -19,7 +19,7 @@ LEVELS = [  # a module imports from levels below its own, or from its own folder
     {"environment", "schema", "words", "signals", "temporary"},
     {"config"},
     {"network"},
-    {"identity", "checks", "image_files"},
+    {"identity", "checks", "image_files", "advice"},
     {"machine", "provenance", "training"},
     {"tracking", "analysis", "cli"},
     {"report"},
@@ -125,7 +125,7 @@ def test_training_itself_needs_keras_numpy_and_a_backend_alone():
 
 def test_training_needs_neither_store_nor_study_nor_analysis():
     used = {other.split(".")[0] for name in MODULES if name.startswith("training.") for other in own(name)}
-    assert used <= {"config", "identity", "network", "training", "words"}
+    assert used <= {"advice", "config", "identity", "network", "training", "words"}
 
 
 def test_a_package_that_is_built_has_every_folder():

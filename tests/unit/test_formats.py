@@ -19,7 +19,7 @@ from fmnist.analysis.leaderboard import columns, leaderboard
 from fmnist.report import claims, formats
 from fmnist.report import searches as report_searches
 from fmnist.report.diagnosis import statement
-from fmnist.report.leaderboard import NO_RUNS, render
+from fmnist.report.leaderboard import render
 from fmnist.report.notes import explanation
 from fmnist.schema import Judgement
 from fmnist.search import summary
@@ -128,7 +128,12 @@ def test_json_is_records_in_full_precision_with_null_where_nothing_is_known():
 
 def test_an_empty_board_says_so_in_the_way_of_each_format():
     empty = board(run("a")).iloc[:0]
-    assert render(empty, "table") == render(empty, "md") == render(empty, "latex") == NO_RUNS
+    assert (
+        render(empty, "table")
+        == render(empty, "md")
+        == render(empty, "latex")
+        == "no runs yet: start some with 'make sweep'"
+    )
     assert render(empty, "csv") == ",".join(columns())
     assert render(empty, "json") == "[]"
     assert render(empty, "table", empty="none match") == "none match"

@@ -3,7 +3,6 @@
 import ast
 import itertools
 import re
-import subprocess
 
 import pandas as pd
 import pytest
@@ -11,7 +10,7 @@ from rich.console import Console
 
 from fmnist import words
 from fmnist.config import PACKAGE, Config, StudyConfig, from_flat
-from fmnist.identity import Signatures, make_command, run_name
+from fmnist.identity import Signatures, run_name
 from fmnist.study.plan import PlannedRun
 from fmnist.work.sweep_progress import plan_summary, plan_table, run_table
 
@@ -124,18 +123,6 @@ def test_a_run_s_name_is_short_however_much_its_variant_changes():
     options |= {f"augment.{name}": 0.123456789012345 for name in ("rotation", "width_shift", "shear", "zoom")}
     name = run_name(from_flat(Config(), options))
     assert len(name) < 160 and name.endswith("… · seed 0 · 10 epochs")
-
-
-@pytest.mark.parametrize("text", ["data.limit=600", "study.rungs=[1,3]", "a='b c'", 'x="y"', "$HOME", "`id`", "a\\b"])
-def test_a_make_command_hands_its_arguments_through_two_shells(text):
-    def arguments(line):
-        return subprocess.run(
-            ["sh", "-c", f"printf '%s\\n' {line}"], capture_output=True, text=True, check=True
-        ).stdout[:-1]
-
-    *command, given = arguments(make_command("compare", "filters", ["one=1", text])).split("\n")
-    assert command == ["make", "compare", "STUDY=filters"]
-    assert arguments(given.removeprefix("ARGS=").replace("$$", "$")) == f"one=1\n{text}"  # as make expands it
 
 
 # ---- Terminals ------------------------------------------------------------------------------------------
