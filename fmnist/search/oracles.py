@@ -9,13 +9,14 @@ import hashlib
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from filelock import FileLock
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 import fmnist.training.engine  # noqa: F401  # before Keras Tuner, which would load TensorFlow with all that it prints
 from fmnist.search.space import Dimension, TunerConfig
@@ -56,6 +57,20 @@ def seed_of(*key: Any) -> int:
     return int(hashlib.sha256(repr(key).encode()).hexdigest()[:8], 16)
 
 
+def _version(file: Path) -> tuple[int, ...] | None:
+    """What changes with every `write` of a file; none: it is not there."""
+    with suppress(FileNotFoundError):
+        found = file.stat()
+        return found.st_ino, found.st_mtime_ns, found.st_size
+    return None
+
+
+@cache
+def _pools() -> ThreadpoolController:
+    """The pools of threads of this process's libraries, which it takes 10 ms to find."""
+    return ThreadpoolController()
+
+
 class SharedOracle(keras_tuner.Oracle):  # type: ignore[misc]  # Keras Tuner has no types
     """An oracle that processes share through its file: none repeats another's trial."""
 
@@ -71,6 +86,8 @@ class SharedOracle(keras_tuner.Oracle):  # type: ignore[misc]  # Keras Tuner has
         self._scores, self._record = dict[str, float](), dict[str, Any]()  # of a trial, until it is kept
         self.max_trials = None  # the numbers of trials shall not depend on how many there may be: `fits` knows
         self.verbose = 0
+        # Of the file that holds what this process does; none: it must be read, which takes a millisecond a trial.
+        self._version: tuple[int, ...] | None = None
 
     def create_trial(self, tuner_id: str) -> Trial:
         """The next trial for a worker: the one it was interrupted in, one of a worker that is gone, or a new one."""
@@ -101,15 +118,22 @@ class SharedOracle(keras_tuner.Oracle):  # type: ignore[misc]  # Keras Tuner has
 
     @contextmanager
     def _shared(self) -> Iterator[None]:
-        with FileLock(self.folder / LOCK), warnings.catch_warnings(), threadpool_limits(1):
+        with FileLock(self.folder / LOCK), warnings.catch_warnings(), _pools().limit(limits=1):
             warnings.simplefilter("ignore")  # of old names in Keras Tuner, and that a process of few points fits badly
-            self.reload()
-            yield
+            if self._version is None or self._version != _version(self.folder / STATE):
+                self.reload()
+            self._version = None
+            try:
+                yield
+            except BaseException:
+                self._version = None  # what was saved may not be all that has been changed
+                raise
 
     def save(self) -> None:
         """Write all there is to one file."""
         trials = [trial.get_state() for trial in self.trials.values()]
         write(self.folder / STATE, {"oracle": self.get_state(), "trials": trials, "records": self.records})
+        self._version = _version(self.folder / STATE)
 
     def reload(self) -> None:
         """Take over what stands in the file."""

@@ -210,6 +210,35 @@ def test_an_oracle_stopped_at_every_moment_goes_on_as_if_it_never_was(kind, tmp_
     assert state(folder) == expected
 
 
+def test_a_process_reads_what_is_kept_again_only_where_another_has_written_since(tmp_path, monkeypatch):
+    reads = []
+    monkeypatch.setattr(oracles, "read", lambda folder: reads.append(folder) or trials.read(folder))
+    ours, other = make(tmp_path, "random"), make(tmp_path, "random")
+    for count in range(3):
+        finish(ours, ours.create_trial("worker-0"))
+        assert len(reads) == 1 and len(ours.trials) == count + 1
+    finish(other, other.create_trial("worker-1"))
+    assert len(reads) == 2
+    assert len({ours.create_trial("worker-0").trial_id, *other.trials}) == 5 and len(reads) == 3
+
+
+@pytest.mark.parametrize("kind", ["random", "hyperband", "grid"])
+def test_what_was_not_kept_before_an_interruption_is_forgotten(kind, tmp_path, monkeypatch):
+    oracle = make(tmp_path, kind)
+    finish(oracle, oracle.create_trial("worker-0"))
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(oracles, "write", interrupted)
+        oracle.create_trial("worker-0")
+    expected = make(tmp_path, kind).create_trial("worker-1")
+    finish(oracle, oracle.create_trial("worker-1"))
+    (_, found) = state(tmp_path)
+    assert len(oracle.trials) == 2 and found[2] == expected.hyperparameters.values
+
+
 @pytest.mark.parametrize("kind", ["random", "hyperband", "grid"])
 def test_several_workers_that_come_and_go_try_the_same_points_and_none_twice(kind, tmp_path):
     expected = undisturbed(tmp_path / "alone", kind, BOUNDS[kind])
