@@ -68,7 +68,6 @@ def test_of_many_rivals_for_a_trajectory_that_nobody_has_had_exactly_one_gets_it
 
 def test_the_first_folders_on_a_server_agree_on_where_they_note_it(folders, monkeypatch):
     monkeypatch.setattr(store, "TRAJECTORIES", "fmnist first")
-    monkeypatch.setitem(store._DESCRIPTIONS, "fmnist first", "")
     stores, together = [folders(f"first {number}") for number in range(4)], threading.Barrier(4)
 
     def record(one):
