@@ -298,7 +298,8 @@ class Store:
             StoreError: there is none, or the store does not answer.
         """
         own = self.folder / _ARTIFACTS / run_id / "artifacts" / path
-        return own if own.is_file() and os.access(own, os.R_OK) else Path(self.client.download_artifacts(run_id, path, folder))
+        is_readable = own.is_file() and os.access(own, os.R_OK)
+        return own if is_readable else Path(self.client.download_artifacts(run_id, path, folder))
 
     def predictions(self, run_id: str) -> dict[str, NDArray[Any]] | None:
         """The arrays by name that a run's `predictions.npz` holds, None where it is missing, or damaged and named.
