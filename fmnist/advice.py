@@ -8,7 +8,7 @@ from pathlib import Path
 from fmnist.config import PACKAGE
 
 _STUDY = "article"  # which make sweeps and reports on unless it is told another
-_MODULES = {  # what each target of the Makefile calls; {} stands for the study
+MODULES = {  # what each target of the Makefile calls; {} stands for the study
     "sweep": "fmnist.train study={}",
     "settle": "fmnist.train study={} study.settle=true",
     "report": "fmnist.compare --study {0} --format html --out experiments/{0}",
@@ -33,8 +33,9 @@ def command_for(target: str, study: str = "", arguments: Sequence[str] = ()) -> 
     if _is_checkout():
         escaped = re.sub(r'(["\\`])', r"\\\1", " ".join(plain)).replace("$", r"\$\$")
         return f"make {target}{f' STUDY={study}' if study else ''}" + (f' ARGS="{escaped}"' if escaped else "")
+    # Make writes what it compares into the checkout's experiments/ too, which only the checkout has.
     about = ["--study", study] if target == "compare" and study else []
-    return " ".join([f"python -m {_MODULES[target].format(study or _STUDY)}", *about, *plain])
+    return " ".join([f"python -m {MODULES[target].format(study or _STUDY)}", *about, *plain])
 
 
 def _is_checkout() -> bool:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import NoReturn
 
 from fmnist import __version__, temporary, words
@@ -90,6 +91,18 @@ def condition(text: str) -> tuple[str, str]:
     return key, value
 
 
+def _check_folder() -> None:
+    """Refuse to work in a folder that is no more: every relative path begins there.
+
+    Raises:
+        UserError: somebody has removed it.
+    """
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UserError("the folder that this was started in has been removed; change to another") from None
+
+
 def enter(name: str, body: Callable[[], int | None], interrupted: str = "") -> int:
     """Carry out a command and return its exit code; what the user has to know is one line on stderr.
 
@@ -111,6 +124,7 @@ def enter(name: str, body: Callable[[], int | None], interrupted: str = "") -> i
     farewell = f"\n{name}: interrupted; {interrupted}\n" if interrupted else ""
     interruption, code = Interruption(farewell), None
     try:
+        _check_folder()
         temporary.claim()
         code = body()
         sys.stdout.flush()

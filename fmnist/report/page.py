@@ -41,7 +41,7 @@ def render(content: Content) -> str:
         content=content,
         interval=words.interval,
         sweep_with=lambda *more: command_for("sweep", content.study, [*content.setting.split(), *more]),
-        data=command_for("data"),
+        fetch=command_for("data"),
         style=(_FILES / "page.css").read_text(encoding="utf-8"),
         script=script,
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",

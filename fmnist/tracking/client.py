@@ -24,7 +24,7 @@ from fmnist import words
 from fmnist.config import RunError, UserError
 from fmnist.schema import VAL_ACCURACY
 from fmnist.tracking.server_requests import numbers, of_json, search
-from fmnist.tracking.stored import StoredRun, leave_out
+from fmnist.tracking.stored import Number, StoredRun, leave_out
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # it announces every table that it creates
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # and prints tracebacks that it raises too
@@ -143,7 +143,7 @@ class Client:
         logged = ((metric.step, metric.value) for metric in self.get_metric_history(run_id, key))
         return {step: value for step, value in logged if is_number_of_step(run_id, key, step, value)}
 
-    def numbers(self, run_ids: Sequence[str], key: str) -> list[tuple[str, str, int, float, int]]:
+    def numbers(self, run_ids: Sequence[str], key: str) -> list[Number]:
         """What runs of a server have logged under a key, as `server_requests.numbers` gives it."""
         return list(self.waiting(numbers)(self._credentials, run_ids, key))
 

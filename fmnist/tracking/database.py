@@ -18,11 +18,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from fmnist.config import UserError
 from fmnist.tracking.client import SCHEME, Client, as_written, damaged, database_path
-from fmnist.tracking.stored import StoredRun
+from fmnist.tracking.stored import Number, StoredRun
 
 Select = Callable[[str, tuple[Any, ...]], Iterable[Any]]  # a query with ? for each value -> rows
 Answer = TypeVar("Answer")
-Number = tuple[str, str, Any, Any, Any]  # of a run by its id: key, step, value, when it was logged (ms)
 
 
 def create(uri: str) -> None:

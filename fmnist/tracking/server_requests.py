@@ -10,7 +10,7 @@ from mlflow.tracking.request_header.abstract_request_header_provider import Requ
 from mlflow.tracking.request_header.registry import _request_header_provider_registry
 from mlflow.utils.rest_utils import http_request, verify_rest_response
 
-from fmnist.tracking.stored import StoredRun
+from fmnist.tracking.stored import Number, StoredRun
 
 _SEARCH = "/api/2.0/mlflow/runs/search"
 _NUMBERS = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"  # by which MLflow's UI draws the curves of many runs
@@ -51,8 +51,8 @@ def search(
     return found.get("runs", []), "next_page_token" in found
 
 
-def numbers(credentials: Any, run_ids: Sequence[str], key: str) -> list[tuple[str, str, int, float, int]]:
-    """What up to `MOST_RUNS` runs have logged under a key, of each as it was logged: run id, key, step, value, ms.
+def numbers(credentials: Any, run_ids: Sequence[str], key: str) -> list[Number]:
+    """What up to `MOST_RUNS` runs have logged under a key, of each in the order in which it was logged.
 
     Of `MOST_NUMBERS` some may be missing.
     """

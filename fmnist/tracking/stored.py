@@ -18,6 +18,7 @@ from fmnist.schema import COLUMNS, VAL_ACCURACY, Column, Status
 log = logging.getLogger(__name__)
 PAGE_OF = "page_of"  # the column of what stands among the runs and is none: the study that it is the page of
 RUNNING = f"attributes.status = '{Status.RUNNING}'"  # MLflow's filter
+Number = tuple[str, str, Any, Any, Any]  # that a run has logged: its id, key, step, value, when (ms)
 LONGEST_TAG = 8000  # letters that every server takes
 
 _MLFLOW = {  # which its UI shows in places of their own

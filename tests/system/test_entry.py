@@ -1,5 +1,6 @@
 """How a command ends when it is interrupted; a body that closes slowly stands for a run or a sweep."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -30,6 +31,17 @@ sys.exit(enter("fmnist.cli.entry", body, "go on"))
 def command(closing):
     line = [sys.executable, "-c", BODY.replace("CLOSING", str(closing))]
     return subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_folder_that_has_been_removed_is_told_in_a_line(tmp_path):
+    line = f"rmdir {tmp_path / 'gone'} && {sys.executable} -m fmnist.watch"
+    (tmp_path / "gone").mkdir()
+    path = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["sh", "-c", line], cwd=tmp_path / "gone", env=path, capture_output=True, text=True, check=False
+    )
+    said = "fmnist.watch: the folder that this was started in has been removed; change to another\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -178,6 +178,16 @@ def test_epochs_that_are_more_than_a_server_tells_at_once_or_of_a_server_that_do
     assert is_as_one_by_one(kept)
 
 
+def test_epochs_of_a_server_that_does_not_answer_are_waited_for_once(kept, requests):
+    failing = requests[3]
+    run_ids = [run.run_id for run in kept.all_runs()]
+    failing += 4 * [True]  # one more than a call is sent again
+    with pytest.raises(tracking.AwayError, match="does not answer"):
+        kept.histories(run_ids)
+    assert failing == [True]
+    failing.clear()
+
+
 @pytest.mark.parametrize("damage", ["no database", "no table", "no record"])
 def test_what_is_kept_and_damaged_is_thrown_away(kept, damage):
     (file,) = kept.folder.glob(".server-*.db")

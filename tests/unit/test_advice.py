@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from fmnist.advice import _MODULES, command_for
+from fmnist.advice import MODULES, command_for
 from fmnist.config import PACKAGE
 
 
@@ -41,7 +41,7 @@ def test_elsewhere_a_shell_hands_them_to_the_module(text, elsewhere):
 
 
 @pytest.mark.parametrize("study", ["", "filters"])
-@pytest.mark.parametrize("target", _MODULES)
+@pytest.mark.parametrize("target", MODULES)
 def test_elsewhere_each_command_is_what_make_would_call(target, study, elsewhere):
     about = [f"STUDY={study}"] * (study != "" and target in ("sweep", "settle", "compare", "report"))
     command = ["make", "-C", PACKAGE.parent, "--dry-run", target, *about, "ARGS=--x"]
