@@ -88,14 +88,14 @@ def without(*modules: str) -> Iterator[None]:
 
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Hold back what is written to file descriptor 2, as C++ does past all log levels; show it if the block raises."""
+    """Hold back what is written to file descriptor 2, as C++ does past all log levels; show it if the block fails."""
     sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:  # an interruption has nothing to explain
             held.seek(0)
             os.write(saved, held.read())
             raise

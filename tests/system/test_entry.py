@@ -10,6 +10,8 @@ import psutil
 import pytest
 from commands import ROOT
 
+from fmnist.training.libraries import quiet_stderr
+
 BODY = """
 import subprocess, sys, time
 from fmnist.cli.entry import enter
@@ -42,6 +44,16 @@ def test_a_folder_that_has_been_removed_is_told_in_a_line(tmp_path):
     )
     said = "fmnist.watch: the folder that this was started in has been removed; change to another\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
+
+
+@pytest.mark.parametrize(("error", "told"), [(KeyboardInterrupt, ""), (ImportError, "what it said")])
+def test_what_libraries_print_as_they_load_is_told_where_they_fail_and_not_where_they_are_interrupted(
+    error, told, capfd
+):
+    with pytest.raises(error), quiet_stderr():
+        os.write(2, b"what it said")
+        raise error
+    assert capfd.readouterr().err == told
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
