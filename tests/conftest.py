@@ -3,6 +3,7 @@ import os
 import signal
 import sqlite3
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,14 @@ def _write_without_waiting(connection: Any, _: Any) -> None:
     """Do not have SQLite wait for the disk at every commit: no test here cuts the power."""
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA synchronous = OFF")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def lasting() -> Iterator[None]:
+    """Have collections not look any more through what the tests of a module have left in libraries, hundreds of MB."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
