@@ -137,16 +137,22 @@ def bootstrap(values: Array, reference: Array, confidence: float = 0.95) -> tupl
 
 
 def holm(p: ArrayLike) -> Array:
-    """p-values (n,) corrected by Holm for being a family; NaN stay NaN and do not count as comparisons made.
+    """p-values (..., n) corrected by Holm, each n of them a family; NaN stay NaN and do not count as comparisons made.
 
     The numbers of statsmodels' `multipletests`, which collects garbage at every call and so takes a tenth of a second.
     """
-    corrected = np.array(p, dtype=np.float64)
-    made = np.flatnonzero(~np.isnan(corrected))
-    order = made[np.argsort(corrected[made])]
-    steps = corrected[order] * np.arange(len(order), 0, -1)
-    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    values = np.asarray(p, dtype=np.float64)
+    order, remaining = _steps(values)
+    corrected = np.empty_like(values)
+    steps = np.maximum.accumulate(np.take_along_axis(values, order, -1) * remaining, axis=-1)
+    np.put_along_axis(corrected, order, np.minimum(steps, 1), -1)
     return corrected
+
+
+def _steps(values: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Of Holm's steps of each family, NaN last: places of the p-values, and comparisons that remain, at least one."""
+    made = (~np.isnan(values)).sum(axis=-1, keepdims=True)
+    return np.argsort(values, axis=-1, kind="stable"), np.maximum(made - np.arange(values.shape[-1]), 1)
 
 
 def probability_better(values: Array, reference: Array) -> Array:
@@ -169,20 +175,20 @@ def probability_better(values: Array, reference: Array) -> Array:
 
 
 def confidence_levels(p: ArrayLike, alpha: float = 0.05) -> Array:
-    """Of the intervals (n,) that belong to a family's uncorrected p-values (n,), judged by `holm` at level alpha.
+    """Of the intervals (..., n) that belong to families of uncorrected p-values (..., n), judged by `holm` at alpha.
 
     Each is Bonferroni's, 1 - alpha over the number of comparisons, or that of Holm's step where Holm finds a difference
     that Bonferroni does not: so an interval excludes 0 exactly where the corrected p-value is below alpha, and those of
     a family hold together. What is not compared has 1 - alpha.
     """
     values = np.asarray(p, dtype=np.float64)
-    levels = np.full(len(values), 1 - alpha)
-    made = np.flatnonzero(~np.isnan(values))
-    order = made[np.argsort(values[made])]
-    steps = alpha / np.arange(len(order), 0, -1)
-    rejected = np.logical_and.accumulate(values[order] < steps)
-    all_together = alpha / max(len(order), 1)
-    levels[order] = 1 - np.where(rejected & (values[order] >= all_together), steps, all_together)
+    order, remaining = _steps(values)
+    ordered, steps = np.take_along_axis(values, order, -1), alpha / remaining
+    rejected = np.logical_and.accumulate(ordered < steps, axis=-1)
+    all_together = steps[..., :1]
+    share = np.where(rejected & (ordered >= all_together), steps, all_together)
+    levels = np.empty_like(values)
+    np.put_along_axis(levels, order, 1 - np.where(np.isnan(ordered), alpha, share), -1)
     return levels
 
 

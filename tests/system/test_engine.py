@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fmnist.config import OPTIMIZERS, AugmentConfig, Config, from_flat
 from fmnist.training import augment
 from fmnist.training.engine import Arrays, Engine, keras, release, use_threads
+from fmnist.training.evaluation import evaluate
 from fmnist.training.model import build, logits_of
 
 use_threads(1)  # before any test computes: a process cannot change it later
@@ -203,6 +204,14 @@ def test_evaluation_counts_every_image_in_order_and_equals_predict() -> None:
     predicted = trained.model.predict(OTHERS.astype(np.float32), batch_size=64, verbose=0)
     np.testing.assert_allclose(exact / exact.sum(axis=1, keepdims=True), predicted, atol=1e-5)
     np.testing.assert_allclose(trained.logits(OTHERS[1200:]), logits[1200:], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1, 3])
+def test_the_loss_of_an_evaluation_is_that_of_keras(scale: float) -> None:
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(scale=scale, size=(1234, 10)).astype(np.float32), rng.integers(0, 10, 1234)
+    theirs = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    assert evaluate(logits, labels).loss == pytest.approx(float(np.mean(theirs)), rel=1e-5)
 
 
 def test_averaged_weights_are_scored_and_training_goes_on_from_its_own() -> None:

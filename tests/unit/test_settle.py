@@ -83,8 +83,7 @@ def settled(values, uniform=False):
     while going:  # all studies side by side, which takes a fraction of the time
         rows = np.where(np.arange(most) < counts[going, :, None], values[going], np.nan).reshape(-1, most)
         p = stats.paired(rows, np.zeros(most), rule=RULE).p.reshape(-1, variants)
-        levels = np.concatenate([stats.confidence_levels(of_study) for of_study in p])
-        pairs = stats.paired(rows, np.zeros(most), levels, RULE)
+        pairs = stats.paired(rows, np.zeros(most), stats.confidence_levels(p).ravel(), RULE)
         mean, sd, small = (
             array.reshape(p.shape) for array in (pairs.mean, pairs.sd, RULE.is_small(pairs.low, pairs.high))
         )

@@ -129,6 +129,14 @@ def test_no_row_is_no_error():
 # ---- Families, probabilities, power ---------------------------------------------------------------------
 
 
+def test_families_side_by_side_are_corrected_each_by_itself():
+    rng = np.random.default_rng(0)
+    families = np.where(rng.random((30, 2, 9)) < 0.1, NAN, rng.choice([0.001, 0.01, 0.02, 0.5], (30, 2, 9)))
+    for together in (stats.holm, stats.confidence_levels):
+        alone = [[together(family) for family in pair] for pair in families]
+        np.testing.assert_array_equal(together(families), alone)
+
+
 def test_holm_multiplies_the_smallest_by_the_family_and_keeps_the_order():
     np.testing.assert_allclose(stats.holm([0.01, 0.04, 0.03]), [0.03, 0.06, 0.06])
 
