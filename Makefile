@@ -123,7 +123,7 @@ compare: $(READY)  ## print the leaderboard of all runs (STUDY=filters: of a stu
 report: $(READY)  ## write the report of study article with its figures to experiments/article (STUDY=filters another)
 	@$(PY) -m fmnist.compare --study $(or $(STUDY),article) --format html --out experiments/$(or $(STUDY),article) $(ARGS)
 
-test: $(READY) $(DATA)  ## run the tests (ARGS=tests/unit: only those that take less than a minute)
+test: $(READY) $(DATA)  ## run the tests (ARGS=tests/unit: those that take about a minute in all)
 	@# A hundred processes start fmnist: none but the first is to compile it.
 	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n auto $(ARGS)
 
