@@ -207,13 +207,13 @@ def test_text_has_the_contrast_that_reading_takes_wherever_it_stands(scheme: str
         ({"histories": {}}, ["No learning curves"]),
         ({"predictions": {}}, ["there are no confusion matrices", "nobody knows which images"]),
         ({"images": np.zeros((0, 28, 28), np.uint8)}, ["test images are not at hand", "make data"]),
+        ({"command": ""}, ["make sweep STUDY=article"]),
         (
-            {"claims": [], "diagnosis": [], "command": "", "question": "", "notes": [], "provenance": {}},
+            {"claims": [], "diagnosis": [], "question": "", "notes": [], "provenance": {}},
             [
                 "declares no claims",
                 "conf/study/article.yaml",
                 "Nothing stands out",
-                "make sweep STUDY=article",
                 "<h1>Study article</h1>",
                 "Repeat it",
             ],

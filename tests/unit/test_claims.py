@@ -397,7 +397,7 @@ def test_published_numbers_are_not_held_against_another_baseline():
 @pytest.mark.parametrize("count", [2, 3, 6])
 def test_an_interval_excludes_0_exactly_where_the_claim_is_decided(rule, count):
     rng, seen = np.random.default_rng(count), set()
-    for _ in range(25):
+    for _ in range(60):
         x, y, z = (rng.normal(0.8 + rng.choice([0, 0.02, 0.2]), 0.01, count) for _ in "xyz")
         shirt, coat = rng.normal(0.7, 0.02, count), rng.normal(0.7 + rng.choice([-0.2, 0, 0.2]), 0.05, count)
         noisy, test = recalls(list(zip(shirt, coat, strict=True)), 0.95), rng.choice([0.9, 0.95])
